@@ -1,0 +1,197 @@
+//! What an operation means, as far as it was understood.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Pair};
+
+/// What an operation means. Made by `policy::classify`; decided on, recorded, shown to signers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Facts {
+    /// Whether everything in it was understood.
+    pub understanding: Understanding,
+    /// What it asks for: sorted, without repetition, never empty.
+    pub pairs: Vec<Pair>,
+    /// Kinds of its statements in order, as PostgreSQL's command tags name them (`SELECT`, `DROP TABLE`), at most 16.
+    pub kinds: Vec<Arc<str>>,
+    /// How many statements it holds; 0 for an empty query.
+    pub statements: u32,
+    /// Every relation it may read from or look into, views expanded, triggers and rules followed as far as known; sorted.
+    pub reads: Vec<RelationRef>,
+    /// Every relation it may change; sorted.
+    pub writes: Vec<RelationRef>,
+    /// Functions that are not pure built-ins; sorted.
+    pub functions: Vec<Arc<str>>,
+    /// Which rows a write reaches.
+    pub row_scope: RowScope,
+    /// How much harm it can do.
+    pub risk: Risk,
+    /// What it changes about the session it runs in.
+    pub effects: Effects,
+    /// What its result columns are, for masking.
+    pub outputs: Outputs,
+    /// Byte ranges of the statement that hold a secret (a password in `ALTER ROLE`), to be left out of the record.
+    pub secret_spans: Vec<(u32, u32)>,
+}
+
+impl Facts {
+    /// Whether any pair asks for `action`.
+    #[must_use]
+    pub fn asks(&self, action: Action) -> bool {
+        self.pairs.iter().any(|pair| pair.action == action)
+    }
+
+    /// Whether it touches a relation or code whose relations are unknown.
+    #[must_use]
+    pub fn touches_unknown(&self) -> bool {
+        !matches!(self.understanding, Understanding::Full) || self.outputs.opaque
+    }
+}
+
+/// Whether an operation was understood.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "why")]
+pub enum Understanding {
+    /// Every part of it.
+    Full,
+    /// Not all: the pairs hold `unreadable`, and the text says why, for people.
+    Unreadable(String),
+    /// The text is not SQL this grammar accepts: the parser's message and the place, in characters from 1, 0 if not known.
+    Syntax {
+        /// PostgreSQL's own wording.
+        message: String,
+        /// Place in the statement, in characters from 1.
+        position: u32,
+    },
+    /// It names a relation, column or function that the catalog does not have. The message is PostgreSQL's wording, the code its SQLSTATE.
+    Missing {
+        /// PostgreSQL's own wording, `relation "x" does not exist`.
+        message: String,
+        /// `42P01` and the like.
+        sqlstate: String,
+    },
+}
+
+/// A relation by identity and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RelationRef {
+    /// Schema, as the catalog spells it.
+    pub schema: Arc<str>,
+    /// Name, as the catalog spells it.
+    pub name: Arc<str>,
+    /// `pg_class.oid` in the snapshot the facts were made from.
+    pub oid: u32,
+}
+
+impl fmt::Display for RelationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::name::printable(&format!("{}.{}", self.schema, self.name)))
+    }
+}
+
+/// Which rows a write reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowScope {
+    /// It writes none.
+    None,
+    /// Equality on every column of a unique key.
+    Key,
+    /// A bounded number, by LIMIT or a list of values.
+    Bounded,
+    /// A condition that depends on the row.
+    Selective,
+    /// No condition.
+    Unbounded,
+    /// A condition that is always true.
+    Tautology,
+}
+
+/// 0 harmless to 5 destroys, changes privileges or leaves the target; 4 when unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Risk(u8);
+
+impl Risk {
+    /// The level itself, at most 5.
+    #[must_use]
+    pub const fn new(level: u8) -> Self {
+        Self(if level > 5 { 5 } else { level })
+    }
+
+    /// 0 to 5.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        self.0
+    }
+}
+
+/// What an operation changes about the session it runs in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Effects {
+    /// It may make, alter or drop objects: the catalog snapshot is stale once it ran.
+    pub catalog: bool,
+    /// It may change `search_path`, the role, the encoding or string settings: resolution must be read again once it ran.
+    pub resolution: bool,
+    /// It begins, ends or rolls back (to) a transaction: what it undoes may be either of the above.
+    pub transaction: bool,
+    /// It reads from the caller (`COPY … FROM STDIN`).
+    pub copy_in: bool,
+    /// It streams to the caller (`COPY … TO STDOUT`).
+    pub copy_out: bool,
+    /// Prepared statements and cursors it makes or drops by SQL, in order.
+    pub names: Vec<NameEffect>,
+    /// A plain `SET`, `SHOW` or `RESET` of `application_name`, the operation's only statement.
+    pub application_name: Option<ApplicationName>,
+}
+
+/// What happens to a prepared statement or cursor by SQL; the protocol's own statements and portals share these names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameEffect {
+    /// `PREPARE name AS body`.
+    Prepare {
+        /// The statement's name.
+        name: String,
+        /// The text of the body.
+        body: String,
+    },
+    /// `DEALLOCATE name`.
+    Deallocate(String),
+    /// `DEALLOCATE ALL`, `DISCARD ALL`.
+    DeallocateAll,
+    /// `DECLARE name CURSOR FOR body`; facts of the body are part of the declaring operation's.
+    Declare {
+        /// The cursor's name.
+        name: String,
+        /// The text of the query.
+        body: String,
+    },
+    /// `CLOSE name`.
+    Close(String),
+    /// `CLOSE ALL`, `DISCARD ALL`.
+    CloseAll,
+}
+
+/// The caller's own `application_name`, which the target never sees.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationName {
+    /// `SET [SESSION] application_name = 'value'`.
+    Set(String),
+    /// `SET LOCAL application_name = 'value'`.
+    SetLocal(String),
+    /// `RESET application_name`, `SET application_name TO DEFAULT`.
+    Reset,
+    /// `SHOW application_name`.
+    Show,
+}
+
+/// What result columns are, for the first form of masking.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Outputs {
+    /// A view, partition, child, foreign table, user function, rule or something not understood takes part: no column's origin is trusted.
+    pub opaque: bool,
+    /// Result columns, by position, that are constants or `count(*)` whatever the origin says; empty when positions are not known.
+    pub harmless: Vec<bool>,
+}

@@ -1,0 +1,132 @@
+//! Who acts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupName, IdentityId, IdentityName, Timestamp};
+
+/// What kind of identity it is; also its Cedar entity type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityKind {
+    /// A human.
+    User,
+    /// A CI job or service account.
+    Workload,
+    /// AI or shared automation that acts for people.
+    Agent,
+}
+
+impl IdentityKind {
+    /// The Cedar entity type: `User`, `Workload` or `Agent`.
+    #[must_use]
+    pub const fn entity_type(self) -> &'static str {
+        match self {
+            Self::User => "User",
+            Self::Workload => "Workload",
+            Self::Agent => "Agent",
+        }
+    }
+
+    /// As stored and typed: `user`, `workload`, `agent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Workload => "workload",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+impl std::str::FromStr for IdentityKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::User, Self::Workload, Self::Agent]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| "expected user, workload or agent".to_owned())
+    }
+}
+
+/// An identity as the register knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Stays the same for as long as the register lasts.
+    pub id: IdentityId,
+    /// What it signs in with; unique.
+    pub name: IdentityName,
+    /// User, workload or agent.
+    pub kind: IdentityKind,
+    /// Its groups, sorted.
+    pub groups: Vec<GroupName>,
+    /// Who made it; `init` for the first administrator.
+    pub created_by: IdentityName,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last opened a session or called the API.
+    pub last_used: Option<Timestamp>,
+    /// Who answers for it; always set for workloads and agents.
+    pub owner: Option<IdentityName>,
+    /// What it is for; always set for workloads and agents.
+    pub purpose: Option<String>,
+    /// When it stops working; always set for workloads and agents.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, if it was. A revoked identity never works again.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Identity {
+    /// Whether it may act at `now`: neither revoked nor expired.
+    #[must_use]
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// One member of an actor chain, as it stood when the session was admitted or re-decided.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    /// Its id in the register.
+    pub id: IdentityId,
+    /// Its name.
+    pub name: IdentityName,
+    /// Its kind.
+    pub kind: IdentityKind,
+    /// Its groups, sorted.
+    pub groups: Vec<GroupName>,
+    /// Who answers for it, for workloads and agents.
+    pub owner: Option<IdentityName>,
+}
+
+/// The subject (on whose behalf) and the actors in between, nearest to the subject first (RFC 8693 `act`, read from the inside out).
+/// Access only narrows along it: every member must be allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ActorChain {
+    /// On whose behalf the operation runs.
+    pub subject: Actor,
+    /// Who acts for the subject; empty when the subject acts alone.
+    pub actors: Vec<Actor>,
+    /// Who minted the token the session was opened with, if not the subject. Never eligible to sign.
+    pub minted_by: Option<IdentityName>,
+}
+
+impl ActorChain {
+    /// A chain of one.
+    #[must_use]
+    pub const fn alone(subject: Actor) -> Self {
+        Self { subject, actors: Vec::new(), minted_by: None }
+    }
+
+    /// Every member, the subject first.
+    pub fn members(&self) -> impl Iterator<Item = &Actor> {
+        std::iter::once(&self.subject).chain(self.actors.iter())
+    }
+}
+
+impl std::fmt::Display for ActorChain {
+    /// `alice` or `alice via support-bot`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.subject.name)?;
+        self.actors.iter().try_for_each(|actor| write!(f, " via {}", actor.name))
+    }
+}

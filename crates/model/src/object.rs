@@ -1,0 +1,135 @@
+//! What actions are done to.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, ConnectionName};
+
+/// A thing an action is done to. Each is also a Cedar entity whose ancestors are the things above it, up to the connection and its environment.
+///
+/// Names are the target's own, as its catalog spells them, and so may hold any character.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Object {
+    /// The connection itself.
+    Connection,
+    /// A database behind the connection.
+    Database {
+        /// The database's name.
+        database: Arc<str>,
+    },
+    /// A schema of a database.
+    Schema {
+        /// The database's name.
+        database: Arc<str>,
+        /// The schema's name.
+        schema: Arc<str>,
+    },
+    /// A table, view, sequence or anything else that is a relation.
+    Table {
+        /// The database's name.
+        database: Arc<str>,
+        /// The schema's name.
+        schema: Arc<str>,
+        /// The relation's name.
+        table: Arc<str>,
+    },
+    /// A column of a relation.
+    Column {
+        /// The database's name.
+        database: Arc<str>,
+        /// The schema's name.
+        schema: Arc<str>,
+        /// The relation's name.
+        table: Arc<str>,
+        /// The column's name.
+        column: Arc<str>,
+    },
+    /// A function, procedure, operator's or cast's function. Overloads share the name.
+    Function {
+        /// The database's name.
+        database: Arc<str>,
+        /// The schema's name.
+        schema: Arc<str>,
+        /// The function's name.
+        function: Arc<str>,
+    },
+    /// The machine the target runs on, or one reached through it.
+    Host {
+        /// Its name; for a database's own server, the connection's name.
+        host: Arc<str>,
+    },
+}
+
+impl Object {
+    /// The Cedar entity type.
+    #[must_use]
+    pub const fn entity_type(&self) -> &'static str {
+        match self {
+            Self::Connection => "Connection",
+            Self::Database { .. } => "Database",
+            Self::Schema { .. } => "Schema",
+            Self::Table { .. } => "Table",
+            Self::Column { .. } => "Column",
+            Self::Function { .. } => "Function",
+            Self::Host { .. } => "Host",
+        }
+    }
+
+    /// The names below the connection, outermost first.
+    #[must_use]
+    pub fn path(&self) -> Vec<&str> {
+        match self {
+            Self::Connection => vec![],
+            Self::Database { database } => vec![database],
+            Self::Schema { database, schema } => vec![database, schema],
+            Self::Table { database, schema, table } => vec![database, schema, table],
+            Self::Column { database, schema, table, column } => vec![database, schema, table, column],
+            Self::Function { database, schema, function } => vec![database, schema, function],
+            Self::Host { host } => vec![host],
+        }
+    }
+
+    /// The Cedar entity id: the connection's name and the path below it, joined by `/`, with `%` and `/` inside a name written `%25` and `%2F`.
+    #[must_use]
+    pub fn entity_id(&self, connection: &ConnectionName) -> String {
+        let mut id = connection.as_str().to_owned();
+        for part in self.path() {
+            id.push('/');
+            id.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+        }
+        id
+    }
+}
+
+impl fmt::Display for Object {
+    /// As people write it: `public.customers`, without the database. Control and format characters are escaped: the names are the target's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = match self {
+            Self::Connection => return f.write_str("the connection"),
+            Self::Database { database } => format!("database {database}"),
+            Self::Schema { schema, .. } => format!("schema {schema}"),
+            Self::Table { schema, table, .. } => format!("{schema}.{table}"),
+            Self::Column { schema, table, column, .. } => format!("{schema}.{table}.{column}"),
+            Self::Function { schema, function, .. } => format!("{schema}.{function}()"),
+            Self::Host { host } => format!("host {host}"),
+        };
+        f.write_str(&crate::name::printable(&shown))
+    }
+}
+
+/// One thing an operation asks for: an action on an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pair {
+    /// What is done.
+    pub action: Action,
+    /// To what.
+    pub object: Object,
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.object)
+    }
+}

@@ -1,0 +1,44 @@
+//! Tokens as the state store and the listings know them: never the secret part.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConnectionName, IdentityName, Timestamp, TokenId};
+
+/// What a token may be used for. One class never passes for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenUse {
+    /// Opening sessions on connections.
+    Connect,
+    /// Calling the HTTP API.
+    Api,
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// Its id.
+    pub id: TokenId,
+    /// Who it speaks for.
+    pub subject: IdentityName,
+    /// What it may be used for.
+    pub purpose: TokenUse,
+    /// The connections it opens; empty for API tokens, never empty for the others.
+    pub connections: Vec<ConnectionName>,
+    /// The one statement it may run, if it is for a single operation.
+    pub statement: Option<String>,
+    /// Who minted it.
+    pub minted_by: IdentityName,
+    /// When.
+    pub created_at: Timestamp,
+    /// From when it works.
+    pub not_before: Timestamp,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+    /// When it last opened a session.
+    pub last_used: Option<Timestamp>,
+    /// When and by whom it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    pub revoked_by: Option<IdentityName>,
+}
