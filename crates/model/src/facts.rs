@@ -166,6 +166,8 @@ pub enum NameEffect {
         name: String,
         /// The text of the query.
         body: String,
+        /// `WITH HOLD`: it outlives its transaction.
+        hold: bool,
     },
     /// `CLOSE name`.
     Close(String),
