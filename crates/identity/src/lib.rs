@@ -1,1 +1,13 @@
-//! identity
+//! Who is calling: built-in users and their passwords, tokens, limits on attempts, and what may be entered in the register.
+//!
+//! Pure computation: no IO, no clock. Rows are kept by `store`; sessions are opened by `session`. Nothing here may tell a caller whether a
+//! name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be wrong looks alike from outside.
+
+pub mod attempts;
+pub mod password;
+pub mod register;
+pub mod token;
+
+pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};
+pub use register::{Machine, MachineKind, NewIdentity, Purpose, RegisterError};
+pub use token::{MalformedToken, PresentedToken, TokenDigest};
