@@ -1,1 +1,35 @@
-fn main() {}
+//! `cargo xtask`: the tasks a developer and the build machine run.
+
+use std::process::ExitCode;
+
+use xtask::{demo, test, tidy};
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  demo [--keep]   play the product's story against a real PostgreSQL, each step asserted;
+                  --keep leaves everything running afterwards, until Ctrl-C
+  test            install what the tests need and run every check and test
+  tidy            check the rules of the code base that no compiler checks";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["demo"] => demo::run(false),
+        ["demo", "--keep"] => demo::run(true),
+        ["test"] => test::run(),
+        ["tidy"] => tidy::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a bare Debian machine lacks, and how it gets it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    Outcome,
+    command::{cache_folder, capture, on_path, own_user_id, run, succeeds, workspace},
+};
+
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Something a task needs: how it is recognised, and the Debian packages that bring it.
+struct Need {
+    present: fn() -> bool,
+    packages: &'static [&'static str],
+}
+
+const TO_BUILD: &[Need] = &[
+    Need { present: || on_path("cc").is_some() && Path::new("/usr/include/stdlib.h").exists(), packages: &["gcc", "libc6-dev"] },
+    Need { present: libclang_with_headers, packages: &["libclang-dev"] },
+];
+
+const TO_SERVE: &[Need] = &[Need { present: || postgres_programs().is_ok(), packages: &["postgresql", "postgresql-contrib", "postgresql-client"] }];
+
+const TO_DRIVE: &[Need] = &[Need { present: python_makes_environments, packages: &["python3", "python3-venv"] }];
+
+/// Installs what the build and the demo need: a C compiler, libclang, PostgreSQL.
+///
+/// # Errors
+/// Something is missing and this process may not install it: the sentence holds the line to run.
+pub fn for_demo() -> Outcome<()> {
+    packages(&[TO_BUILD, TO_SERVE])
+}
+
+/// Installs what the tests need besides.
+///
+/// # Errors
+/// As [`for_demo`].
+pub fn for_tests() -> Outcome<()> {
+    packages(&[TO_BUILD, TO_SERVE, TO_DRIVE])
+}
+
+fn packages(needs: &[&[Need]]) -> Outcome<()> {
+    let missing: Vec<&str> = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if own_user_id()? != 0 {
+        return Err(format!("this machine lacks something; run this line, then try again:\n\n  sudo apt-get install -y {}\n", missing.join(" ")));
+    }
+    println!("installing {}", missing.join(", "));
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], missing.as_slice()].concat())?;
+    match self::missing(needs).as_slice() {
+        [] => Ok(()),
+        still => Err(format!("apt-get installed {} and still what they bring is not found; please report this", still.join(", "))),
+    }
+}
+
+fn missing(needs: &[&[Need]]) -> Vec<&'static str> {
+    needs.iter().flat_map(|group| group.iter()).filter(|need| !(need.present)()).flat_map(|need| need.packages).copied().collect()
+}
+
+fn apt(arguments: &[&str]) -> Outcome<()> {
+    run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn libclang_with_headers() -> bool {
+    let library = |dir: &Path| files(dir).any(|file| file.starts_with("libclang.so") || file.starts_with("libclang-"));
+    let below_llvm = subfolders(Path::new("/usr/lib")).filter(|dir| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")));
+    below_llvm.into_iter().any(|dir| library(&dir.join("lib")) && dir.join("lib/clang").is_dir())
+}
+
+fn python_makes_environments() -> bool {
+    succeeds(Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]))
+}
+
+/// The folder of `initdb`, `pg_ctl`, `postgres` and `psql`: Debian's newest, else the one on `PATH`.
+///
+/// # Errors
+/// There is none.
+pub fn postgres_programs() -> Outcome<PathBuf> {
+    let version = |dir: &PathBuf| dir.file_name().and_then(|name| name.to_string_lossy().parse::<u32>().ok());
+    let mut debian: Vec<PathBuf> = subfolders(Path::new("/usr/lib/postgresql")).filter(|dir| version(dir).is_some()).collect();
+    debian.sort_by_key(version);
+    let on_path = on_path("pg_ctl").and_then(|file| std::fs::canonicalize(file).ok()).and_then(|file| file.parent().map(Path::to_path_buf));
+    let mut candidates = debian.into_iter().rev().map(|dir| dir.join("bin")).chain(on_path);
+    candidates
+        .find(|dir| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|name| dir.join(name).is_file()))
+        .ok_or_else(|| "no PostgreSQL server is installed (looked in /usr/lib/postgresql and PATH)".to_owned())
+}
+
+/// The Python that has the drivers of `tests/requirements.txt`, in an environment below the user's cache folder.
+///
+/// # Errors
+/// The environment could not be made, or the drivers not be installed.
+pub fn python_with_drivers() -> Outcome<PathBuf> {
+    let wanted_file = workspace().join("tests/requirements.txt");
+    let wanted = std::fs::read_to_string(&wanted_file).map_err(|error| format!("cannot read {}: {error}", wanted_file.display()))?;
+    let environment = cache_folder("python")?;
+    let python = environment.join("bin/python");
+    let installed_list = environment.join("installed.txt");
+    if std::fs::read_to_string(&installed_list).is_ok_and(|installed| installed == wanted) && python.is_file() {
+        return Ok(python);
+    }
+    println!("installing the Python drivers of {}", wanted_file.display());
+    run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted_file))?;
+    std::fs::write(&installed_list, wanted).map_err(|error| format!("cannot write {}: {error}", installed_list.display()))?;
+    Ok(python)
+}
+
+/// Installs cargo-deny when no recent one is there; that takes some minutes, once.
+///
+/// # Errors
+/// The installation failed.
+pub fn cargo_deny() -> Outcome<()> {
+    let found = capture(Command::new("cargo-deny").arg("--version")).ok();
+    let major_minor = |text: &str| text.trim().rsplit(' ').next().map(|version| version.split('.').take(2).collect::<Vec<_>>().join("."));
+    if found.as_deref().and_then(major_minor) == major_minor(CARGO_DENY_VERSION) {
+        return Ok(());
+    }
+    println!("installing cargo-deny {CARGO_DENY_VERSION}: some minutes, once");
+    run(&mut crate::command::cargo(&["install", "--locked", "--quiet", "cargo-deny", "--version", CARGO_DENY_VERSION]))
+}
+
+fn files(dir: &Path) -> impl Iterator<Item = String> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+fn subfolders(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_by_its_packages() {
+        const NEEDS: &[Need] = &[Need { present: || true, packages: &["there"] }, Need { present: || false, packages: &["one", "two"] }];
+        assert_eq!(missing(&[NEEDS]), ["one", "two"]);
+    }
+
+    #[test]
+    fn every_driver_is_pinned() {
+        let wanted = std::fs::read_to_string(workspace().join("tests/requirements.txt")).unwrap();
+        let packages: Vec<&str> = wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        assert!(packages.len() >= 2 && packages.iter().all(|line| line.contains("==")), "{packages:?}");
+    }
+}

@@ -1,0 +1,299 @@
+//! A scratch PostgreSQL: made in an empty folder, stopped and removed with the value that stands for it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    Outcome,
+    command::{capture, line, own_user_id},
+    install::postgres_programs,
+};
+
+/// Name of the bootstrap superuser of every scratch server.
+pub const SUPERUSER: &str = "postgres";
+
+/// Tries at a free port before giving up: somebody else may take it between our look and the server's start.
+const PORT_TRIES: usize = 5;
+
+/// What a scratch server is to be like.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Lines for `postgresql.conf`, after the defaults below.
+    pub configuration: Vec<String>,
+    /// Lines for `pg_hba.conf`, before the default ones, which trust the Unix socket and want SCRAM on loopback.
+    pub client_authentication: Vec<String>,
+    /// Certificate, key and certificate authority, PEM: with them the server speaks TLS.
+    pub tls: Option<Tls>,
+}
+
+/// What a server needs to speak TLS, all PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The server's certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    /// Who signs the client certificates it accepts.
+    pub client_authority: String,
+}
+
+/// A running scratch server. It is stopped and its folder removed when this is dropped, and also when the process that
+/// holds it ends in whatever way: the server's keeper then sees its standard input end.
+#[derive(Debug)]
+pub struct Server {
+    keeper: Child,
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+/// Starts the server, says so, waits for the end of its standard input, and leaves nothing behind.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+if "$1/pg_ctl" start --silent --wait --timeout=60 -D "$2/data" -l "$2/log" >"$2/start" 2>&1 </dev/null; then
+    echo ready
+    read -r _
+    "$1/pg_ctl" stop --silent --mode=immediate -D "$2/data" >/dev/null 2>&1
+    rm -rf "$2"
+else
+    echo failed
+    read -r _
+fi
+"#;
+
+impl Server {
+    /// Makes and starts a server: loopback TCP on a port of the system's choice, and a Unix socket; every statement is
+    /// logged to [`Server::log`].
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or a program of it failed: with what it said.
+    pub fn start(settings: &Settings) -> Outcome<Self> {
+        let programs = postgres_programs()?;
+        let owner = Owner::of_servers()?;
+        let folder = owner.new_folder()?;
+        let started = owner.make_cluster(&programs, &folder, settings).and_then(|()| start_on_a_free_port(&owner, &programs, &folder));
+        if started.is_err() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+        let (keeper, port) = started?;
+        Ok(Self { keeper, programs, folder, port })
+    }
+
+    /// The TCP port, on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder of the Unix socket, where `pg_hba.conf` trusts everybody who may enter it.
+    #[must_use]
+    pub fn socket_folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
+    /// The server's log file. A line starts with the time, the process id in brackets and the application name.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// One of PostgreSQL's programs, of the same version as the server.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// Runs SQL as the superuser, through the Unix socket, and returns what psql prints: rows unaligned, without a header.
+    ///
+    /// # Errors
+    /// psql's, at the first statement that fails.
+    pub fn sql(&self, database: &str, statements: &str) -> Outcome<String> {
+        capture(self.psql(database).args(["-qAt", "-c", statements]))
+    }
+
+    /// Runs a file of SQL as [`Server::sql`] does.
+    ///
+    /// # Errors
+    /// psql's, at the first statement that fails.
+    pub fn sql_file(&self, database: &str, file: &Path) -> Outcome<String> {
+        capture(self.psql(database).arg("-qAt").arg("-f").arg(file))
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut psql = Command::new(self.program("psql"));
+        psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", database, "-p", &self.port.to_string(), "-h"]);
+        psql.arg(&self.folder).env("PGOPTIONS", "-c client_min_messages=warning");
+        psql
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The user servers run as: PostgreSQL refuses to run as root.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    user: u32,
+    group: u32,
+    is_us: bool,
+}
+
+impl Owner {
+    fn of_servers() -> Outcome<Self> {
+        let own = own_user_id()?;
+        if own != 0 {
+            let group = fs::metadata("/proc/self").map_err(|error| error.to_string())?.gid();
+            return Ok(Self { user: own, group, is_us: true });
+        }
+        let accounts = fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
+        let (user, group) = account(&accounts, "postgres")
+            .or_else(|| account(&accounts, "nobody"))
+            .ok_or("there is neither a user postgres nor a user nobody to run a scratch PostgreSQL as")?;
+        Ok(Self { user, group, is_us: false })
+    }
+
+    fn command(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if !self.is_us {
+            command.uid(self.user).gid(self.group);
+        }
+        command.current_dir("/").env_remove("PGDATA").env_remove("PGOPTIONS");
+        command
+    }
+
+    fn new_folder(self) -> Outcome<PathBuf> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("countersign-pg-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        let made = fs::create_dir(&folder).and_then(|()| {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+            if self.is_us { Ok(()) } else { chown(&folder, Some(self.user), Some(self.group)) }
+        });
+        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        Ok(folder)
+    }
+
+    fn make_cluster(self, programs: &Path, folder: &Path, settings: &Settings) -> Outcome<()> {
+        let data = folder.join("data");
+        let mut initdb = self.command(&programs.join("initdb"));
+        initdb.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=trust", "-U", SUPERUSER, "-D"]).arg(&data);
+        capture(&mut initdb)?;
+        let mut configuration = default_configuration(folder);
+        if let Some(tls) = &settings.tls {
+            for (name, text) in [("server.pem", &tls.certificate), ("server.key", &tls.key), ("clients.pem", &tls.client_authority)] {
+                self.write(&data.join(name), text)?;
+            }
+            configuration.extend(
+                ["ssl = on", "ssl_cert_file = 'server.pem'", "ssl_key_file = 'server.key'", "ssl_ca_file = 'clients.pem'"].map(str::to_owned),
+            );
+        }
+        configuration.extend(settings.configuration.iter().cloned());
+        let before = fs::read_to_string(data.join("postgresql.conf")).map_err(|error| format!("initdb left no postgresql.conf: {error}"))?;
+        self.write(&data.join("postgresql.conf"), &format!("{before}\n{}\n", configuration.join("\n")))?;
+        let mut authentication = vec!["local all all trust".to_owned()];
+        authentication.extend(settings.client_authentication.iter().cloned());
+        authentication.push("host all all 127.0.0.1/32 scram-sha-256".to_owned());
+        self.write(&data.join("pg_hba.conf"), &(authentication.join("\n") + "\n"))
+    }
+
+    fn write(self, file: &Path, text: &str) -> Outcome<()> {
+        let written = fs::write(file, text).and_then(|()| {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+            if self.is_us { Ok(()) } else { chown(file, Some(self.user), Some(self.group)) }
+        });
+        written.map_err(|error| format!("cannot write {}: {error}", file.display()))
+    }
+}
+
+fn account(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then_some(())?;
+        let user = fields.nth(1)?.parse().ok()?;
+        Some((user, fields.next()?.parse().ok()?))
+    })
+}
+
+fn default_configuration(folder: &Path) -> Vec<String> {
+    let mut lines: Vec<String> = [
+        "listen_addresses = '127.0.0.1'",
+        "fsync = off",
+        "synchronous_commit = off",
+        "full_page_writes = off",
+        "max_connections = 200",
+        "shared_buffers = 64MB",
+        "log_statement = all",
+        "log_line_prefix = '%m [%p] %a '",
+        "timezone = 'UTC'",
+        "log_timezone = 'UTC'",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    lines.push(format!("unix_socket_directories = '{}'", folder.display()));
+    lines
+}
+
+fn start_on_a_free_port(owner: &Owner, programs: &Path, folder: &Path) -> Outcome<(Child, u16)> {
+    let mut failure = String::new();
+    for _ in 0..PORT_TRIES {
+        let port = free_port()?;
+        let setting = folder.join("data/postgresql.auto.conf");
+        owner.write(&setting, &format!("port = {port}\n"))?;
+        match start_keeper(owner, programs, folder)? {
+            Some(keeper) => return Ok((keeper, port)),
+            None => failure = [folder.join("start"), folder.join("log")].iter().filter_map(|file| fs::read_to_string(file).ok()).collect(),
+        }
+        if !failure.contains("Address already in use") {
+            break;
+        }
+    }
+    Err(format!("the scratch PostgreSQL did not start:\n{failure}"))
+}
+
+fn start_keeper(owner: &Owner, programs: &Path, folder: &Path) -> Outcome<Option<Child>> {
+    let mut command = owner.command(Path::new("/bin/sh"));
+    command.args(["-c", KEEPER, "keeper"]).arg(programs).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut keeper = command.process_group(0).spawn().map_err(|error| format!("cannot start {}: {error}", line(&command)))?;
+    let mut said = String::new();
+    if let Some(output) = keeper.stdout.take() {
+        let _ = BufReader::new(output).read_line(&mut said);
+    }
+    if said.trim() == "ready" {
+        return Ok(Some(keeper));
+    }
+    drop(keeper.stdin.take());
+    let _ = keeper.wait();
+    Ok(None)
+}
+
+fn free_port() -> Outcome<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("cannot find a free port: {error}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| format!("cannot find a free port: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_whole_name() {
+        let passwd = "postgresql:x:1:2::/:/bin/sh\npostgres:x:113:120:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
+        assert_eq!(account(passwd, "postgres"), Some((113, 120)));
+        assert_eq!(account(passwd, "nobody"), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! `cargo xtask test`: every check and every test, with real servers and real clients.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Outcome,
+    command::{self, cargo},
+    install, tidy,
+};
+
+/// One part of the run. Later parts run even when an earlier one failed, so that one run shows all there is to mend.
+struct Step {
+    name: &'static str,
+    run: fn() -> Outcome<()>,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "formatting", run: || command::run(&mut cargo(&["fmt", "--all", "--check"])) },
+    Step { name: "tidy", run: tidy::run },
+    Step { name: "licences, bans and sources", run: cargo_deny },
+    Step { name: "clippy", run: || command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])) },
+    Step { name: "tests", run: cargo_test },
+];
+
+/// Installs what is missing, then runs everything.
+///
+/// # Errors
+/// Something could not be installed, or the names of the steps that failed.
+pub fn run() -> Outcome<()> {
+    let began = Instant::now();
+    install::for_tests()?;
+    install::cargo_deny()?;
+    let mut results = Vec::new();
+    for step in STEPS {
+        println!("\n== {} ==", step.name);
+        let step_began = Instant::now();
+        let outcome = (step.run)();
+        if let Err(failure) = &outcome {
+            println!("{failure}");
+        }
+        results.push((step.name, outcome.is_ok(), step_began.elapsed()));
+    }
+    println!("\n{}", summary(&results, began.elapsed()));
+    let failed: Vec<&str> = results.iter().filter(|(_, passed, _)| !passed).map(|(name, _, _)| *name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn cargo_deny() -> Outcome<()> {
+    println!("advisories are not checked here: that needs the advisory database from the network");
+    command::run(&mut cargo(&["deny", "--log-level", "error", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
+}
+
+fn cargo_test() -> Outcome<()> {
+    let python = install::python_with_drivers()?;
+    command::run(&mut cargo(&["build", "--quiet", "--package", "countersign"]))?;
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    without_proxies(&mut tests);
+    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python))
+}
+
+/// Tests speak to this machine alone; a proxy set for package downloads must not see them.
+fn without_proxies(command: &mut Command) {
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+}
+
+fn summary(results: &[(&str, bool, Duration)], took: Duration) -> String {
+    let lines = results.iter().map(|(name, passed, took)| {
+        let verdict = if *passed { "ok" } else { "FAILED" };
+        format!("{verdict:>7}  {name} ({} s)", took.as_secs())
+    });
+    let passed = results.iter().filter(|(_, passed, _)| *passed).count();
+    let total = format!("xtask test: {passed} of {} steps passed in {} s", results.len(), took.as_secs());
+    lines.chain([total]).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_failed() {
+        let text = summary(&[("clippy", true, Duration::from_secs(3)), ("tests", false, Duration::from_secs(60))], Duration::from_secs(63));
+        assert!(text.contains("ok  clippy (3 s)") && text.contains("FAILED  tests (60 s)"), "{text}");
+        assert!(text.ends_with("1 of 2 steps passed in 63 s"), "{text}");
+    }
+}
