@@ -1,1 +1,8 @@
-//! End to end tests.
+//! What the end-to-end tests stand on: a real PostgreSQL as the target, the real `countersign` binary in front of it, and
+//! real clients on the other side. Nothing here knows the product's crates: it types what people type.
+
+pub mod authority;
+pub mod clients;
+pub mod postgres;
+pub mod tls;
+pub mod wire;

@@ -6,6 +6,7 @@
 pub mod command;
 pub mod demo;
 pub mod install;
+pub mod kept;
 pub mod postgres;
 pub mod test;
 pub mod tidy;

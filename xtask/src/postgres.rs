@@ -59,7 +59,6 @@ pub struct Server {
 
 /// Starts the server, says so, waits for the end of its standard input, and leaves nothing behind.
 const KEEPER: &str = r#"
-trap '' INT TERM HUP
 if "$1/pg_ctl" start --silent --wait --timeout=60 -D "$2/data" -l "$2/log" >"$2/start" 2>&1 </dev/null; then
     echo ready
     read -r _
