@@ -1,1 +1,168 @@
-//! store
+//! The only crate that knows SQL or where files lie: state, secrets, the search index, recordings, the deployment key.
+//!
+//! Everything lies in one data directory that one process holds at a time:
+//!
+//! ```text
+//! data/
+//!   lock           held by the running process (flock); names its process id
+//!   state.db       identities, digests of tokens, sessions, holds, policy versions, events, sealed secrets
+//!   index.db       derived from the recordings: search, and what each identity used
+//!   keys/          the deployment key (0600)
+//!   recordings/    what happened, encrypted
+//! ```
+//!
+//! It must never write a secret, a token or a statement's literal in clear, and never leave a transaction open across anything but its own statements.
+
+mod database;
+mod lock;
+pub mod secrets;
+pub mod state;
+
+use std::{
+    fmt, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use secrets::Secrets;
+pub use state::State;
+
+use crate::lock::DirectoryLock;
+
+/// Why the store cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the data directory.
+    #[error("another Countersign{} is using {}: stop it, or give this one a data directory of its own", by_process(*pid), directory.display())]
+    InUse {
+        /// Its process id, if it could be read.
+        pid: Option<u32>,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The data directory, or a file in it, cannot be made, read or written.
+    #[error("cannot use {}: {source}; the data directory must exist or be creatable, on a disk with space, and belong to the user that runs countersign", path.display())]
+    Directory {
+        /// What was tried.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file was written by a newer Countersign.
+    #[error("{} was written by a newer Countersign: run that version, or restore a backup made before the upgrade", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Bringing the tables up to date failed; nothing was changed.
+    #[error("cannot bring {} up to date: {source}", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A database file cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A statement failed: the store is unreachable, full or damaged.
+    #[error("the state store failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Something stored is not what was written.
+    #[error("the state store holds {what} that cannot be read: {why}")]
+    Corrupt {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system gave no randomness, or a cipher failed.
+    #[error("a secret could not be sealed or opened: {0}")]
+    Sealing(&'static str),
+}
+
+fn by_process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl StoreError {
+    pub(crate) fn directory(path: &Path, source: io::Error) -> Self {
+        Self::Directory { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn database(path: &Path, source: sqlx::Error) -> Self {
+        Self::Open { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn corrupt(what: &'static str, why: impl fmt::Display) -> Self {
+        Self::Corrupt { what, why: why.to_string() }
+    }
+}
+
+/// Everything that lasts. Cloning it is cheap; the directory is free again when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    rooms: Arc<Rooms>,
+}
+
+#[derive(Debug)]
+struct Rooms {
+    directory: PathBuf,
+    state: State,
+    secrets: Secrets,
+    // Dropped last: what stands above must be closed before somebody else may come in.
+    _lock: DirectoryLock,
+}
+
+impl Store {
+    /// Opens the data directory, making it (0700) if it is not there: takes the lock, then brings the databases up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it; otherwise what is wrong with the directory or a file in it.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        make_directory(directory)?;
+        let lock = DirectoryLock::take(directory)?;
+        let state = State::open(directory).await?;
+        let secrets = Secrets::new(state.database().clone(), [0; 32], String::new());
+        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, _lock: lock }) })
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.rooms.directory
+    }
+
+    /// Identities, tokens, sessions, holds, policy versions, events.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.rooms.state
+    }
+
+    /// Secrets of targets, encrypted.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.rooms.secrets
+    }
+
+    /// Waits for writes under way and closes the databases. For an orderly end; a killed process loses nothing that was committed.
+    pub async fn close(&self) {
+        self.rooms.state.database().close().await;
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::directory(directory, error);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    let metadata = std::fs::metadata(directory).map_err(failed)?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}

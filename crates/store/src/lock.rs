@@ -1,0 +1,44 @@
+//! One process to a data directory.
+//!
+//! The lock is the kernel's (`flock`), so it is gone the moment its holder is, however that ended; the process id in the file only names the holder.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use crate::StoreError;
+
+/// The file's name in the data directory.
+const FILE: &str = "lock";
+
+/// Held as long as the store is open.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the directory, or says who has it.
+    pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(FILE);
+        let failed = |error| StoreError::directory(&path, error);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { pid: holder(&mut file), directory: directory.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        note.map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

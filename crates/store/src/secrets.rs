@@ -1,0 +1,163 @@
+//! Named secrets of targets, encrypted with a key derived from the deployment key.
+//!
+//! AES-256-GCM with a random nonce; the name is authenticated with it, so that a row copied under another name does not open.
+//! What is written is hexadecimal: nonce (12 bytes), ciphertext, tag (16 bytes).
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use model::{IdentityName, Secret, Timestamp};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    StoreError,
+    database::{Database, micros, parsed, time},
+};
+
+/// Longest secret, in bytes: a PEM key with its chain fits.
+pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+/// The encrypted store of secrets.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    database: Database,
+    key: SealingKey,
+    key_id: String,
+}
+
+/// A stored secret as listings know it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SecretRow {
+    /// The name `connections/*.toml` refers to.
+    pub name: String,
+    /// When it was first put.
+    pub created_at: Timestamp,
+    /// When it was last put.
+    pub updated_at: Timestamp,
+    /// Who put it last.
+    pub updated_by: IdentityName,
+}
+
+impl Secrets {
+    pub(crate) fn new(database: Database, key: [u8; 32], key_id: String) -> Self {
+        Self { database, key: SealingKey(Zeroizing::new(key)), key_id }
+    }
+
+    /// Puts a secret under a name, in place of the one that was there.
+    ///
+    /// # Errors
+    /// When it is longer than [`MAX_SECRET_BYTES`], or the store fails.
+    pub async fn put(&self, name: &str, secret: &Secret, by: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        let sealed = self.key.seal(name, secret)?;
+        let mut write = self.database.write().await?;
+        sqlx::query(
+            "INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) VALUES ($1, $2, $3, $4, $4, $5)
+             ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, sealed = excluded.sealed,
+                updated_at = excluded.updated_at, updated_by = excluded.updated_by",
+        )
+        .bind(name)
+        .bind(&self.key_id)
+        .bind(sealed)
+        .bind(micros(now))
+        .bind(by.as_str())
+        .execute(&mut *write)
+        .await?;
+        Ok(write.commit().await?)
+    }
+
+    /// The secret of that name.
+    ///
+    /// # Errors
+    /// When it was sealed with another deployment key or changed since, or the store fails.
+    pub async fn get(&self, name: &str) -> Result<Option<Secret>, StoreError> {
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT sealed FROM secrets WHERE name = $1").bind(name).fetch_optional(self.database.read()).await?;
+        row.map(|(sealed,)| self.key.open(name, &sealed)).transpose()
+    }
+
+    /// Every secret's name and history, by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> Result<Vec<SecretRow>, StoreError> {
+        let rows: Vec<(String, i64, i64, String)> =
+            sqlx::query_as("SELECT name, created_at, updated_at, updated_by FROM secrets ORDER BY name").fetch_all(self.database.read()).await?;
+        rows.into_iter()
+            .map(|(name, created, updated, by)| {
+                Ok(SecretRow { name, created_at: time(created)?, updated_at: time(updated)?, updated_by: parsed("an identity name", &by)? })
+            })
+            .collect()
+    }
+
+    /// Deletes a secret; its bytes are overwritten in the file. False if there is none of that name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
+        let mut write = self.database.write().await?;
+        let done = sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name).execute(&mut *write).await?;
+        write.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+#[derive(Clone)]
+struct SealingKey(Zeroizing<[u8; 32]>);
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealingKey(…)")
+    }
+}
+
+impl SealingKey {
+    fn seal(&self, name: &str, secret: &Secret) -> Result<String, StoreError> {
+        if secret.reveal().len() > MAX_SECRET_BYTES {
+            return Err(StoreError::Sealing("it is longer than 64 KiB"));
+        }
+        let mut nonce = [0u8; NONCE_LEN];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| StoreError::Sealing("the system gave no randomness"))?;
+        let mut sealed = Vec::with_capacity(secret.reveal().len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(secret.reveal());
+        let done = self.cipher()?.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(name), &mut sealed);
+        if done.is_err() {
+            sealed.zeroize();
+            return Err(StoreError::Sealing("the cipher failed"));
+        }
+        Ok(hex(&nonce) + &hex(&sealed))
+    }
+
+    fn open(&self, name: &str, sealed: &str) -> Result<Secret, StoreError> {
+        const CHANGED: StoreError = StoreError::Sealing("it was sealed with another deployment key, or changed since");
+        let bytes = unhex(sealed).ok_or(CHANGED)?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(CHANGED)?;
+        let mut opened = Zeroizing::new(sealed.to_vec());
+        let length = self.cipher()?.open_in_place(Nonce::assume_unique_for_key(*nonce), bound_to(name), &mut opened).map_err(|_| CHANGED)?.len();
+        Ok(Secret::new(opened.get(..length).ok_or(CHANGED)?.to_vec()))
+    }
+
+    fn cipher(&self) -> Result<LessSafeKey, StoreError> {
+        UnboundKey::new(&AES_256_GCM, self.0.as_slice()).map(LessSafeKey::new).map_err(|_| StoreError::Sealing("the key has the wrong length"))
+    }
+}
+
+fn bound_to(name: &str) -> Aad<Vec<u8>> {
+    Aad::from([b"countersign secret v1 ", name.as_bytes()].concat())
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}

@@ -1,0 +1,63 @@
+//! What the gateway knows besides recordings: one file to a subject.
+//!
+//! Every method is one short transaction. Rows pass as the types of `model`; what is read back is parsed again, and a row that cannot be is an error, not a guess.
+
+mod events;
+mod holds;
+mod identities;
+mod sessions;
+mod tokens;
+mod versions;
+
+use std::path::Path;
+
+pub use events::{Event, EventRow};
+pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
+pub use sessions::SessionFilter;
+pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
+pub use versions::{Applied, StoredVersion};
+
+use crate::{
+    StoreError,
+    database::{Database, Durability, Schema},
+};
+
+/// The file's name in the data directory.
+pub(crate) const FILE: &str = "state.db";
+
+const SCHEMA: Schema = Schema { table: "state_migrations", migrations: &[(1, "first", include_str!("../migrations/state/0001_first.sql"))] };
+
+/// Identities, tokens, sessions, holds, policy versions and events.
+#[derive(Debug, Clone)]
+pub struct State {
+    database: Database,
+}
+
+impl State {
+    pub(crate) async fn open(directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self { database: Database::open(&directory.join(FILE), Durability::Power, &SCHEMA).await? })
+    }
+
+    pub(crate) const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Says that what the last process left open is over: live sessions ended, waiting holds withdrawn. Called once, before anybody is let in.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_restart(&self, now: model::Timestamp) -> Result<Restart, StoreError> {
+        let sessions = self.end_live_sessions("the gateway stopped", now).await?;
+        let holds = self.withdraw_waiting_holds("the gateway was restarted").await?;
+        Ok(Restart { sessions, holds })
+    }
+}
+
+/// What the last process left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// Sessions that had not ended.
+    pub sessions: u64,
+    /// Holds that were waiting.
+    pub holds: u64,
+}

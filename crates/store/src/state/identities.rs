@@ -1,0 +1,323 @@
+//! The register of identities.
+//!
+//! A name is given once: a revoked identity keeps its row, so that records and policies which say "alice" never come to mean somebody else.
+
+use identity::NewIdentity;
+use model::{GroupName, Identity, IdentityId, IdentityKind, IdentityName, Timestamp};
+use sqlx::FromRow;
+
+use super::State;
+use crate::{
+    StoreError,
+    database::{self, Write, from_json, micros, optional, optional_time, parsed, time, to_json},
+};
+
+/// `last_used` is written at most this often for an identity or token, in seconds.
+pub(super) const USE_GRAIN_S: i64 = 60;
+
+/// Why an identity is not entered.
+#[derive(Debug, thiserror::Error)]
+pub enum AddIdentityError {
+    /// The name is or was somebody's, perhaps in other letters' case.
+    #[error("the name `{0}` is taken: names are given once, and no two differ by case alone")]
+    Taken(IdentityName),
+    /// The owner is not an active person.
+    #[error("`{0}` cannot own it: the owner must be a person in the register, neither revoked nor expired")]
+    Owner(IdentityName),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for AddIdentityError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Why an identity is not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeIdentityError {
+    /// Nobody has the name.
+    #[error("there is no identity `{0}`: see `countersign identity list`")]
+    Unknown(IdentityName),
+    /// It was revoked, for good.
+    #[error("`{0}` was revoked and cannot be changed")]
+    Revoked(IdentityName),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ChangeIdentityError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl State {
+    /// Enters an identity. `created_by` is `init` for the first administrator.
+    ///
+    /// # Errors
+    /// When the name was given before, the owner is not an active person, or the store fails.
+    pub async fn add_identity(
+        &self,
+        id: IdentityId,
+        new: &NewIdentity,
+        created_by: &IdentityName,
+        now: Timestamp,
+    ) -> Result<Identity, AddIdentityError> {
+        let mut write = self.database.write().await?;
+        if let Some(owner) = new.owner() {
+            check_owner(&mut write, owner, now).await?;
+        }
+        let identity = entered(id, new, created_by, now);
+        let added = sqlx::query(
+            "INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(identity.name.as_str())
+        .bind(identity.name.as_str().to_ascii_lowercase())
+        .bind(identity.kind.as_str())
+        .bind(to_json("groups", &identity.groups)?)
+        .bind(created_by.as_str())
+        .bind(micros(now))
+        .bind(identity.owner.as_ref().map(IdentityName::as_str))
+        .bind(identity.purpose.as_deref())
+        .bind(identity.expires_at.map(micros))
+        .execute(&mut *write)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(AddIdentityError::Taken(identity.name));
+        }
+        write.commit().await?;
+        Ok(identity)
+    }
+
+    /// The identity of that name, revoked or not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn identity(&self, name: &IdentityName) -> Result<Option<Identity>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(self.database.read()).await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// The identity of that id, revoked or not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Identity>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT * FROM identities WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// The identity and its password hash, for signing in: one lookup whether the name is known or not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn identity_and_password(&self, name: &IdentityName) -> Result<Option<(Identity, Option<String>)>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(self.database.read()).await?;
+        row.map(|mut row| Ok((row.password_hash.take(), row.parse()?))).transpose().map(|found| found.map(|(hash, identity)| (identity, hash)))
+    }
+
+    /// Every identity, revoked ones too, by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn identities(&self) -> Result<Vec<Identity>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM identities ORDER BY folded_name").fetch_all(self.database.read()).await?;
+        rows.into_iter().map(Row::parse).collect()
+    }
+
+    /// Puts it in these groups, and no others. Returns it as it is now.
+    ///
+    /// # Errors
+    /// When it is unknown or revoked, or the store fails.
+    pub async fn set_groups(&self, name: &IdentityName, groups: &[GroupName]) -> Result<Identity, ChangeIdentityError> {
+        let mut groups = groups.to_vec();
+        groups.sort();
+        groups.dedup();
+        let mut write = self.database.write().await?;
+        let mut identity = changeable(&mut write, name).await?;
+        sqlx::query("UPDATE identities SET group_names = $2 WHERE name = $1")
+            .bind(name.as_str())
+            .bind(to_json("groups", &groups)?)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        identity.groups = groups;
+        Ok(identity)
+    }
+
+    /// Gives it a new expiry, checked by [`identity::register::check_expiry`] before.
+    ///
+    /// # Errors
+    /// When it is unknown or revoked, or the store fails.
+    pub async fn set_expiry(&self, name: &IdentityName, expires_at: Timestamp) -> Result<Identity, ChangeIdentityError> {
+        let mut write = self.database.write().await?;
+        let mut identity = changeable(&mut write, name).await?;
+        sqlx::query("UPDATE identities SET expires_at = $2 WHERE name = $1")
+            .bind(name.as_str())
+            .bind(micros(expires_at))
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        identity.expires_at = Some(expires_at);
+        Ok(identity)
+    }
+
+    /// Gives it another owner, an active person.
+    ///
+    /// # Errors
+    /// When it is unknown or revoked, the owner is not an active person, or the store fails.
+    pub async fn set_owner(&self, name: &IdentityName, owner: &IdentityName, now: Timestamp) -> Result<Identity, SetOwnerError> {
+        let mut write = self.database.write().await.map_err(StoreError::from)?;
+        let mut identity = changeable(&mut write, name).await?;
+        check_owner(&mut write, owner, now).await?;
+        let change = sqlx::query("UPDATE identities SET owner = $2 WHERE name = $1").bind(name.as_str()).bind(owner.as_str());
+        change.execute(&mut *write).await.map_err(StoreError::from)?;
+        write.commit().await.map_err(StoreError::from)?;
+        identity.owner = Some(owner.clone());
+        Ok(identity)
+    }
+
+    /// Revokes it and all its tokens, for good, in one transaction. False if it was revoked before: the first time stands.
+    ///
+    /// # Errors
+    /// When it is unknown, or the store fails.
+    pub async fn revoke_identity(&self, name: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<bool, ChangeIdentityError> {
+        let mut write = self.database.write().await?;
+        let identity = held(&mut write, name).await?.ok_or_else(|| ChangeIdentityError::Unknown(name.clone()))?;
+        sqlx::query("UPDATE identities SET revoked_at = $2, revoked_by = $3, password_hash = NULL WHERE name = $1 AND revoked_at IS NULL")
+            .bind(name.as_str())
+            .bind(micros(now))
+            .bind(by.as_str())
+            .execute(&mut *write)
+            .await?;
+        super::tokens::revoke_all(&mut write, name, by, now).await?;
+        write.commit().await?;
+        Ok(identity.revoked_at.is_none())
+    }
+
+    /// Notes that it was used, to the minute. Not for the hot path: once a session or API call.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn touch_identity(&self, name: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        let stale = micros(now).saturating_sub(USE_GRAIN_S * 1_000_000);
+        let due: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM identities WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(name.as_str())
+            .bind(stale)
+            .fetch_optional(self.database.read())
+            .await?;
+        if due.is_none() {
+            return Ok(());
+        }
+        let mut write = self.database.write().await?;
+        sqlx::query("UPDATE identities SET last_used = $2 WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(name.as_str())
+            .bind(micros(now))
+            .execute(&mut *write)
+            .await?;
+        Ok(write.commit().await?)
+    }
+
+    /// Sets its password hash, or takes it away.
+    ///
+    /// # Errors
+    /// When it is unknown or revoked, or the store fails.
+    pub async fn set_password_hash(&self, name: &IdentityName, hash: Option<&str>) -> Result<(), ChangeIdentityError> {
+        let mut write = self.database.write().await?;
+        changeable(&mut write, name).await?;
+        sqlx::query("UPDATE identities SET password_hash = $2 WHERE name = $1").bind(name.as_str()).bind(hash).execute(&mut *write).await?;
+        Ok(write.commit().await?)
+    }
+}
+
+/// Why the owner is not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetOwnerError {
+    /// The identity cannot be changed.
+    #[error(transparent)]
+    Identity(#[from] ChangeIdentityError),
+    /// The owner cannot be one.
+    #[error(transparent)]
+    Owner(#[from] AddIdentityError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn entered(id: IdentityId, new: &NewIdentity, created_by: &IdentityName, now: Timestamp) -> Identity {
+    Identity {
+        id,
+        name: new.name().clone(),
+        kind: new.kind(),
+        groups: new.groups().to_vec(),
+        created_by: created_by.clone(),
+        created_at: now,
+        last_used: None,
+        owner: new.owner().cloned(),
+        purpose: new.purpose().map(str::to_owned),
+        expires_at: new.expires_at(),
+        revoked_at: None,
+    }
+}
+
+async fn check_owner(write: &mut Write, owner: &IdentityName, now: Timestamp) -> Result<(), AddIdentityError> {
+    let person = held(write, owner).await?.filter(|found| found.kind == IdentityKind::User && found.is_active(now));
+    person.map(drop).ok_or_else(|| AddIdentityError::Owner(owner.clone()))
+}
+
+async fn changeable(write: &mut Write, name: &IdentityName) -> Result<Identity, ChangeIdentityError> {
+    match held(write, name).await? {
+        None => Err(ChangeIdentityError::Unknown(name.clone())),
+        Some(identity) if identity.revoked_at.is_some() => Err(ChangeIdentityError::Revoked(name.clone())),
+        Some(identity) => Ok(identity),
+    }
+}
+
+/// The row as this transaction sees it.
+pub(super) async fn held(write: &mut Write, name: &IdentityName) -> Result<Option<Identity>, StoreError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(&mut **write).await?;
+    row.map(Row::parse).transpose()
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    kind: String,
+    group_names: String,
+    created_by: String,
+    created_at: i64,
+    last_used: Option<i64>,
+    owner: Option<String>,
+    purpose: Option<String>,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    password_hash: Option<String>,
+}
+
+impl Row {
+    fn parse(self) -> Result<Identity, StoreError> {
+        Ok(Identity {
+            id: parsed("an identity id", &self.id)?,
+            name: parsed("an identity name", &self.name)?,
+            kind: database::parsed("an identity kind", &self.kind)?,
+            groups: from_json("groups", &self.group_names)?,
+            created_by: parsed("an identity name", &self.created_by)?,
+            created_at: time(self.created_at)?,
+            last_used: optional_time(self.last_used)?,
+            owner: optional("an identity name", self.owner.as_deref())?,
+            purpose: self.purpose,
+            expires_at: optional_time(self.expires_at)?,
+            revoked_at: optional_time(self.revoked_at)?,
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Tokens: their digests and what they may do, never their text.
+
+use identity::TokenDigest;
+use model::{
+    IdentityName, Timestamp, TokenId,
+    token::{TokenRow, TokenUse},
+};
+use sqlx::FromRow;
+
+use super::{State, identities};
+use crate::{
+    StoreError,
+    database::{Write, from_json, micros, optional, optional_time, parsed, time, to_json},
+};
+
+/// Longest life of a token, in days.
+pub const MAX_TOKEN_DAYS: i64 = 400;
+
+/// Why a token is not added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddTokenError {
+    /// Nobody it could speak for.
+    #[error("there is no active identity `{0}` to mint a token for")]
+    Subject(IdentityName),
+    /// It would never work, or for too long.
+    #[error("a token must expire after it begins to work, and within {MAX_TOKEN_DAYS} days")]
+    Window,
+    /// A connect token without a connection, or an API token with one.
+    #[error("a token for connecting names at least one connection; a token for the API names none")]
+    Connections,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for AddTokenError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl State {
+    /// Adds a token. Its subject must be active when the row says it was created: the check and the insertion are one transaction, so that
+    /// no token outlives a revocation it raced with.
+    ///
+    /// # Errors
+    /// When the subject is not active, the window or the connections make no sense, or the store fails.
+    pub async fn add_token(&self, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
+        check_window(token)?;
+        if token.connections.is_empty() == (token.purpose == TokenUse::Connect) {
+            return Err(AddTokenError::Connections);
+        }
+        let mut write = self.database.write().await?;
+        let subject = identities::held(&mut write, &token.subject).await?;
+        if !subject.is_some_and(|subject| subject.is_active(token.created_at)) {
+            return Err(AddTokenError::Subject(token.subject.clone()));
+        }
+        insert(&mut write, token, digest).await?;
+        Ok(write.commit().await?)
+    }
+
+    /// The token with that digest, whether it is live or not.
+    ///
+    /// The digest is SHA-256 of 160 random bits, so the time its lookup takes tells nothing that helps to guess one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn token_by_digest(&self, digest: &TokenDigest) -> Result<Option<TokenRow>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT * FROM tokens WHERE digest = $1").bind(digest.to_string()).fetch_optional(self.database.read()).await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// The token with that digest, if it works at `now`: within its window, not revoked, and its subject neither revoked nor expired.
+    /// Its class and connections are the caller's to check.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn live_token(&self, digest: &TokenDigest, now: Timestamp) -> Result<Option<TokenRow>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT t.* FROM tokens t JOIN identities i ON i.name = t.subject
+             WHERE t.digest = $1 AND t.revoked_at IS NULL AND t.not_before <= $2 AND t.expires_at > $2
+               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)",
+        )
+        .bind(digest.to_string())
+        .bind(micros(now))
+        .fetch_optional(self.database.read())
+        .await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// Whether a token that opened a session still works at `now`. For checking again after the session was registered.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn token_is_live(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT 1 FROM tokens t JOIN identities i ON i.name = t.subject
+             WHERE t.id = $1 AND t.revoked_at IS NULL AND t.not_before <= $2 AND t.expires_at > $2
+               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)",
+        )
+        .bind(id.to_string())
+        .bind(micros(now))
+        .fetch_optional(self.database.read())
+        .await?;
+        Ok(row.is_some())
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// The tokens of one subject, or all, newest first; revoked and expired ones too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tokens(&self, subject: Option<&IdentityName>) -> Result<Vec<TokenRow>, StoreError> {
+        let query = match subject {
+            Some(name) => sqlx::query_as("SELECT * FROM tokens WHERE subject = $1 ORDER BY created_at DESC, id").bind(name.as_str()),
+            None => sqlx::query_as("SELECT * FROM tokens ORDER BY created_at DESC, id"),
+        };
+        let rows: Vec<Row> = query.fetch_all(self.database.read()).await?;
+        rows.into_iter().map(Row::parse).collect()
+    }
+
+    /// Revokes one token, for good. Returns it as it is now, or nothing if there is none; a second revocation changes nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_token(&self, id: TokenId, by: &IdentityName, now: Timestamp) -> Result<Option<TokenRow>, StoreError> {
+        let mut write = self.database.write().await?;
+        sqlx::query("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .bind(by.as_str())
+            .execute(&mut *write)
+            .await?;
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).fetch_optional(&mut *write).await?;
+        write.commit().await?;
+        row.map(Row::parse).transpose()
+    }
+
+    /// Revokes every token of a subject. Returns how many were not revoked before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_tokens_of(&self, subject: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<u64, StoreError> {
+        let mut write = self.database.write().await?;
+        let revoked = revoke_all(&mut write, subject, by, now).await?;
+        write.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Notes that it was used, to the minute. Not for the hot path: once a session or API call.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn touch_token(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let stale = micros(now).saturating_sub(identities::USE_GRAIN_S * 1_000_000);
+        let due: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM tokens WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(id.to_string())
+            .bind(stale)
+            .fetch_optional(self.database.read())
+            .await?;
+        if due.is_none() {
+            return Ok(());
+        }
+        let mut write = self.database.write().await?;
+        sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .execute(&mut *write)
+            .await?;
+        Ok(write.commit().await?)
+    }
+}
+
+/// Revokes every token of a subject inside a transaction.
+pub(super) async fn revoke_all(write: &mut Write, subject: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE subject = $1 AND revoked_at IS NULL")
+        .bind(subject.as_str())
+        .bind(micros(now))
+        .bind(by.as_str())
+        .execute(&mut **write)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
+    let longest = token.created_at.as_second().saturating_add(MAX_TOKEN_DAYS * 86_400);
+    let sensible = token.expires_at > token.not_before && token.expires_at > token.created_at && token.expires_at.as_second() <= longest;
+    if sensible { Ok(()) } else { Err(AddTokenError::Window) }
+}
+
+async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
+    sqlx::query(
+        "INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(token.id.to_string())
+    .bind(digest.to_string())
+    .bind(token.subject.as_str())
+    .bind(class_text(token.purpose))
+    .bind(to_json("connections", &token.connections)?)
+    .bind(token.statement.as_deref())
+    .bind(token.minted_by.as_str())
+    .bind(micros(token.created_at))
+    .bind(micros(token.not_before))
+    .bind(micros(token.expires_at))
+    .execute(&mut **write)
+    .await?;
+    Ok(())
+}
+
+const fn class_text(class: TokenUse) -> &'static str {
+    match class {
+        TokenUse::Connect => "connect",
+        TokenUse::Api => "api",
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    subject: String,
+    class: String,
+    connections: String,
+    statement: Option<String>,
+    minted_by: String,
+    created_at: i64,
+    not_before: i64,
+    expires_at: i64,
+    last_used: Option<i64>,
+    revoked_at: Option<i64>,
+    revoked_by: Option<String>,
+}
+
+impl Row {
+    fn parse(self) -> Result<TokenRow, StoreError> {
+        let purpose = [TokenUse::Connect, TokenUse::Api].into_iter().find(|class| class_text(*class) == self.class);
+        Ok(TokenRow {
+            id: parsed("a token id", &self.id)?,
+            subject: parsed("an identity name", &self.subject)?,
+            purpose: purpose.ok_or_else(|| StoreError::corrupt("a token class", &self.class))?,
+            connections: from_json("connections", &self.connections)?,
+            statement: self.statement,
+            minted_by: parsed("an identity name", &self.minted_by)?,
+            created_at: time(self.created_at)?,
+            not_before: time(self.not_before)?,
+            expires_at: time(self.expires_at)?,
+            last_used: optional_time(self.last_used)?,
+            revoked_at: optional_time(self.revoked_at)?,
+            revoked_by: optional("an identity name", self.revoked_by.as_deref())?,
+        })
+    }
+}
