@@ -185,3 +185,75 @@ pub fn data_row(out: &mut BytesMut, cells: &[Option<&[u8]>]) -> Result<(), Unenc
         cells.iter().try_for_each(|&value| put_cell(out, value))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::postgres::frame::HEAD_BYTES;
+
+    fn row_of(cells: &[Option<&[u8]>]) -> BytesMut {
+        let mut out = BytesMut::new();
+        data_row(&mut out, cells).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_row_is_rewritten_cell_by_cell() {
+        let original = row_of(&[Some(b"alice"), None, Some(b"4111"), Some(b"x")]);
+        let mut out = BytesMut::from(&b"before"[..]);
+        let mut seen = Vec::new();
+        let change = |index, cell| {
+            seen.push((index, cell));
+            match (index, cell) {
+                (0, _) => None,
+                (1, None) => Some(Cow::Borrowed(&b"was null"[..])),
+                (2, Some(_)) => Some(Cow::Owned(b"*".repeat(1000))),
+                (_, cell) => cell.map(Cow::Borrowed),
+            }
+        };
+        rewrite(&original[HEAD_BYTES..], change, &mut out).unwrap();
+        let stars = b"*".repeat(1000);
+        assert_eq!(&out[6..], &row_of(&[None, Some(b"was null"), Some(&stars), Some(b"x")])[..]);
+        assert_eq!(seen, [(0, Some(&b"alice"[..])), (1, None), (2, Some(b"4111")), (3, Some(b"x"))]);
+    }
+
+    #[test]
+    fn a_malformed_row_leaves_nothing_behind() {
+        let original = row_of(&[Some(b"alice"), Some(b"bob")]);
+        for end in HEAD_BYTES..original.len() {
+            let mut out = BytesMut::from(&b"before"[..]);
+            let result = rewrite(&original[HEAD_BYTES..end], |_, cell| cell.map(Cow::Borrowed), &mut out);
+            assert!(matches!(result, Err(RewriteError::Malformed(_))), "cut at {end}");
+            assert_eq!(&out[..], b"before");
+        }
+        let longer = [&original[HEAD_BYTES..], b"\0"].concat();
+        assert!(rewrite(&longer, |_, cell| cell.map(Cow::Borrowed), &mut BytesMut::new()).is_err());
+    }
+
+    #[test]
+    fn a_row_description_is_read_and_written_whole() {
+        let field = |name, column, format| Field { name, table_oid: 16_384, column, type_oid: 25, type_size: -1, type_modifier: 68, format };
+        let fields = [field(&b"id"[..], 1, Format::Binary), field(b"", -3, Format::Text), field("名".as_bytes(), 0, Format::Unknown(9))];
+        let mut out = BytesMut::new();
+        describe(&mut out, &fields).unwrap();
+        let read = RowDescription::decode(&out[HEAD_BYTES..]).unwrap();
+        assert_eq!((read.len(), read.iter().collect::<Vec<_>>()), (3, fields.to_vec()));
+        for end in HEAD_BYTES..out.len() {
+            assert!(RowDescription::decode(&out[HEAD_BYTES..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewrite_that_changes_nothing_gives_the_same_bytes(
+            cells in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..30)), 0..20),
+        ) {
+            let original = row_of(&cells.iter().map(|cell| cell.as_deref()).collect::<Vec<_>>());
+            let mut out = BytesMut::new();
+            rewrite(&original[HEAD_BYTES..], |_, cell| cell.map(Cow::Borrowed), &mut out).unwrap();
+            prop_assert_eq!(out, original);
+        }
+    }
+}

@@ -327,7 +327,7 @@ impl<'a> NegotiateProtocolVersion<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let newest = reader.i32()?;
-        let count = reader.i32()?;
+        let count = u32::try_from(reader.i32()?).map_err(|_| Malformed("a negative count"))?;
         let mut unknown = Vec::new();
         for _ in 0..count {
             unknown.push(reader.cstr()?);

@@ -76,20 +76,24 @@ impl<'a> Formats<'a> {
 
     /// The codes as sent.
     pub fn iter(&self) -> impl Iterator<Item = Format> + use<'a> {
-        self.codes.chunks_exact(2).map(|pair| Format::from(pair.iter().fold(0i16, |code, &byte| code << 8 | i16::from(byte))))
+        self.codes.chunks_exact(2).map(read_format)
     }
 
     /// The format of the value at `index`, the list's shorthands resolved. Beyond a list of several codes, text.
     #[must_use]
     pub fn of(&self, index: usize) -> Format {
         let place = if self.len() == 1 { 0 } else { index };
-        self.iter().nth(place).unwrap_or(Format::Text)
+        self.codes.chunks_exact(2).nth(place).map_or(Format::Text, read_format)
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let count = reader.u16()?;
         Ok(Self { codes: reader.take(usize::from(count) * 2)? })
     }
+}
+
+fn read_format(code: &[u8]) -> Format {
+    Format::from(code.iter().fold(0i16, |code, &byte| code << 8 | i16::from(byte)))
 }
 
 /// A list of type OIDs.
@@ -247,3 +251,6 @@ fn put_formats(out: &mut BytesMut, formats: &[Format]) -> Result<(), Unencodable
     formats.iter().for_each(|format| out.put_i16(format.code()));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
