@@ -1,0 +1,497 @@
+//! One conversation after login: bytes of both sides in, [`Move`]s out.
+//!
+//! The driver appends what it read to [`Dialogue::input`], calls [`Dialogue::received`], and then drains [`Dialogue::next_move`] until it
+//! answers [`Move::Wait`]. The same holds after [`Dialogue::rule`], [`Dialogue::question`], [`Dialogue::withdraw`] and [`Dialogue::notify`].
+//!
+//! What this room must never do: send the target a byte of an operation that was not ruled on (a [`Ruling::Forward`] holds
+//! the permit), lose its place in what the target owes, or let a peer make it keep more than its limits.
+//!
+//! Reading order: [`Dialogue`] here; [`caller`] for what callers send; [`target`] for what targets answer; `owed` and `names` for
+//! what is remembered in between.
+
+mod caller;
+mod names;
+mod owed;
+mod settings;
+mod target;
+
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use model::facts::{ApplicationName, NameEffect};
+
+use self::{
+    caller::Pending,
+    owed::{Ledger, Owed},
+};
+pub use self::{
+    names::{Cursor, Names, Prepared},
+    settings::Settings,
+};
+pub use super::message::backend::Transaction;
+use super::{
+    frame,
+    message::{
+        Unencodable,
+        frontend::{self, Kind},
+    },
+    refusal::{Refusal, Sqlstate},
+};
+use crate::{Side, reader::Malformed};
+
+/// Named limits of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Limits of single messages.
+    pub frame: frame::Limits,
+    /// Answers the target may owe before the caller is no longer read.
+    pub max_owed: usize,
+    /// Bytes that may wait behind an operation that is being decided or held; more ends the session.
+    pub max_waiting_bytes: usize,
+    /// Bytes of prepared statements' texts kept for one session.
+    pub max_prepared_bytes: usize,
+    /// Bytes of one row that is masked or recorded; a longer one ends the session.
+    pub max_shown_row_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame: frame::Limits::default(),
+            max_owed: 16_384,
+            max_waiting_bytes: 4 << 20,
+            max_prepared_bytes: 64 << 20,
+            max_shown_row_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What the driver is to do next.
+#[derive(Debug)]
+pub enum Move {
+    /// Have this operation decided, then call [`Dialogue::rule`]. Nothing else of the caller is looked at until then.
+    Ask(Operation),
+    /// Send these bytes.
+    Send(Side, Bytes),
+    /// Show these frames of an answer to the session, which records and masks them; what it hands back goes to the caller.
+    Show(Reply),
+    /// An operation ended; to be recorded before what follows is sent.
+    Answered(Answer),
+    /// The answer to [`Dialogue::question`].
+    Learned(Result<Vec<Rows>, String>),
+    /// The operation being decided or held will never run: the target skips it. The caller was told by the target.
+    Withdraw(u64),
+    /// Nothing more until something is received.
+    Wait,
+    /// The conversation is over: send what was moved before, then close.
+    End(Ending),
+}
+
+/// Rows of one of the gateway's own questions, as text.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// One thing a caller asks for.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// Counts up from 1 within the session.
+    pub id: u64,
+    /// By which message it was asked.
+    pub kind: OperationKind,
+    /// Its text. For a portal or statement the dialogue does not know, the SQL that would use it.
+    pub text: Arc<str>,
+    /// The statement's identity in this session, for Parse and Bind: facts may be kept by it.
+    pub prepared: Option<u64>,
+    /// Parameter values, at Bind.
+    pub parameters: Vec<Parameter>,
+    /// Where the caller's transaction stands, as far as the target has said.
+    pub transaction: Transaction,
+}
+
+/// By which message an operation is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationKind {
+    /// A simple query: decided whole before any of it is forwarded.
+    Query,
+    /// A statement is prepared: refused only if it is denied whatever its parameters are; never held.
+    Parse,
+    /// A statement is bound to parameters: decided, and held here.
+    Bind,
+    /// A portal the protocol did not make is run.
+    Execute,
+    /// The FunctionCall message.
+    FunctionCall,
+}
+
+/// One parameter of a Bind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its type; 0 when nobody has named it yet.
+    pub type_oid: u32,
+    /// Whether the value is in the type's binary form.
+    pub binary: bool,
+    /// The bytes; none for NULL.
+    pub value: Option<Bytes>,
+}
+
+/// The settled decision, handed back. `P` is the permit only `session` can make.
+#[derive(Debug)]
+pub enum Ruling<P> {
+    /// Forward it, in this way.
+    Forward(P, Forwarding),
+    /// Refuse it, with this sentence; the target is brought where it would be had the operation failed there.
+    Refuse(Refusal),
+}
+
+/// How an operation is forwarded and its answer treated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Rows go through [`Move::Show`]: a value may be masked, or rows are recorded.
+    pub show: bool,
+    /// From here to the session's end errors and notices are made generic.
+    pub generic_errors: bool,
+    /// It may read COPY data from the caller.
+    pub copy_in: bool,
+    /// What it does to prepared statements and cursors.
+    pub names: Vec<NameEffect>,
+    /// It is one statement alone.
+    pub alone: bool,
+    /// It runs code that may open or close cursors out of sight.
+    pub opaque: bool,
+    /// It is a plain SET, RESET or SHOW of `application_name`.
+    pub application_name: Option<ApplicationName>,
+}
+
+/// Frames of an answer for the session to see.
+#[derive(Debug)]
+pub struct Reply {
+    /// The operation they answer.
+    pub operation: u64,
+    /// What they are.
+    pub kind: ReplyKind,
+    /// Whole frames.
+    pub frames: Bytes,
+}
+
+/// What frames shown to the session are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// One RowDescription. `forward`: the caller asked for it, so it goes on after it was seen.
+    Shape {
+        /// Whether the caller gets it.
+        forward: bool,
+    },
+    /// One or more DataRows.
+    Rows,
+    /// CopyData, perhaps not on message boundaries, from this side; forwarded as it is.
+    Copy(Side),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Which.
+    pub operation: u64,
+    /// Microseconds from forwarding to the end of its answer.
+    pub duration_us: u64,
+    /// Rows returned.
+    pub rows: u64,
+    /// Bytes of rows and COPY data.
+    pub bytes: u64,
+    /// Its last command tag, as sent.
+    pub tag: Option<Bytes>,
+    /// What the target said went wrong.
+    pub error: Option<TargetError>,
+    /// The target skipped it after an earlier error.
+    pub skipped: bool,
+}
+
+/// The part of a target's error that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetError {
+    /// SQLSTATE.
+    pub sqlstate: String,
+    /// The primary message; a generic one once errors are generic.
+    pub message: String,
+}
+
+/// How a conversation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The caller said goodbye.
+    Terminated,
+    /// The caller broke the protocol or a limit.
+    CallerBroke(String),
+    /// The target broke the protocol.
+    TargetBroke(String),
+}
+
+/// One conversation between a caller and a target, both logged in.
+#[derive(Debug)]
+pub struct Dialogue<P> {
+    limits: Limits,
+    caller: BytesMut,
+    target: BytesMut,
+    moves: VecDeque<Move>,
+    owed: Ledger,
+    names: Names,
+    settings: Settings,
+    pending: Option<Pending>,
+    skip: Skip,
+    transaction: Transaction,
+    /// Extended messages were forwarded since the last Sync or Query: an implicit transaction may be open.
+    unsynced: bool,
+    /// Some of them since the last Flush.
+    unflushed: bool,
+    /// A Sync of the caller that came during its own COPY: swallowed at the COPY's end, forwarded if it fails.
+    deferred_sync: bool,
+    /// Bytes of a caller's CopyData still to come; whether they are forwarded.
+    caller_stream: Stream,
+    /// Bytes of a target's row or CopyData still to come.
+    target_stream: usize,
+    /// Who sees what still streams.
+    target_shown: Option<(u64, ReplyKind)>,
+    question: Option<Question>,
+    generic_errors: bool,
+    /// Notices of ours that wait for the end of a message to the caller.
+    notices: Vec<Bytes>,
+    next_operation: u64,
+    epoch: u64,
+    synced_epoch: u64,
+    /// Something of the open transaction, or all of it, is rolled back.
+    undone: bool,
+    /// The caller's `application_name` as the end of the transaction restored it, to be told before ReadyForQuery.
+    restored_name: Option<Arc<str>>,
+    ended: bool,
+    permits: PhantomData<fn(P)>,
+}
+
+/// What is skipped of the caller until its next Sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    /// Nothing.
+    No,
+    /// Everything; the target skips too, and gets the Sync.
+    WithTarget,
+    /// Everything; the target knows nothing of it, so the Sync is answered here.
+    Here,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Stream {
+    left: usize,
+    forward: bool,
+}
+
+#[derive(Debug)]
+struct Question {
+    asked: usize,
+    rows: Rows,
+    results: Vec<Rows>,
+    failed: Option<String>,
+}
+
+impl<P> Dialogue<P> {
+    /// Begins after both logins: the target is idle, the caller was told so.
+    #[must_use]
+    pub fn new(limits: Limits, settings: Settings) -> Self {
+        Self {
+            limits,
+            caller: BytesMut::new(),
+            target: BytesMut::new(),
+            moves: VecDeque::new(),
+            owed: Ledger::default(),
+            names: Names::default(),
+            settings,
+            pending: None,
+            skip: Skip::No,
+            transaction: Transaction::Idle,
+            unsynced: false,
+            unflushed: false,
+            deferred_sync: false,
+            caller_stream: Stream::default(),
+            target_stream: 0,
+            target_shown: None,
+            question: None,
+            generic_errors: false,
+            notices: Vec::new(),
+            next_operation: 0,
+            epoch: 0,
+            synced_epoch: 0,
+            undone: false,
+            restored_name: None,
+            ended: false,
+            permits: PhantomData,
+        }
+    }
+
+    /// Where the driver appends what it read from `side`.
+    pub const fn input(&mut self, side: Side) -> &mut BytesMut {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Target => &mut self.target,
+        }
+    }
+
+    /// Whether more of `side` should be read now: not while the caller waits for a ruling with a full buffer, nor while the target owes too much.
+    #[must_use]
+    pub fn wants(&self, side: Side) -> bool {
+        match side {
+            Side::Caller => !self.ended && self.owed.len() < self.limits.max_owed,
+            Side::Target => !self.ended,
+        }
+    }
+
+    /// Takes in what was appended to `side`. `now_us`: microseconds since some fixed moment of the session.
+    pub fn received(&mut self, side: Side, now_us: u64) {
+        if self.ended {
+            return;
+        }
+        match side {
+            Side::Caller => self.step_caller(now_us),
+            Side::Target => {
+                self.step_target(now_us);
+                // What the target answered may have made room, or ended what the caller's next message waits for.
+                self.step_caller(now_us);
+            }
+        }
+    }
+
+    /// The next thing to do, in order. [`Move::Wait`] when there is nothing.
+    pub fn next_move(&mut self) -> Move {
+        self.moves.pop_front().unwrap_or(Move::Wait)
+    }
+
+    /// Settles the operation last asked about.
+    pub fn rule(&mut self, ruling: Ruling<P>, now_us: u64) {
+        let Some(pending) = self.pending.take() else { return };
+        match ruling {
+            Ruling::Forward(permit, forwarding) => self.forward(permit, pending, forwarding, now_us),
+            Ruling::Refuse(refusal) => self.refuse(&pending, refusal),
+        }
+        self.step_caller(now_us);
+    }
+
+    /// The operation last asked about waits for people: asks the target for all it owes, so that the caller has it meanwhile.
+    pub fn hold(&mut self) {
+        if self.unflushed {
+            self.unflushed = false;
+            self.send_to_target(|out| {
+                frontend::flush(out);
+                Ok(())
+            });
+        }
+    }
+
+    /// Tells the caller something on the side, between two of the target's messages.
+    pub fn notify(&mut self, notice: Bytes) {
+        if self.target_stream > 0 {
+            self.notices.push(notice);
+        } else {
+            self.moves.push_back(Move::Send(Side::Caller, notice));
+        }
+    }
+
+    /// Asks the target something of the gateway's own, on the caller's connection and in its transaction, while an operation is being decided.
+    /// Never ends an implicit transaction and never touches an unnamed statement. The answer comes as [`Move::Learned`].
+    pub fn question(&mut self, statements: &[&str]) {
+        self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), failed: None });
+        for statement in statements {
+            self.ask_target(statement);
+        }
+        if self.unsynced {
+            self.unflushed = true;
+            self.hold();
+        } else {
+            self.owed.push(Owed::Sync { doubtful: false, for_caller: false });
+            self.send_to_target(|out| {
+                frontend::sync(out);
+                Ok(())
+            });
+        }
+    }
+
+    fn ask_target(&mut self, statement: &str) {
+        const NAME: &[u8] = b"_countersign";
+        self.send_to_target(|out| {
+            frontend::close(out, Kind::Statement, NAME)?;
+            frontend::parse(out, NAME, statement.as_bytes(), &[])?;
+            frontend::bind(out, NAME, NAME, &[], &[], &[])?;
+            frontend::execute(out, NAME, 0)?;
+            frontend::close(out, Kind::Portal, NAME)?;
+            frontend::close(out, Kind::Statement, NAME)
+        });
+        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
+        self.owed.push(Owed::Parse { undo: names::Undo::Nothing, for_caller: false });
+        self.owed.push(Owed::Bind { operation: 0, undo: names::Undo::Nothing, for_caller: false });
+        self.owed.push(Owed::Question);
+        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
+        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
+    }
+
+    /// Prepared statements and cursors as they stand for the operation being decided.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Settings the target reported.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where the caller's transaction stands, as far as the target has said.
+    #[must_use]
+    pub const fn transaction(&self) -> Transaction {
+        self.transaction
+    }
+
+    /// Whether the target still works on something it was sent.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Whether bytes of a message to the caller are still to come, so that nothing else can be told it.
+    #[must_use]
+    pub const fn is_mid_message(&self) -> bool {
+        self.target_stream > 0
+    }
+
+    fn send_to_target(&mut self, write: impl FnOnce(&mut BytesMut) -> Result<(), Unencodable>) {
+        let mut out = BytesMut::new();
+        match write(&mut out) {
+            Ok(()) => self.moves.push_back(Move::Send(Side::Target, out.freeze())),
+            Err(error) => self.limit_passed(error.to_string()),
+        }
+    }
+
+    fn send_to_caller(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        self.moves.push_back(Move::Send(Side::Caller, out.freeze()));
+    }
+
+    /// The caller broke the protocol or a limit: it is told, and the conversation ends.
+    fn break_off(&mut self, refusal: &Refusal, why: String) {
+        if self.target_stream == 0 {
+            self.send_to_caller(|out| refusal.fatal(out));
+        }
+        self.end(Ending::CallerBroke(why));
+    }
+
+    fn limit_passed(&mut self, why: String) {
+        self.break_off(&Refusal::new(Sqlstate::LIMIT_EXCEEDED, why.clone()), why);
+    }
+
+    fn malformed(&mut self, why: Malformed) {
+        self.break_off(&Refusal::from(why), why.to_string());
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if !self.ended {
+            self.ended = true;
+            self.moves.push_back(Move::End(ending));
+        }
+    }
+}
