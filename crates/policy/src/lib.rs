@@ -1,1 +1,13 @@
-//! policy
+//! What policy says: classification of statements, the policy version in force, decisions and masks.
+//!
+//! Everything here is a function of its arguments: no clock, no files, no sockets, no randomness. `now` and the text of files are
+//! parameters. Whatever is not understood, errs or is unknown denies or withholds; nothing here may ever widen access in doubt.
+
+pub mod decide;
+#[cfg(test)]
+mod fixtures;
+pub mod rulebook;
+pub mod version;
+
+pub use decide::{Case, NotEligible, decide, decide_connect, eligible, may, may_reveal, visible_connections};
+pub use version::{Files, Problem, Version};

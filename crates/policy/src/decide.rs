@@ -1,0 +1,533 @@
+//! Allow, hold or deny: every pair of an operation, for every member of the actor chain.
+//!
+//! Doubt denies: a policy that errs, facts that cannot be put to the policies, an operation that asks for nothing.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Context, Entities};
+use model::{
+    Action, Actor, ActorChain, Connection, ConnectionName, DataClassName, Decision, Facts, IdentityKind, Object, Outcome, Pair, PolicyId,
+    Requirement, SystemAction, Timestamp, Understanding,
+};
+
+use crate::{
+    Version,
+    rulebook::{Answer, Circumstances, Question, Rulebook, Sets, Unaskable, World},
+};
+
+/// Most sentences a decision gives; a statement over a thousand tables would otherwise give a thousand.
+const MAX_REASONS: usize = 8;
+
+/// One operation to decide.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Who asks.
+    pub chain: &'a ActorChain,
+    /// Where.
+    pub connection: &'a Connection,
+    /// In which database.
+    pub database: &'a str,
+    /// What it means.
+    pub facts: &'a Facts,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Decides one operation. `reveal` is no part of it: it only decides masks.
+#[must_use]
+pub fn decide(version: &Version, case: &Case<'_>) -> Decision {
+    let mut pairs: Vec<&Pair> = case.facts.pairs.iter().filter(|pair| pair.action != Action::Reveal).collect();
+    let unnamed = Pair { action: Action::Unreadable, object: Object::Connection };
+    if matches!(case.facts.understanding, Understanding::Unreadable(_)) && !case.facts.asks(Action::Unreadable) {
+        pairs.push(&unnamed);
+    }
+    let circumstances = Circumstances { connection: Some((case.connection, case.database)), statement: Some(case.facts), now: case.now };
+    Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts) }.decide(&pairs, &circumstances)
+}
+
+/// Decides whether a session may be opened, or stay open under a new version.
+#[must_use]
+pub fn decide_connect(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, now: Timestamp) -> Decision {
+    let connect = Pair { action: Action::Connect, object: Object::Connection };
+    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, now };
+    Hearing { version, chain, connection, facts: None }.decide(&[&connect], &circumstances)
+}
+
+/// Whether one identity may do something to Countersign itself.
+#[must_use]
+pub fn may(version: &Version, actor: &Actor, action: SystemAction, now: Timestamp) -> bool {
+    let rulebook = &version.rulebook;
+    let ask = || -> Result<bool, Unaskable> {
+        let mut world = World::new(rulebook.vocabulary());
+        let principal = rulebook.party(&world.actor(actor)?);
+        let resource = rulebook.party(&world.system()?);
+        let entities = world.close()?;
+        let circumstances = Circumstances { connection: None, statement: None, now };
+        let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
+        let question = Question { principal: &principal, action: action.as_str(), resource: &resource };
+        let mut sets = Sets::default();
+        let set = rulebook.policy_set(&mut sets, rulebook.slice(&question))?;
+        let answer = rulebook.ask(&question, set, &context, &entities)?;
+        Ok(answer.allowed && answer.erred.is_empty())
+    };
+    ask().unwrap_or(false)
+}
+
+/// Whether every member of the chain may see values of a class unmasked.
+#[must_use]
+pub fn may_reveal(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, class: &DataClassName, now: Timestamp) -> bool {
+    let rulebook = &version.rulebook;
+    let ask = || -> Result<bool, Unaskable> {
+        let mut world = World::new(rulebook.vocabulary());
+        world.connection(connection)?;
+        let resource = rulebook.party(&world.class(class)?);
+        let members = chain.members().map(|actor| Ok(rulebook.party(&world.actor(actor)?))).collect::<Result<Vec<_>, Unaskable>>()?;
+        let entities = world.close()?;
+        let circumstances = Circumstances { connection: Some((connection, database)), statement: None, now };
+        let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
+        let mut sets = Sets::default();
+        for principal in &members {
+            let question = Question { principal, action: Action::Reveal.as_str(), resource: &resource };
+            let set = rulebook.policy_set(&mut sets, rulebook.slice(&question))?;
+            let answer = rulebook.ask(&question, set, &context, &entities)?;
+            if !answer.allowed || !answer.erred.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    ask().unwrap_or(false)
+}
+
+/// The connections on which `connect` is not denied, sorted.
+#[must_use]
+pub fn visible_connections(version: &Version, chain: &ActorChain, now: Timestamp) -> Vec<ConnectionName> {
+    let visible = |connection: &Connection| decide_connect(version, chain, connection, &connection.database, now).outcome != Outcome::Deny;
+    version.connections.iter().filter(|(_, connection)| visible(connection)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Why somebody may not sign, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotEligible {
+    /// Workloads and agents never sign.
+    #[error("only people can sign; {0} is a {1}")]
+    NotAPerson(String, &'static str),
+    /// It is their own operation, or one made on their behalf or by them for another.
+    #[error("{0} takes part in this operation and cannot sign it")]
+    TakesPart(String),
+    /// They answer for a workload or agent in the chain.
+    #[error("{0} owns {1}, which takes part in this operation, and cannot sign it")]
+    Owns(String, String),
+    /// They made the token the session was opened with.
+    #[error("{0} minted the token this session was opened with, and cannot sign its operations")]
+    Minted(String),
+    /// They are in none of the groups.
+    #[error("{0} is in none of the groups that may sign `{1}`: {2}")]
+    NotAnApprover(String, PolicyId, String),
+    /// No policy permits them `approve`.
+    #[error("no policy permits {0} to `approve`")]
+    NotPermitted(String),
+}
+
+/// Whether somebody may sign one requirement of an operation of this chain.
+///
+/// # Errors
+/// Why not.
+pub fn eligible(version: &Version, requirement: &Requirement, chain: &ActorChain, signer: &Actor, now: Timestamp) -> Result<(), NotEligible> {
+    let name = || signer.name.to_string();
+    if signer.kind != IdentityKind::User {
+        return Err(NotEligible::NotAPerson(name(), signer.kind.as_str()));
+    }
+    for member in chain.members() {
+        if member.id == signer.id || member.name == signer.name {
+            return Err(NotEligible::TakesPart(name()));
+        }
+        if member.owner.as_ref() == Some(&signer.name) {
+            return Err(NotEligible::Owns(name(), member.name.to_string()));
+        }
+    }
+    if chain.minted_by.as_ref() == Some(&signer.name) {
+        return Err(NotEligible::Minted(name()));
+    }
+    if !requirement.approvers.iter().any(|group| signer.groups.contains(group)) {
+        let groups: Vec<&str> = requirement.approvers.iter().map(AsRef::as_ref).collect();
+        return Err(NotEligible::NotAnApprover(name(), requirement.policy.clone(), groups.join(", ")));
+    }
+    if may(version, signer, SystemAction::Approve, now) { Ok(()) } else { Err(NotEligible::NotPermitted(name())) }
+}
+
+/// One operation being decided.
+struct Hearing<'a> {
+    version: &'a Version,
+    chain: &'a ActorChain,
+    connection: &'a Connection,
+    facts: Option<&'a Facts>,
+}
+
+/// What is said of all pairs and members so far.
+#[derive(Default)]
+struct Findings {
+    permits: BTreeSet<PolicyId>,
+    requirements: BTreeSet<Requirement>,
+    /// Policies that deny, for good.
+    forbids: BTreeSet<PolicyId>,
+    /// Sentences for people, each once, in the order they were found.
+    reasons: Vec<String>,
+    more_reasons: usize,
+    denied: bool,
+}
+
+impl Findings {
+    fn deny(&mut self, reason: String) {
+        self.denied = true;
+        if self.reasons.contains(&reason) {
+            return;
+        }
+        if self.reasons.len() < MAX_REASONS { self.reasons.push(reason) } else { self.more_reasons = self.more_reasons.saturating_add(1) }
+    }
+}
+
+impl Hearing<'_> {
+    fn decide(&self, pairs: &[&Pair], circumstances: &Circumstances<'_>) -> Decision {
+        let mut findings = Findings::default();
+        if pairs.is_empty() {
+            findings.deny("the operation asks for nothing that could be permitted".to_owned());
+        }
+        if let Err(error) = self.hear(pairs, circumstances, &mut findings) {
+            findings.deny(error.to_string());
+        }
+        self.conclude(findings)
+    }
+
+    fn hear(&self, pairs: &[&Pair], circumstances: &Circumstances<'_>, findings: &mut Findings) -> Result<(), Unaskable> {
+        let rulebook = &self.version.rulebook;
+        let mut world = World::new(rulebook.vocabulary());
+        let members = self.chain.members().map(|actor| Ok((actor, rulebook.party(&world.actor(actor)?)))).collect::<Result<Vec<_>, Unaskable>>()?;
+        let objects = pairs
+            .iter()
+            .map(|pair| Ok((*pair, rulebook.party(&world.object(self.connection, &pair.object)?))))
+            .collect::<Result<Vec<_>, Unaskable>>()?;
+        let entities = world.close()?;
+        let looks_at = |name: &str| rulebook.looks_at(name);
+        let passes = Passes {
+            unsigned: circumstances.context(rulebook.vocabulary(), &looks_at, Some(false))?,
+            signed: circumstances.context(rulebook.vocabulary(), &looks_at, Some(true))?,
+            entities,
+        };
+        let mut sets = Sets::default();
+        for (actor, principal) in &members {
+            for (pair, resource) in &objects {
+                let question = Question { principal, action: pair.action.as_str(), resource };
+                let finding = passes.ask(rulebook, &question, &mut sets)?;
+                self.note(finding, actor, pair, findings);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, finding: Finding, actor: &Actor, pair: &Pair, findings: &mut Findings) {
+        let rulebook = &self.version.rulebook;
+        let rules = |numbers: Vec<u32>| numbers.into_iter().filter_map(|number| rulebook.rule(number));
+        match finding {
+            Finding::Permitted(numbers) => findings.permits.extend(rules(numbers).map(|rule| rule.id.clone())),
+            Finding::Waits(numbers) => findings.requirements.extend(rules(numbers).filter_map(|rule| {
+                let approval = rule.approval.as_ref()?;
+                let approvers = approval.approvers.clone();
+                Some(Requirement { policy: rule.id.clone(), approvers, count: approval.count, reason: rule.reason.clone() })
+            })),
+            Finding::Forbidden(numbers) => {
+                for rule in rules(numbers) {
+                    findings.forbids.insert(rule.id.clone());
+                    let plain = || format!("policy `{}` forbids {} for {}", rule.id, self.asked(pair), actor.name);
+                    findings.deny(rule.reason.clone().unwrap_or_else(plain));
+                }
+            }
+            Finding::Erred(errors) => {
+                for (number, error) in errors {
+                    let Some(rule) = rulebook.rule(number) else { continue };
+                    findings.forbids.insert(rule.id.clone());
+                    findings.deny(format!("policy `{}` failed while it was evaluated: {error}", rule.id));
+                }
+                findings.denied = true;
+            }
+            Finding::NothingPermits => findings.deny(self.unpermitted(actor, pair)),
+        }
+    }
+
+    fn unpermitted(&self, actor: &Actor, pair: &Pair) -> String {
+        let sentence = format!("no policy permits {} for {}", self.asked(pair), actor.name);
+        match (pair.action, self.facts.map(|facts| &facts.understanding)) {
+            (Action::Unreadable, Some(Understanding::Unreadable(why))) => {
+                format!("the statement was not fully understood ({}), and {sentence}", model::name::printable(why))
+            }
+            (Action::Unreadable, _) => format!("the statement was not fully understood, and {sentence}"),
+            _ => sentence,
+        }
+    }
+
+    /// `` `read` on public.payments ``.
+    fn asked(&self, pair: &Pair) -> String {
+        match &pair.object {
+            Object::Connection => format!("`{}` on connection {}", pair.action, self.connection.name),
+            object => format!("`{}` on {object}", pair.action),
+        }
+    }
+
+    fn conclude(&self, findings: Findings) -> Decision {
+        let version = self.version.hash;
+        if findings.denied {
+            let mut reasons = findings.reasons;
+            if findings.more_reasons > 0 {
+                reasons.push(format!("and {} more", findings.more_reasons));
+            }
+            return Decision { outcome: Outcome::Deny, policies: findings.forbids.into_iter().collect(), reasons, version };
+        }
+        if findings.requirements.is_empty() {
+            return Decision { outcome: Outcome::Allow, policies: findings.permits.into_iter().collect(), reasons: Vec::new(), version };
+        }
+        let requirements: Vec<Requirement> = findings.requirements.into_iter().collect();
+        let policies = requirements.iter().map(|requirement| requirement.policy.clone()).collect();
+        let reason =
+            |requirement: &Requirement| requirement.reason.clone().unwrap_or_else(|| format!("policy `{}` asks for a signature", requirement.policy));
+        let mut reasons: Vec<String> = requirements.iter().map(reason).collect();
+        reasons.dedup();
+        Decision { outcome: Outcome::Hold(requirements), policies, reasons, version }
+    }
+}
+
+/// The two ways a question is asked: as nobody had signed, and as everybody had.
+struct Passes {
+    unsigned: Context,
+    signed: Context,
+    entities: Entities,
+}
+
+/// What is said of one pair for one member; policies by their number.
+enum Finding {
+    Permitted(Vec<u32>),
+    Waits(Vec<u32>),
+    Forbidden(Vec<u32>),
+    Erred(Vec<(u32, String)>),
+    NothingPermits,
+}
+
+impl Passes {
+    /// The second pass is only asked when the first denies because of forbids that signatures lift: such a forbid never errs with
+    /// `approved == true` where it did not with `false`, and no other policy can tell the passes apart.
+    fn ask(&self, rulebook: &Rulebook, question: &Question<'_>, sets: &mut Sets) -> Result<Finding, Unaskable> {
+        let set = rulebook.policy_set(sets, rulebook.slice(question))?;
+        let first = rulebook.ask(question, set, &self.unsigned, &self.entities)?;
+        if let Some(finding) = settled(rulebook, &first) {
+            return Ok(finding);
+        }
+        let second = rulebook.ask(question, set, &self.signed, &self.entities)?;
+        if !second.erred.is_empty() {
+            return Ok(Finding::Erred(second.erred));
+        }
+        Ok(match second {
+            Answer { allowed: true, .. } => Finding::Waits(first.decided),
+            Answer { decided, .. } if decided.is_empty() => Finding::NothingPermits,
+            Answer { decided, .. } => Finding::Forbidden(decided),
+        })
+    }
+}
+
+/// What the first pass says, unless only forbids that signatures lift are in the way.
+fn settled(rulebook: &Rulebook, first: &Answer) -> Option<Finding> {
+    let liftable = |number: &u32| rulebook.rule(*number).is_some_and(|rule| rule.approval.is_some());
+    if !first.erred.is_empty() {
+        return Some(Finding::Erred(first.erred.clone()));
+    }
+    if first.allowed {
+        return Some(Finding::Permitted(first.decided.clone()));
+    }
+    if first.decided.is_empty() {
+        return Some(Finding::NothingPermits);
+    }
+    let lasting: Vec<u32> = first.decided.iter().copied().filter(|number| !liftable(number)).collect();
+    if lasting.is_empty() { None } else { Some(Finding::Forbidden(lasting)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{chain, connection, facts, identity, load, now, requirement, table};
+
+    const POLICY: &str = r#"
+permit (principal in Group::"engineers", action in [Action::"connect", Action::"read", Action::"destroy"], resource in Environment::"production");
+permit (principal in Group::"readers", action in [Action::"connect", Action::"read"], resource in Environment::"production");
+@id("prod-destroy") @approvers("dba") @count("1") @reason("destructive statements in production need a second signature")
+forbid (principal, action == Action::"destroy", resource in Environment::"production") unless { context.approved };
+@id("payments") @approvers("finance,audit") @count("2")
+forbid (principal, action == Action::"destroy", resource in Table::"prod-pg/shop/public/payments") unless { context.approved };
+@id("never") @reason("the ledger is never destroyed")
+forbid (principal, action == Action::"destroy", resource == Table::"prod-pg/shop/public/ledger");
+permit (principal in Group::"dba", action == Action::"approve", resource);
+"#;
+
+    fn answer(pairs: &[(Action, Object)], chain: &ActorChain) -> Decision {
+        let version = load(POLICY);
+        let facts = facts(pairs);
+        decide(&version, &Case { chain, connection: &connection(), database: "shop", facts: &facts, now: now() })
+    }
+
+    fn held(decision: &Decision) -> Vec<&str> {
+        match &decision.outcome {
+            Outcome::Hold(requirements) => requirements.iter().map(|requirement| requirement.policy.as_str()).collect(),
+            other => panic!("not held: {other:?} {:?}", decision.reasons),
+        }
+    }
+
+    #[test]
+    fn allow_hold_and_deny() {
+        let alice = chain(&[("alice", &["engineers"])]);
+        let read = answer(&[(Action::Read, table("customers"))], &alice);
+        assert_eq!(read.outcome, Outcome::Allow);
+        assert_eq!(read.policies.iter().map(PolicyId::as_str).collect::<Vec<_>>(), ["main.cedar:2"]);
+
+        let destroy = answer(&[(Action::Destroy, table("customers"))], &alice);
+        assert_eq!(held(&destroy), ["prod-destroy"]);
+        assert_eq!(destroy.reasons, ["destructive statements in production need a second signature"]);
+
+        let both = answer(&[(Action::Destroy, table("payments")), (Action::Read, table("payments"))], &alice);
+        assert_eq!(held(&both), ["payments", "prod-destroy"]);
+        let Outcome::Hold(requirements) = &both.outcome else { unreachable!() };
+        assert_eq!((requirements[0].count, requirements[0].approvers.len()), (2, 2));
+
+        let ledger = answer(&[(Action::Destroy, table("ledger"))], &alice);
+        assert_eq!((ledger.outcome, ledger.reasons), (Outcome::Deny, vec!["the ledger is never destroyed".to_owned()]));
+        assert_eq!(ledger.policies.iter().map(PolicyId::as_str).collect::<Vec<_>>(), ["never"]);
+
+        let grant = answer(&[(Action::Privilege, Object::Connection)], &chain(&[("nightly", &["engineers"])]));
+        assert_eq!(grant.outcome, Outcome::Deny);
+        assert_eq!(grant.reasons, ["no policy permits `privilege` on connection prod-pg for nightly"]);
+    }
+
+    #[test]
+    fn one_pair_that_is_denied_denies_what_would_be_held() {
+        let alice = chain(&[("alice", &["engineers"])]);
+        let decision = answer(&[(Action::Destroy, table("customers")), (Action::Write, table("customers"))], &alice);
+        assert_eq!(decision.outcome, Outcome::Deny);
+        assert_eq!(decision.reasons, ["no policy permits `write` on public.customers for alice"]);
+    }
+
+    #[test]
+    fn signatures_lift_a_forbid_but_permit_nothing() {
+        let decision = answer(&[(Action::Destroy, table("customers"))], &chain(&[("rita", &["readers"])]));
+        assert_eq!(decision.outcome, Outcome::Deny);
+        assert!(decision.policies.is_empty());
+    }
+
+    #[test]
+    fn a_chain_only_narrows() {
+        let pairs = [(Action::Destroy, table("customers"))];
+        assert_eq!(held(&answer(&pairs, &chain(&[("alice", &["engineers"]), ("bot", &["engineers"])]))), ["prod-destroy"]);
+        for members in [[("alice", ["engineers"]), ("bot", ["readers"])], [("bot", ["readers"]), ("alice", ["engineers"])]] {
+            let members: Vec<(&str, &[&str])> = members.iter().map(|(name, groups)| (*name, groups.as_slice())).collect();
+            assert_eq!(answer(&pairs, &chain(&members)).outcome, Outcome::Deny);
+        }
+    }
+
+    #[test]
+    fn an_operation_that_asks_for_nothing_is_denied() {
+        let mut nothing = facts(&[]);
+        let version = load("permit (principal, action, resource);");
+        let alice = chain(&[("alice", &[])]);
+        let decided =
+            |facts: &Facts| decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts, now: now() }).outcome;
+        assert_eq!(decided(&nothing), Outcome::Deny);
+        nothing.pairs.push(Pair { action: Action::Connect, object: Object::Connection });
+        assert_eq!(decided(&nothing), Outcome::Allow);
+        nothing.understanding = Understanding::Unreadable("EXECUTE of a string".to_owned());
+        assert_eq!(decided(&nothing), Outcome::Deny, "not understood, though no pair says so");
+    }
+
+    #[test]
+    fn unreadable_is_permitted_by_name_only() {
+        let alice = chain(&[("alice", &["engineers"])]);
+        let decided = |policy: &str| {
+            let version = load(policy);
+            let facts = facts(&[(Action::Unreadable, Object::Connection)]);
+            decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() })
+        };
+        let sweeping = decided("permit (principal, action, resource);");
+        assert_eq!(sweeping.outcome, Outcome::Deny);
+        assert_eq!(sweeping.reasons, ["the statement was not fully understood, and no policy permits `unreadable` on connection prod-pg for alice"]);
+        assert_eq!(decided("permit (principal, action == Action::\"unreadable\", resource);").outcome, Outcome::Allow);
+        assert_eq!(decided("permit (principal, action in [Action::\"read\", Action::\"unreadable\"], resource);").outcome, Outcome::Allow);
+        let forbidden = "permit (principal, action == Action::\"unreadable\", resource); @id(\"no\") forbid (principal, action, resource);";
+        assert_eq!(decided(forbidden).policies.iter().map(PolicyId::as_str).collect::<Vec<_>>(), ["no"]);
+    }
+
+    #[test]
+    fn a_policy_that_errs_denies_and_is_named() {
+        let alice = chain(&[("alice", &["engineers"])]);
+        let overflow = "context.statement.risk + 9223372036854775807 > 0";
+        let cases = [
+            format!(
+                "permit (principal, action, resource); @id(\"odd\") forbid (principal, action, resource in Environment::\"production\") when {{ {overflow} }};"
+            ),
+            format!(
+                "permit (principal, action, resource); @id(\"odd\") permit (principal, action == Action::\"read\", resource) when {{ {overflow} }};"
+            ),
+            format!(
+                "permit (principal, action, resource); @id(\"odd\") @approvers(\"dba\") forbid (principal, action == Action::\"read\", resource) when {{ {overflow} }} unless {{ context.approved }};"
+            ),
+        ];
+        for policy in &cases {
+            let version = load(policy);
+            let mut facts = facts(&[(Action::Read, table("customers"))]);
+            facts.risk = model::Risk::new(3);
+            let decision = decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() });
+            assert_eq!(decision.outcome, Outcome::Deny, "{policy}");
+            assert_eq!(decision.policies.iter().map(PolicyId::as_str).collect::<Vec<_>>(), ["odd"], "{policy}");
+            assert!(decision.reasons[0].starts_with("policy `odd` failed while it was evaluated"), "{:?}", decision.reasons);
+        }
+    }
+
+    #[test]
+    fn who_may_sign() {
+        let version = load(POLICY);
+        let mut nightly = chain(&[("alice", &["engineers"]), ("bot", &["engineers"])]);
+        nightly.actors[0].kind = IdentityKind::Agent;
+        nightly.actors[0].owner = Some("olga".parse().unwrap());
+        nightly.minted_by = Some("mint".parse().unwrap());
+        let requirement = requirement("prod-destroy", &["dba"]);
+        let ask = |signer: &Actor| eligible(&version, &requirement, &nightly, signer, now());
+        assert_eq!(ask(&identity("bob", &["dba"])), Ok(()));
+        let why = |name: &str, groups: &[&str]| ask(&identity(name, groups)).unwrap_err().to_string();
+        assert_eq!(why("alice", &["dba"]), "alice takes part in this operation and cannot sign it");
+        assert_eq!(why("bot", &["dba"]), "bot takes part in this operation and cannot sign it");
+        assert_eq!(why("olga", &["dba"]), "olga owns bot, which takes part in this operation, and cannot sign it");
+        assert_eq!(why("mint", &["dba"]), "mint minted the token this session was opened with, and cannot sign its operations");
+        assert_eq!(why("carol", &["security"]), "carol is in none of the groups that may sign `prod-destroy`: dba");
+        let mut robot = identity("robot", &["dba"]);
+        robot.kind = IdentityKind::Workload;
+        assert_eq!(ask(&robot).unwrap_err().to_string(), "only people can sign; robot is a workload");
+        let unpermitted = crate::fixtures::requirement("payments", &["finance"]);
+        let refused = eligible(&version, &unpermitted, &nightly, &identity("fay", &["finance"]), now());
+        assert_eq!(refused.unwrap_err().to_string(), "no policy permits fay to `approve`");
+    }
+
+    #[test]
+    fn governing_and_revealing_are_asked_on_their_own() {
+        let version = load(
+            r#"permit (principal in Group::"auditors", action == Action::"audit", resource == System::"countersign");
+permit (principal in Group::"leads", action == Action::"reveal", resource == DataClass::"email") when { context.environment == Environment::"production" && context.connection.tags.contains("pci") };"#,
+        );
+        assert!(may(&version, &identity("ann", &["auditors"]), SystemAction::Audit, now()));
+        assert!(!may(&version, &identity("ann", &["auditors"]), SystemAction::Administer, now()));
+        let email = "email".parse().unwrap();
+        let shown = |members: &[(&str, &[&str])]| may_reveal(&version, &chain(members), &connection(), "shop", &email, now());
+        assert!(shown(&[("lea", &["leads"])]));
+        assert!(!shown(&[("lea", &["leads"]), ("bot", &[])]));
+        assert!(!may_reveal(&version, &chain(&[("lea", &["leads"])]), &connection(), "shop", &"phone".parse().unwrap(), now()));
+    }
+
+    #[test]
+    fn connections_one_may_not_open_are_not_seen() {
+        let version = load(POLICY);
+        assert_eq!(visible_connections(&version, &chain(&[("alice", &["engineers"])]), now()).len(), 1);
+        assert!(visible_connections(&version, &chain(&[("eve", &[])]), now()).is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! Small versions, chains and facts for the tests of this crate.
+
+use model::{
+    Action, Actor, ActorChain, Connection, Effects, Facts, IdentityId, IdentityKind, Object, Pair, Requirement, Risk, RowScope, Timestamp,
+    Understanding, facts::Outputs,
+};
+
+use crate::{Files, Version};
+
+pub(crate) const CONNECTION: &str = r#"
+protocol = "postgres"
+host = "127.0.0.1"
+database = "shop"
+environment = "production"
+tags = ["pci"]
+user = "countersign"
+password = { env = "PROD_PG_PASSWORD" }
+"#;
+
+pub(crate) fn files(policy: &str) -> Files {
+    Files::from([("connections/prod-pg.toml".to_owned(), CONNECTION.to_owned()), ("policy/main.cedar".to_owned(), policy.to_owned())])
+}
+
+pub(crate) fn load(policy: &str) -> Version {
+    load_files(&files(policy))
+}
+
+pub(crate) fn load_files(files: &Files) -> Version {
+    Version::load(files).unwrap_or_else(|problems| panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>()))
+}
+
+pub(crate) fn connection() -> Connection {
+    let version = load("");
+    version.connections.values().next().map(|connection| (**connection).clone()).unwrap()
+}
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn identity(name: &str, groups: &[&str]) -> Actor {
+    let id = name.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Actor {
+        id: IdentityId::from_random(id),
+        name: name.parse().unwrap(),
+        kind: IdentityKind::User,
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        owner: None,
+    }
+}
+
+pub(crate) fn chain(members: &[(&str, &[&str])]) -> ActorChain {
+    let mut members = members.iter().map(|(name, groups)| identity(name, groups));
+    ActorChain { subject: members.next().unwrap(), actors: members.collect(), minted_by: None }
+}
+
+pub(crate) fn table(name: &str) -> Object {
+    Object::Table { database: "shop".into(), schema: "public".into(), table: name.into() }
+}
+
+pub(crate) fn requirement(policy: &str, approvers: &[&str]) -> Requirement {
+    let approvers = approvers.iter().map(|group| group.parse().unwrap()).collect();
+    Requirement { policy: policy.parse().unwrap(), approvers, count: 1, reason: None }
+}
+
+pub(crate) fn facts(pairs: &[(Action, Object)]) -> Facts {
+    let mut pairs: Vec<Pair> = pairs.iter().map(|(action, object)| Pair { action: *action, object: object.clone() }).collect();
+    pairs.sort();
+    Facts {
+        understanding: Understanding::Full,
+        pairs,
+        kinds: vec!["SELECT".into()],
+        statements: 1,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        functions: Vec::new(),
+        row_scope: RowScope::None,
+        risk: Risk::new(0),
+        effects: Effects::default(),
+        outputs: Outputs::default(),
+        secret_spans: Vec::new(),
+    }
+}

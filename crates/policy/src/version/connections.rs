@@ -1,0 +1,195 @@
+//! `connections/NAME.toml`: one target each.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use model::{
+    Connection, ConnectionName, GroupName, RecordLevel,
+    connection::{ClientCertificate, Protocol, SecretSource, TargetLogin, TargetTls},
+};
+use toml::{Spanned, de::DeValue};
+
+use super::reading::{Page, Placed, Section, parse_text, text_of, wrong_kind};
+
+/// PostgreSQL's registered port. <https://www.iana.org/assignments/service-names-port-numbers>
+const POSTGRES_PORT: u16 = 5432;
+
+/// Reads one connection. `None` when anything is wrong with it; the page then says what.
+pub(crate) fn read(page: &mut Page<'_>, name: ConnectionName) -> Option<Connection> {
+    let document = page.parse()?;
+    let mut top = Section::new(document.get_ref(), "a connection", 0);
+    let connection = read_top(page, &mut top, name);
+    top.close(page);
+    connection.filter(|_| page.problems.is_empty())
+}
+
+fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName) -> Option<Connection> {
+    let protocol = top.word(page, "protocol", &[("postgres", Protocol::Postgres)]);
+    if !top.has("protocol") {
+        top.missing(page, "protocol", "write protocol = \"postgres\"");
+    }
+    let host = top.needed_text(page, "host", "write the target's host name or address, or the folder of its Unix socket");
+    let host = host.filter(|host| check_host(page, *host));
+    let port = top.port(page, "port").map_or(POSTGRES_PORT, |port| port.value);
+    let database = top.needed_text(page, "database", "write the database a caller reaches who names none");
+    let databases = read_databases(page, top, database);
+    if !top.has("environment") {
+        top.missing(page, "environment", "policies speak of environments: write environment = \"production\", \"staging\" or a name of yours");
+    }
+    let environment = top.parsed(page, "environment");
+    let tags = top.texts(page, "tags").into_iter().map(|tag| tag.value.to_owned()).collect();
+    let description = top.text(page, "description").map(|text| text.value.to_owned());
+    let login = read_login(page, top);
+    let catalog_login = top.table(page, "catalog").map(|mut section| {
+        let login = read_login(page, &mut section);
+        section.close(page);
+        login
+    });
+    let tls = read_tls(page, top, host);
+    let levels = [("statements", RecordLevel::Statements), ("full", RecordLevel::Full)];
+    let record = top.word(page, "record", &levels).map_or_else(RecordLevel::default, |level| level.value);
+    let roles = read_roles(page, top);
+    Some(Connection {
+        name,
+        protocol: protocol?.value,
+        host: host?.value.to_owned(),
+        port,
+        database: database?.value.to_owned(),
+        databases,
+        environment: environment?.value,
+        tags,
+        description,
+        login: login?,
+        catalog_login: catalog_login.flatten(),
+        tls: tls?,
+        record,
+        roles,
+    })
+}
+
+fn check_host(page: &mut Page<'_>, host: Placed<&str>) -> bool {
+    let text = host.value;
+    if text.starts_with('/') || text.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let named = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !named {
+        let help = "write a name or address alone; the port goes to `port`, a Unix socket's folder begins with `/`";
+        page.wrong_with_help(host.at, format!("`{}` is not a host", model::name::printable(text)), help);
+    }
+    named
+}
+
+fn read_databases(page: &mut Page<'_>, top: &mut Section<'_, '_>, default: Option<Placed<&str>>) -> Vec<String> {
+    let databases: Vec<String> = top.texts(page, "databases").into_iter().map(|database| database.value.to_owned()).collect();
+    if let Some(default) = default {
+        if default.value.is_empty() {
+            page.wrong(default.at, "`database` is empty");
+        }
+        if !databases.is_empty() && !databases.iter().any(|database| database == default.value) {
+            let help = "add it to `databases`, or leave `databases` out to let callers name any";
+            page.wrong_with_help(default.at, format!("`databases` does not name the default `{}`", model::name::printable(default.value)), help);
+        }
+    }
+    databases
+}
+
+fn read_login(page: &mut Page<'_>, section: &mut Section<'_, '_>) -> Option<TargetLogin> {
+    let user = section.needed_text(page, "user", "write the role the gateway signs in as at the target");
+    let password = read_secret(page, section, "password");
+    let certificate = section.table(page, "certificate").and_then(|mut table| {
+        let file = table.needed_text(page, "file", "write the PEM file of the client certificate");
+        let key = read_secret(page, &mut table, "key");
+        if !table.has("key") {
+            table.missing(page, "key", "write where its key is: key = { file = \"client.key\" }");
+        }
+        table.close(page);
+        Some(ClientCertificate { certificate: PathBuf::from(file?.value), key: key? })
+    });
+    Some(TargetLogin { user: user?.value.to_owned(), password, certificate })
+}
+
+/// `{ env = "…" }`, `{ file = "…" }` or `{ store = "…" }`. A secret itself is refused, and not repeated in the message.
+fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
+    const HELP: &str = "write where it is kept: { env = \"NAME\" }, { file = \"/path\" } or { store = \"name\" } (see `countersign secret set`)";
+    let (at, value) = section.entries().find(|(name, _)| name.value == key).map(|(name, value)| (name.at, value))?;
+    if value.get_ref().is_str() {
+        section.text(page, key);
+        page.wrong_with_help(at, format!("`{key}` holds the secret itself: secrets are never written in these files"), HELP);
+        return None;
+    }
+    let mut table = section.table(page, key)?;
+    let env = table.text(page, "env").map(|name| SecretSource::Env(name.value.to_owned()));
+    let file = table.text(page, "file").map(|path| SecretSource::File(PathBuf::from(path.value)));
+    let store = table.text(page, "store").map(|name| SecretSource::Store(name.value.to_owned()));
+    table.close(page);
+    let mut places: Vec<SecretSource> = [env, file, store].into_iter().flatten().collect();
+    if places.len() != 1 {
+        page.wrong_with_help(at, format!("`{key}` needs exactly one place"), HELP);
+        return None;
+    }
+    places.pop()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TlsMode {
+    VerifyFull,
+    LoopbackPlain,
+}
+
+fn read_tls(page: &mut Page<'_>, top: &mut Section<'_, '_>, host: Option<Placed<&str>>) -> Option<TargetTls> {
+    let socket = host.is_some_and(|host| host.value.starts_with('/'));
+    let default = if socket { TlsMode::LoopbackPlain } else { TlsMode::VerifyFull };
+    let Some(mut section) = top.table(page, "tls") else { return Some(finish_tls(default, None, None)) };
+    let modes = [("verify-full", TlsMode::VerifyFull), ("loopback-plain", TlsMode::LoopbackPlain)];
+    let written = section.has("mode");
+    let mode = section.word(page, "mode", &modes);
+    let ca = section.text(page, "ca");
+    let server_name = section.text(page, "server_name");
+    section.close(page);
+    let mode = if written { mode? } else { Placed { value: default, at: 0 } };
+    match mode.value {
+        TlsMode::LoopbackPlain => {
+            for given in [ca, server_name].into_iter().flatten() {
+                page.wrong(given.at, "without TLS there is no certificate to check: remove this, or write mode = \"verify-full\"");
+            }
+            if let Some(host) = host.filter(|host| !is_loopback(host.value)) {
+                let help = "statements and rows would cross the network in clear: use mode = \"verify-full\" with the target's `ca`";
+                let message = format!("loopback-plain is for this machine only, and `{}` is not", model::name::printable(host.value));
+                page.wrong_with_help(mode.at, message, help);
+            }
+        }
+        TlsMode::VerifyFull if socket => page.wrong(mode.at, "PostgreSQL has no TLS on a Unix socket: leave [tls] out"),
+        TlsMode::VerifyFull => {}
+    }
+    Some(finish_tls(mode.value, ca, server_name))
+}
+
+fn finish_tls(mode: TlsMode, ca: Option<Placed<&str>>, server_name: Option<Placed<&str>>) -> TargetTls {
+    match mode {
+        TlsMode::LoopbackPlain => TargetTls::LoopbackPlain,
+        TlsMode::VerifyFull => {
+            TargetTls::VerifyFull { ca: ca.map(|path| PathBuf::from(path.value)), server_name: server_name.map(|name| name.value.to_owned()) }
+        }
+    }
+}
+
+/// A Unix socket, a loopback address, or the name RFC 6761 reserves for them.
+fn is_loopback(host: &str) -> bool {
+    host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn read_roles(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> BTreeMap<String, GroupName> {
+    let Some(section) = top.table(page, "roles") else { return BTreeMap::new() };
+    section.entries().filter_map(|(role, group)| Some((role.value.to_owned(), read_group(page, role, group)?))).collect()
+}
+
+fn read_group(page: &mut Page<'_>, role: Placed<&str>, group: &Spanned<DeValue<'_>>) -> Option<GroupName> {
+    if role.value.is_empty() {
+        wrong_kind(page, "the name of a role", group, "a name");
+        return None;
+    }
+    let text = text_of(page, role.value, group)?;
+    parse_text(page, text).map(|group| group.value)
+}
