@@ -1,0 +1,76 @@
+//! What is written down of every act of governing: who did what to whom, and when.
+//!
+//! The kinds are part of what auditors search for; new ones are added, old ones never renamed. No secret and no statement stands in an event:
+//! it names the held operation, session or token, and those who may can look there.
+
+use model::{
+    Actor, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
+    hold::HoldRow,
+    token::{TokenRow, TokenUse},
+};
+use serde_json::{Value, json};
+use store::{Store, StoreError, state::Event};
+
+/// Writes an act down.
+///
+/// # Errors
+/// The state store cannot be reached.
+pub(crate) async fn append(store: &Store, event: Event) -> Result<(), StoreError> {
+    store.state().append_event(&event).await.map(drop)
+}
+
+fn event(at: Timestamp, actor: &IdentityName, kind: &str, subject: impl ToString, detail: Value) -> Event {
+    Event { at, actor: actor.clone(), kind: kind.to_owned(), subject: subject.to_string(), detail }
+}
+
+pub(crate) fn hold_signed(row: &HoldRow, signer: &Actor, digest: &str, now: Timestamp) -> Event {
+    event(now, &signer.name, "hold.signed", row.id, json!({ "session": row.session, "requester": row.chain, "digest": digest }))
+}
+
+pub(crate) fn hold_denied(row: &HoldRow, signer: &Actor, reason: Option<&str>, now: Timestamp) -> Event {
+    event(now, &signer.name, "hold.denied", row.id, json!({ "session": row.session, "requester": row.chain, "reason": reason }))
+}
+
+pub(crate) fn hold_shown(row: &HoldRow, viewer: &Actor, now: Timestamp) -> Event {
+    event(now, &viewer.name, "hold.shown", row.id, json!({ "session": row.session, "requester": row.chain }))
+}
+
+pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "policy.applied", hash, json!({ "before": before }))
+}
+
+pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
+    let class = match row.purpose {
+        TokenUse::Connect => "connect",
+        TokenUse::Api => "api",
+    };
+    let detail = json!({
+        "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),
+        "not_before": row.not_before, "expires_at": row.expires_at,
+    });
+    event(now, &row.minted_by, "token.minted", row.id, detail)
+}
+
+pub(crate) fn token_revoked(id: TokenId, subject: &IdentityName, ended: usize, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "token.revoked", id, json!({ "subject": subject, "sessions_ended": ended }))
+}
+
+pub(crate) fn identity_added(identity: &Identity, now: Timestamp) -> Event {
+    let detail = json!({
+        "id": identity.id, "kind": identity.kind.as_str(), "groups": identity.groups, "owner": identity.owner,
+        "purpose": identity.purpose, "expires_at": identity.expires_at,
+    });
+    event(now, &identity.created_by, "identity.added", &identity.name, detail)
+}
+
+pub(crate) fn identity_changed(kind: &str, name: &IdentityName, detail: Value, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, kind, name, detail)
+}
+
+pub(crate) fn session_killed(session: SessionId, why: Option<&str>, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "session.killed", session, json!({ "why": why }))
+}
+
+pub(crate) fn recording_read(session: SessionId, how: &str, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "recording.read", session, json!({ "how": how }))
+}

@@ -1,0 +1,325 @@
+//! What stands over all sessions: the policy version in force, the register's and store's health, and the acts of governing.
+//!
+//! One [`Guard`] per process. Acts of governing are authorised by the same Cedar policies as operations (resource `System`), and each is written
+//! to the state store as an event. Whoever revokes writes it down first and then ends what lives; see [`live`](crate::live).
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use identity::{AttemptLimits, Attempts};
+use model::{Actor, Identity, IdentityId, IdentityName, Outcome, SessionId, SystemAction, Timestamp, TokenId, VersionHash, session::SessionRow};
+use policy::{
+    decide,
+    version::{Files, Problem, Version},
+};
+use store::{Store, StoreError};
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{
+    approve::Approvals,
+    catalogs::{CatalogSource, Catalogs},
+    events,
+    limits::Limits,
+    live::{EndReason, Live, LiveSession},
+    register,
+};
+
+/// The guard of this process.
+pub struct Guard {
+    store: Store,
+    version: Arc<ArcSwap<Version>>,
+    limits: Limits,
+    source: Arc<dyn CatalogSource>,
+    catalogs: Catalogs,
+    approvals: Approvals,
+    live: Live,
+    pub(crate) attempts: Attempts,
+    /// Places for passwords being hashed.
+    pub(crate) hashing: Arc<Semaphore>,
+    health: Health,
+    /// One version is applied after the other.
+    applying: tokio::sync::Mutex<()>,
+}
+
+/// Why an act of governing was not done. The text is for whoever asked.
+#[derive(Debug, thiserror::Error)]
+pub enum GovernError {
+    /// They may not.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// There is nothing of that name or id that they may see.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done as asked.
+    #[error("{0}")]
+    Invalid(String),
+    /// It could not be written down, and was not done.
+    #[error("the state store cannot be reached")]
+    State(#[from] StoreError),
+}
+
+/// Why a policy version was not applied. The one before stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// They may not.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// It is not valid.
+    #[error("the policy directory has {} problem(s); the version in force stays", .0.len())]
+    Invalid(Vec<Problem>),
+    /// It could not be written down.
+    #[error("the state store cannot be reached; the version in force stays")]
+    State(#[from] StoreError),
+    /// The check itself failed.
+    #[error("the policy directory could not be checked; the version in force stays")]
+    Failed,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("version", &self.version.load().hash).field("live", &self.live.count()).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// A guard over `store` under `version`. Run [`watch`](Self::watch) beside it.
+    #[must_use]
+    pub fn new(store: Store, version: Version, limits: Limits, source: Arc<dyn CatalogSource>) -> Arc<Self> {
+        let version = Arc::new(ArcSwap::from_pointee(version));
+        Arc::new(Self {
+            approvals: Approvals::new(store.clone(), version.clone(), limits.holds.clone()),
+            live: Live::new(limits.max_sessions, limits.max_sessions_per_identity),
+            attempts: Attempts::new(AttemptLimits::default()),
+            hashing: Arc::new(Semaphore::new(limits.max_password_checks.max(1))),
+            health: Health::new(),
+            applying: tokio::sync::Mutex::new(()),
+            store,
+            version,
+            limits,
+            source,
+            catalogs: Catalogs::default(),
+        })
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The policy version in force.
+    #[must_use]
+    pub fn version(&self) -> Arc<Version> {
+        self.version.load_full()
+    }
+
+    /// The limits it was started with.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What the gateway itself asks targets.
+    #[must_use]
+    pub fn source(&self) -> &Arc<dyn CatalogSource> {
+        &self.source
+    }
+
+    /// The catalog snapshots sessions share.
+    #[must_use]
+    pub const fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
+    }
+
+    /// The held operations.
+    #[must_use]
+    pub const fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// The live sessions.
+    #[must_use]
+    pub const fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Whether the state store answered when it was last asked. While it does not, no session is opened and nothing held is released.
+    #[must_use]
+    pub fn state_is_there(&self) -> bool {
+        self.health.is_there()
+    }
+
+    /// Whether `actor` may do `action` to Countersign itself.
+    #[must_use]
+    pub fn may(&self, actor: &Actor, action: SystemAction, now: Timestamp) -> bool {
+        decide::may(&self.version.load(), actor, action, now)
+    }
+
+    /// Makes a policy directory's files the version in force: checks them, writes them down, and decides every live session anew for `connect`.
+    /// Files that are in force already change nothing.
+    ///
+    /// # Errors
+    /// `by` may not administer, the files are not valid, or the store cannot be reached; the version in force stays.
+    pub async fn apply(&self, files: &Files, by: &Actor, now: Timestamp) -> Result<VersionHash, ApplyError> {
+        if !self.may(by, SystemAction::Administer, now) {
+            return Err(ApplyError::NotPermitted(format!("policy does not permit {} to administer Countersign", by.name)));
+        }
+        self.apply_as(files, &by.name, now).await
+    }
+
+    /// [`apply`](Self::apply) on the authority of whoever can write this machine's files: for `serve` watching its own directory.
+    ///
+    /// # Errors
+    /// As for `apply`, permission aside.
+    pub async fn apply_as(&self, files: &Files, by: &IdentityName, now: Timestamp) -> Result<VersionHash, ApplyError> {
+        let _turn = self.applying.lock().await;
+        let checked = files.clone();
+        let version = tokio::task::spawn_blocking(move || Version::load(&checked)).await.map_err(|_| ApplyError::Failed)?;
+        let version = version.map_err(ApplyError::Invalid)?;
+        let (hash, before) = (version.hash, self.version.load().hash);
+        if hash == before {
+            return Ok(hash);
+        }
+        self.store.state().add_version(hash, files, by, now).await?;
+        self.version.store(Arc::new(version));
+        self.decide_anew(now).await;
+        events::append(&self.store, events::policy_applied(hash, before, by, now)).await?;
+        Ok(hash)
+    }
+
+    /// Decides every live session anew for `connect`, with its chain as the register has it now: ends those no longer permitted, wakes the others.
+    pub async fn decide_anew(&self, now: Timestamp) {
+        let identities = match self.store.state().identities().await {
+            Ok(identities) => Some(identities.into_iter().map(|identity| (identity.id, identity)).collect()),
+            Err(error) => {
+                tracing::error!(%error, "live sessions are decided anew with the groups they began with: the state store cannot be reached");
+                None
+            }
+        };
+        let version = self.version.load_full();
+        for session in self.live.snapshot() {
+            match standing(&version, &session, identities.as_ref(), now) {
+                Ok(chain) => self.live.refresh(session.session, chain),
+                Err(reason) => {
+                    self.live.end(session.session, &reason);
+                }
+            }
+        }
+    }
+
+    /// Ends a session: its subject may, the owner of a workload or agent in it, and whoever may `revoke`.
+    ///
+    /// # Errors
+    /// It does not live here, or `by` may not.
+    pub async fn kill(&self, session: SessionId, by: &Actor, why: Option<String>, now: Timestamp) -> Result<(), GovernError> {
+        let found = self.live.get(session).filter(|found| self.may_end(found, by, now));
+        let found = found.ok_or_else(|| GovernError::NotFound(format!("no live session {session} that you may end")))?;
+        self.live.end(found.session, &EndReason::Killed { by: by.name.clone(), why: why.clone() });
+        Ok(events::append(&self.store, events::session_killed(session, why.as_deref(), by, now)).await?)
+    }
+
+    /// Whether `viewer` may see that a session exists: its subject, the owner of the subject, and auditors.
+    #[must_use]
+    pub fn may_see_session(&self, row: &SessionRow, owner: Option<&IdentityName>, viewer: &Actor, now: Timestamp) -> bool {
+        row.subject == viewer.name || owner == Some(&viewer.name) || self.may(viewer, SystemAction::Audit, now)
+    }
+
+    /// Records that `viewer` is about to read a recording (`how`: show, replay, tail, search), and permits it: to its subject and to auditors.
+    ///
+    /// # Errors
+    /// They may not, or it could not be written down; then nothing may be shown.
+    pub async fn read_recording(&self, row: &SessionRow, how: &str, viewer: &Actor, now: Timestamp) -> Result<(), GovernError> {
+        if row.subject != viewer.name && !self.may(viewer, SystemAction::Audit, now) {
+            return Err(GovernError::NotFound(format!("no session {} that you may read", row.id)));
+        }
+        Ok(events::append(&self.store, events::recording_read(row.id, how, viewer, now)).await?)
+    }
+
+    /// Looks after the live sessions until it is dropped: ends those whose window has closed, and all of them when the state store has not answered
+    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms).
+    pub async fn watch(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.limits.watch_interval_ms.max(1)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look_after(Timestamp::now()).await;
+        }
+    }
+
+    /// One round of [`watch`](Self::watch).
+    pub async fn look_after(&self, now: Timestamp) {
+        self.live.end_closed_windows(now);
+        let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
+        let answered = matches!(tokio::time::timeout(patience, self.ask_state(now)).await, Ok(Ok(())));
+        let lost_for = self.health.note(answered);
+        if lost_for > Duration::from_millis(self.limits.revocation_grace_ms) {
+            let ended = self.live.end_all(&EndReason::StateLost);
+            if ended > 0 {
+                tracing::error!(ended, "live sessions were ended: the state store has not answered for longer than the grace");
+            }
+        }
+    }
+
+    /// The cheapest question that goes all the way to the database.
+    async fn ask_state(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.store.state().token_is_live(TokenId::from_random(0), now).await.map(drop)
+    }
+
+    fn may_end(&self, session: &LiveSession, by: &Actor, now: Timestamp) -> bool {
+        let own = session.chain.members().any(|member| member.id == by.id || member.owner.as_ref() == Some(&by.name));
+        own || self.may(by, SystemAction::Revoke, now)
+    }
+}
+
+type Identities = std::collections::HashMap<IdentityId, Identity>;
+
+/// The chain of a live session as it stands now, if `connect` is still permitted to it.
+fn standing(version: &Version, session: &LiveSession, identities: Option<&Identities>, now: Timestamp) -> Result<model::ActorChain, EndReason> {
+    let mut chain = model::ActorChain::clone(&session.chain);
+    if let Some(identities) = identities {
+        for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
+            let identity = identities.get(&member.id).filter(|identity| identity.is_active(now));
+            *member = identity.map(register::actor).ok_or_else(|| EndReason::IdentityRevoked(member.name.clone()))?;
+        }
+    }
+    let connection = version.connections.get(&session.connection).ok_or(EndReason::ConnectionRemoved)?;
+    let decision = decide::decide_connect(version, &chain, connection, &session.database, now);
+    match decision.outcome {
+        Outcome::Allow => Ok(chain),
+        Outcome::Hold(_) | Outcome::Deny => Err(EndReason::PolicyChanged(decision.reasons.join("; "))),
+    }
+}
+
+/// Whether the state store answers, and since when it does not.
+#[derive(Debug)]
+struct Health {
+    there: AtomicBool,
+    lost_at: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    const fn new() -> Self {
+        Self { there: AtomicBool::new(true), lost_at: Mutex::new(None) }
+    }
+
+    fn is_there(&self) -> bool {
+        self.there.load(Ordering::Acquire)
+    }
+
+    /// Notes an answer or its absence; returns for how long there was none.
+    fn note(&self, answered: bool) -> Duration {
+        self.there.store(answered, Ordering::Release);
+        let mut lost_at = self.lost_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            *lost_at = None;
+            return Duration::ZERO;
+        }
+        lost_at.get_or_insert_with(Instant::now).elapsed()
+    }
+}

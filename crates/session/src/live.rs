@@ -1,0 +1,311 @@
+//! The sessions that live now, and how one of them is ended from outside.
+//!
+//! A session registers here *before* its token and identity are looked at for the last time. Whoever revokes writes the revocation down first
+//! and then ends what is registered; so either the session's last look finds the revocation, or the revocation finds the session.
+//!
+//! What a session asks on its hot path is one atomic load ([`LiveHandle::check`]); what it waits on while idle is [`LiveHandle::woken`].
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use model::{ActorChain, ConnectionName, IdentityId, IdentityName, SessionId, Timestamp, TokenId};
+use tokio::sync::Notify;
+
+/// Why a session was ended from outside. The text is for the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody ended it.
+    Killed {
+        /// Who.
+        by: IdentityName,
+        /// What they said of it.
+        why: Option<String>,
+    },
+    /// The token it was opened with was revoked.
+    TokenRevoked(TokenId),
+    /// A member of its chain was revoked.
+    IdentityRevoked(IdentityName),
+    /// The window of its token, or of an identity in its chain, has closed.
+    WindowClosed(Timestamp),
+    /// Policy no longer permits `connect`.
+    PolicyChanged(String),
+    /// The connection is gone from the policy directory.
+    ConnectionRemoved,
+    /// The state store has not answered for longer than the grace.
+    StateLost,
+    /// The gateway is going down.
+    Stopping,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed { by, why: None } => write!(f, "{by} ended this session"),
+            Self::Killed { by, why: Some(why) } => write!(f, "{by} ended this session: {}", model::name::printable(why)),
+            Self::TokenRevoked(token) => write!(f, "token {token}, which opened this session, was revoked"),
+            Self::IdentityRevoked(name) => write!(f, "identity {name} was revoked"),
+            Self::WindowClosed(at) => write!(f, "the access that opened this session ended at {at:.0}"),
+            Self::PolicyChanged(why) => write!(f, "policy no longer permits this session: {why}"),
+            Self::ConnectionRemoved => f.write_str("this connection no longer exists"),
+            Self::StateLost => f.write_str("the gateway lost its state store and cannot tell whether access was revoked"),
+            Self::Stopping => f.write_str("the gateway is stopping"),
+        }
+    }
+}
+
+/// A new session would pass a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// Of all sessions.
+    #[error("the gateway has as many sessions as it may have ({0}); try again when some have ended")]
+    InAll(usize),
+    /// Of one identity's.
+    #[error("{0} has as many sessions as one identity may have ({1}); end some of them first")]
+    OfIdentity(IdentityName, usize),
+}
+
+/// What a session says of itself when it registers.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Its id.
+    pub session: SessionId,
+    /// Who acts in it.
+    pub chain: ActorChain,
+    /// The token it was opened with.
+    pub token: Option<TokenId>,
+    /// The connection it is for.
+    pub connection: ConnectionName,
+    /// The database behind it.
+    pub database: String,
+    /// When its access ends: the earliest end among token and chain.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// Every live session of this process.
+#[derive(Debug)]
+pub struct Live {
+    entries: Arc<Mutex<HashMap<SessionId, Arc<Entry>>>>,
+    max_total: usize,
+    max_per_identity: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: SessionId,
+    subject: IdentityId,
+    chain: ArcSwap<ActorChain>,
+    token: Option<TokenId>,
+    connection: ConnectionName,
+    database: String,
+    ends_at: Option<Timestamp>,
+    ended: AtomicBool,
+    reason: OnceLock<EndReason>,
+    changed: AtomicBool,
+    wake: Notify,
+}
+
+/// A session as [`Live::snapshot`] shows it.
+#[derive(Debug, Clone)]
+pub struct LiveSession {
+    /// Its id.
+    pub session: SessionId,
+    /// Who acts in it, as last decided.
+    pub chain: Arc<ActorChain>,
+    /// The connection.
+    pub connection: ConnectionName,
+    /// The database behind it.
+    pub database: String,
+}
+
+impl Live {
+    /// Nobody yet; at most `max_total` sessions, `max_per_identity` for one subject.
+    #[must_use]
+    pub fn new(max_total: usize, max_per_identity: usize) -> Self {
+        Self { entries: Arc::default(), max_total, max_per_identity }
+    }
+
+    /// Adds a session. Look at its token and identities again after this, not before.
+    ///
+    /// # Errors
+    /// A limit would be passed.
+    pub fn register(&self, new: Registration) -> Result<LiveHandle, TooMany> {
+        let subject = new.chain.subject.id;
+        let mut entries = lock(&self.entries);
+        if entries.len() >= self.max_total {
+            return Err(TooMany::InAll(self.max_total));
+        }
+        if entries.values().filter(|entry| entry.subject == subject).count() >= self.max_per_identity {
+            return Err(TooMany::OfIdentity(new.chain.subject.name, self.max_per_identity));
+        }
+        let entry = Arc::new(Entry {
+            session: new.session,
+            subject,
+            chain: ArcSwap::from_pointee(new.chain),
+            token: new.token,
+            connection: new.connection,
+            database: new.database,
+            ends_at: new.ends_at,
+            ended: AtomicBool::new(false),
+            reason: OnceLock::new(),
+            changed: AtomicBool::new(false),
+            wake: Notify::new(),
+        });
+        entries.insert(new.session, entry.clone());
+        Ok(LiveHandle { entry, entries: self.entries.clone() })
+    }
+
+    /// Ends one session. `false` if it does not live here.
+    pub fn end(&self, session: SessionId, reason: &EndReason) -> bool {
+        let entry = lock(&self.entries).get(&session).cloned();
+        entry.is_some_and(|entry| entry.end(reason))
+    }
+
+    /// Ends what a token opened; returns how many sessions that were.
+    pub fn end_by_token(&self, token: TokenId) -> usize {
+        self.end_where(&EndReason::TokenRevoked(token), |entry| entry.token == Some(token))
+    }
+
+    /// Ends every session with the identity anywhere in its chain; returns how many that were.
+    pub fn end_by_identity(&self, id: IdentityId, name: &IdentityName) -> usize {
+        self.end_where(&EndReason::IdentityRevoked(name.clone()), |entry| entry.chain.load().members().any(|member| member.id == id))
+    }
+
+    /// Ends what is open on a connection; returns how many sessions that were.
+    pub fn end_by_connection(&self, connection: &ConnectionName, reason: &EndReason) -> usize {
+        self.end_where(reason, |entry| entry.connection == *connection)
+    }
+
+    /// Ends every session whose window has closed at `now`; returns how many that were.
+    pub fn end_closed_windows(&self, now: Timestamp) -> usize {
+        let due: Vec<Arc<Entry>> = lock(&self.entries).values().filter(|entry| entry.ends_at.is_some_and(|end| now >= end)).cloned().collect();
+        due.iter().filter(|entry| entry.end(&EndReason::WindowClosed(entry.ends_at.unwrap_or(now)))).count()
+    }
+
+    /// Ends every session; returns how many that were.
+    pub fn end_all(&self, reason: &EndReason) -> usize {
+        self.end_where(reason, |_| true)
+    }
+
+    /// Gives a session its chain as it stands now, and wakes it. Later operations are decided with that chain.
+    pub fn refresh(&self, session: SessionId, chain: ActorChain) {
+        if let Some(entry) = lock(&self.entries).get(&session).cloned() {
+            entry.chain.store(Arc::new(chain));
+            entry.changed.store(true, Ordering::Release);
+            entry.wake.notify_waiters();
+        }
+    }
+
+    /// All of them, in no order.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<LiveSession> {
+        lock(&self.entries).values().map(|entry| entry.shown()).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, session: SessionId) -> Option<LiveSession> {
+        lock(&self.entries).get(&session).map(|entry| entry.shown())
+    }
+
+    /// How many live.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.entries).len()
+    }
+
+    fn end_where(&self, reason: &EndReason, which: impl Fn(&Entry) -> bool) -> usize {
+        let those: Vec<Arc<Entry>> = lock(&self.entries).values().filter(|entry| which(entry)).cloned().collect();
+        those.iter().filter(|entry| entry.end(reason)).count()
+    }
+}
+
+impl Entry {
+    fn end(&self, reason: &EndReason) -> bool {
+        let first = self.reason.set(reason.clone()).is_ok();
+        self.ended.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+        first
+    }
+
+    fn shown(&self) -> LiveSession {
+        LiveSession { session: self.session, chain: self.chain.load_full(), connection: self.connection.clone(), database: self.database.clone() }
+    }
+}
+
+/// What woke a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Woken {
+    /// It was ended.
+    Ended(EndReason),
+    /// Policy or its chain changed and `connect` was decided anew, in its favour: what it remembers of decisions is stale.
+    Changed,
+}
+
+/// A session's own end of the registry. Dropping it removes the session.
+#[derive(Debug)]
+pub struct LiveHandle {
+    entry: Arc<Entry>,
+    entries: Arc<Mutex<HashMap<SessionId, Arc<Entry>>>>,
+}
+
+impl LiveHandle {
+    /// The session's id.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.entry.session
+    }
+
+    /// Who acts in it, as last decided.
+    #[must_use]
+    pub fn chain(&self) -> Arc<ActorChain> {
+        self.entry.chain.load_full()
+    }
+
+    /// Why the session must end, if it must: one atomic load when it need not.
+    #[must_use]
+    pub fn check(&self) -> Option<&EndReason> {
+        if self.entry.ended.load(Ordering::Acquire) { self.entry.reason.get() } else { None }
+    }
+
+    /// Waits until the session must end. Cancel-safe; answers at once when it must already.
+    pub async fn ended(&self) -> EndReason {
+        loop {
+            let wake = self.entry.wake.notified();
+            if let Some(reason) = self.check() {
+                return reason.clone();
+            }
+            wake.await;
+        }
+    }
+
+    /// Waits until the session must end or must forget what it remembers of decisions. Cancel-safe.
+    pub async fn woken(&self) -> Woken {
+        loop {
+            let wake = self.entry.wake.notified();
+            if let Some(reason) = self.check() {
+                return Woken::Ended(reason.clone());
+            }
+            if self.entry.changed.swap(false, Ordering::AcqRel) {
+                return Woken::Changed;
+            }
+            wake.await;
+        }
+    }
+}
+
+impl Drop for LiveHandle {
+    fn drop(&mut self) {
+        lock(&self.entries).remove(&self.entry.session);
+    }
+}
+
+fn lock(entries: &Mutex<HashMap<SessionId, Arc<Entry>>>) -> MutexGuard<'_, HashMap<SessionId, Arc<Entry>>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,282 @@
+//! Who is calling: a name and a secret in, an actor chain out, or one and the same refusal.
+//!
+//! An unknown name, a name without a password and a wrong password cost one argon2 computation each and answer alike; an unknown token costs one
+//! look-up by digest and answers like them. Only who holds a real token hears more about it: that it expired, was revoked, or is for something
+//! else. Argon2 runs on blocking threads, few at once, so that a flood of sign-ins neither starves sessions nor eats the memory.
+
+use std::{net::IpAddr, time::Duration};
+
+use identity::{MalformedToken, password, token};
+use model::{
+    ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
+    token::{TokenRow, TokenUse},
+};
+use store::StoreError;
+
+use crate::{
+    guard::Guard,
+    live::{LiveHandle, Registration, TooMany},
+    register,
+};
+
+/// What the caller wants to do once signed in.
+#[derive(Debug, Clone, Copy)]
+pub enum SignInFor<'a> {
+    /// Open a session on this connection.
+    Connection(&'a ConnectionName),
+    /// Call the HTTP API.
+    Api,
+}
+
+impl SignInFor<'_> {
+    const fn class(self) -> TokenUse {
+        match self {
+            Self::Connection(_) => TokenUse::Connect,
+            Self::Api => TokenUse::Api,
+        }
+    }
+}
+
+/// Somebody who proved who they are. What they may do is not decided yet.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who acts.
+    pub chain: ActorChain,
+    /// The token they used, with the one statement it may run, if it is for one; none for a password.
+    pub token: Option<TokenRow>,
+    /// When this access ends: the earliest end among token and chain.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// Why somebody was not signed in. `Display` is for the caller; what differs only inside is told apart by `Debug`, for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInRefused {
+    /// The secret is not theirs, or nobody has that name. Which of these is not said.
+    #[error("sign-in failed: the name or the secret is not right")]
+    Wrong(WrongSecret),
+    /// Too many failures of that name or from that address.
+    #[error("sign-in failed: the name or the secret is not right")]
+    TooManyAttempts,
+    /// The text was cut or mistyped: it is a token only by its first letters.
+    #[error("sign-in failed: {0}; mint a new one with `countersign token`")]
+    MalformedToken(MalformedToken),
+    /// A real token, which does not open this.
+    #[error("sign-in failed: {0}")]
+    Token(#[from] TokenRefused),
+    /// The identity may not act any more. Told only to who knows its secret.
+    #[error("sign-in failed: identity {0} was revoked or has expired; ask an administrator")]
+    Inactive(IdentityName),
+    /// Too many others sign in at this moment.
+    #[error("sign-in failed: too many people sign in at this moment; try again")]
+    Busy,
+    /// The state store cannot be reached: no new sessions.
+    #[error("sign-in failed: the gateway cannot reach its state store; try again later")]
+    StateLost,
+    /// A limit on sessions.
+    #[error(transparent)]
+    TooManySessions(#[from] TooMany),
+}
+
+/// What was wrong, for logs and tests; the caller hears the same for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrongSecret {
+    /// Not the password of that name, or the name is unknown or has none.
+    Password,
+    /// No token of that digest.
+    UnknownToken,
+}
+
+/// Why a real token does not open what it was used for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefused {
+    /// Its window has closed.
+    #[error("the token expired at {0:.0}; mint a new one with `countersign token`")]
+    Expired(Timestamp),
+    /// Its window is not open yet.
+    #[error("the token works from {0:.0} on, not earlier")]
+    NotYet(Timestamp),
+    /// It was revoked.
+    #[error("the token was revoked; mint a new one with `countersign token`")]
+    Revoked,
+    /// It is for connections and was used for the API, or the other way round.
+    #[error("the token is for {}, not for {}", class_in_words(*.0), class_in_words(*.1))]
+    OtherUse(TokenUse, TokenUse),
+    /// It does not open this connection.
+    #[error("the token does not open {0}; mint one for it with `countersign token {0}`")]
+    OtherConnection(ConnectionName),
+    /// The name given is not the one it speaks for.
+    #[error("the token speaks for another identity than the name given; sign in with the name it was minted for")]
+    OtherName,
+}
+
+const fn class_in_words(class: TokenUse) -> &'static str {
+    match class {
+        TokenUse::Connect => "opening connections",
+        TokenUse::Api => "the API",
+    }
+}
+
+impl Guard {
+    /// Signs somebody in with a token or a password, whichever `secret` looks like. `name` is taken as the caller gave it, unparsed.
+    ///
+    /// # Errors
+    /// Why not. Unknown names and wrong secrets are told nothing apart, in the same time.
+    pub async fn sign_in(&self, name: &str, secret: &Secret, wanted: SignInFor<'_>, peer: IpAddr, now: Timestamp) -> Result<SignedIn, SignInRefused> {
+        if !self.state_is_there() {
+            return Err(SignInRefused::StateLost);
+        }
+        let signed_in = match token::parse(secret) {
+            Ok(presented) => self.sign_in_with_token(name, presented.digest, wanted, peer, now).await?,
+            Err(MalformedToken::Prefix) => self.sign_in_with_password(name, secret, peer, now).await?,
+            Err(malformed) => return Err(SignInRefused::MalformedToken(malformed)),
+        };
+        self.note_use(&signed_in, now).await;
+        Ok(signed_in)
+    }
+
+    /// Registers the session of somebody who signed in and only then looks at their token and identity for the last time, so that no revocation
+    /// slips in between. Decide `connect` after this, with the handle's chain.
+    ///
+    /// # Errors
+    /// What has changed since they signed in, or a limit.
+    pub async fn enter(
+        &self,
+        session: SessionId,
+        signed_in: &SignedIn,
+        connection: &ConnectionName,
+        database: &str,
+        now: Timestamp,
+    ) -> Result<LiveHandle, SignInRefused> {
+        let handle = self.live().register(Registration {
+            session,
+            chain: signed_in.chain.clone(),
+            token: signed_in.token.as_ref().map(|token| token.id),
+            connection: connection.clone(),
+            database: database.to_owned(),
+            ends_at: signed_in.ends_at,
+        })?;
+        let chain = self.still_stands(signed_in, SignInFor::Connection(connection), now).await?;
+        if chain != signed_in.chain {
+            self.live().refresh(session, chain);
+        }
+        Ok(handle)
+    }
+
+    /// The chain of somebody who signed in earlier, as it stands now: for an API caller's next request.
+    ///
+    /// # Errors
+    /// The token or a member of the chain no longer works.
+    pub async fn still_stands(&self, signed_in: &SignedIn, wanted: SignInFor<'_>, now: Timestamp) -> Result<ActorChain, SignInRefused> {
+        if !self.state_is_there() {
+            return Err(SignInRefused::StateLost);
+        }
+        if let Some(token) = &signed_in.token {
+            let row = self.store().state().token(token.id).await.map_err(lost)?;
+            usable(&row.ok_or(TokenRefused::Revoked)?, wanted, now)?;
+        }
+        let mut chain = signed_in.chain.clone();
+        for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
+            let row = self.store().state().identity_by_id(member.id).await.map_err(lost)?;
+            let row = row.filter(|row| row.is_active(now)).ok_or_else(|| SignInRefused::Inactive(member.name.clone()))?;
+            *member = register::actor(&row);
+        }
+        Ok(chain)
+    }
+
+    async fn sign_in_with_token(
+        &self,
+        name: &str,
+        digest: token::TokenDigest,
+        wanted: SignInFor<'_>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInRefused> {
+        let row = self.store().state().token_by_digest(&digest).await.map_err(lost)?;
+        // Who holds 160 random bits is not guessing: only an unknown token counts as a failure, and failures of others never lock a real one out.
+        let Some(row) = row else {
+            let counted = self.attempts.begin(name, peer, now).map(drop);
+            return Err(counted.map_or(SignInRefused::TooManyAttempts, |()| SignInRefused::Wrong(WrongSecret::UnknownToken)));
+        };
+        if row.subject.as_str() != name {
+            return Err(TokenRefused::OtherName.into());
+        }
+        usable(&row, wanted, now)?;
+        let subject = self.store().state().identity(&row.subject).await.map_err(lost)?;
+        let subject = subject.filter(|subject| subject.is_active(now)).ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;
+        let ends_at = Some(subject.expires_at.map_or(row.expires_at, |end| end.min(row.expires_at)));
+        let minted_by = Some(row.minted_by.clone()).filter(|minter| *minter != row.subject);
+        let chain = ActorChain { minted_by, ..ActorChain::alone(register::actor(&subject)) };
+        Ok(SignedIn { chain, token: Some(row), ends_at })
+    }
+
+    async fn sign_in_with_password(&self, name: &str, secret: &Secret, peer: IpAddr, now: Timestamp) -> Result<SignedIn, SignInRefused> {
+        let attempt = self.attempts.begin(name, peer, now).map_err(|_| SignInRefused::TooManyAttempts)?;
+        let known = match name.parse::<IdentityName>() {
+            Ok(name) => self.store().state().identity_and_password(&name).await.map_err(lost)?,
+            Err(_) => None,
+        };
+        let (identity, stored) = known.map_or((None, None), |(identity, stored): (Identity, Option<String>)| (Some(identity), stored));
+        let right = self.verify(secret, stored).await?;
+        let identity = identity.filter(|_| right).ok_or(SignInRefused::Wrong(WrongSecret::Password))?;
+        self.attempts.succeeded(&attempt);
+        if !identity.is_active(now) {
+            return Err(SignInRefused::Inactive(identity.name));
+        }
+        let ends_at = identity.expires_at;
+        Ok(SignedIn { chain: ActorChain::alone(register::actor(&identity)), token: None, ends_at })
+    }
+
+    /// Compares a password on a blocking thread when it is its turn. No stored hash costs the same.
+    pub(crate) async fn verify(&self, secret: &Secret, stored: Option<String>) -> Result<bool, SignInRefused> {
+        let patience = Duration::from_millis(self.limits().password_wait_ms);
+        let place = tokio::time::timeout(patience, self.hashing.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(SignInRefused::Busy) };
+        let secret = secret.clone();
+        let verified = tokio::task::spawn_blocking(move || {
+            let right = password::verify(&secret, stored.as_deref());
+            drop(place);
+            right
+        });
+        verified.await.map_err(|_| SignInRefused::Busy)
+    }
+
+    /// When somebody was last there is for listings; that it cannot be noted refuses nobody.
+    async fn note_use(&self, signed_in: &SignedIn, now: Timestamp) {
+        let state = self.store().state();
+        for member in signed_in.chain.members() {
+            if let Err(error) = state.touch_identity(&member.name, now).await {
+                tracing::warn!(%error, "the last use of an identity could not be noted");
+            }
+        }
+        if let Some(token) = &signed_in.token
+            && let Err(error) = state.touch_token(token.id, now).await
+        {
+            tracing::warn!(%error, "the last use of a token could not be noted");
+        }
+    }
+}
+
+/// Whether a token opens what is wanted at `now`.
+fn usable(row: &TokenRow, wanted: SignInFor<'_>, now: Timestamp) -> Result<(), TokenRefused> {
+    if row.revoked_at.is_some() {
+        return Err(TokenRefused::Revoked);
+    }
+    if row.purpose != wanted.class() {
+        return Err(TokenRefused::OtherUse(row.purpose, wanted.class()));
+    }
+    if now < row.not_before {
+        return Err(TokenRefused::NotYet(row.not_before));
+    }
+    if now >= row.expires_at {
+        return Err(TokenRefused::Expired(row.expires_at));
+    }
+    match wanted {
+        SignInFor::Connection(name) if !row.connections.contains(name) => Err(TokenRefused::OtherConnection(name.clone())),
+        SignInFor::Connection(_) | SignInFor::Api => Ok(()),
+    }
+}
+
+fn lost(error: StoreError) -> SignInRefused {
+    tracing::error!(%error, "nobody can be signed in: the state store cannot be reached");
+    SignInRefused::StateLost
+}

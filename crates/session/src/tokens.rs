@@ -1,0 +1,176 @@
+//! Tokens: who may mint, see and revoke which.
+//!
+//! A token opens no more connections than its subject may open by policy when it is minted, lives in a bounded window, and says who minted it.
+//! Nobody mints for another person, administrators included: a token of somebody else's would sign in their name.
+
+use identity::token;
+use model::{
+    Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, Secret, SystemAction, Timestamp, TokenId,
+    token::{TokenRow, TokenUse},
+};
+use policy::{decide, version::nearest};
+use store::state::AddTokenError;
+
+use crate::{
+    events,
+    guard::{GovernError, Guard},
+    ids, register,
+};
+
+/// Longest statement a single-statement token may be for, in bytes.
+pub const MAX_TOKEN_STATEMENT_BYTES: usize = 1 << 20;
+
+/// A token asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// Who it will speak for.
+    pub subject: IdentityName,
+    /// What it may be used for.
+    pub purpose: TokenUse,
+    /// The connections it will open; none for an API token, one at least for the others.
+    pub connections: Vec<ConnectionName>,
+    /// The one statement it may run, if it is for a single operation.
+    pub statement: Option<String>,
+    /// From when it works; from now on if none is given.
+    pub not_before: Option<Timestamp>,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+impl Guard {
+    /// Mints a token: people for themselves, the owner of a workload or agent and administrators for it. The secret is shown this once.
+    ///
+    /// # Errors
+    /// `by` may not, a connection is not the subject's to open, or the window is not one.
+    pub async fn mint_token(&self, wanted: TokenRequest, by: &Actor, now: Timestamp) -> Result<(Secret, TokenRow), GovernError> {
+        let subject = self.identity_for(&wanted.subject, by, now).await?;
+        self.must_mint_for(&subject, by, now)?;
+        self.check_window(&wanted, &subject, now)?;
+        self.check_scope(&wanted, &subject, by, now)?;
+        let (secret, digest) = token::mint_fresh(wanted.purpose).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        let row = TokenRow {
+            id: ids::token(),
+            subject: wanted.subject,
+            purpose: wanted.purpose,
+            connections: wanted.connections,
+            statement: wanted.statement,
+            minted_by: by.name.clone(),
+            created_at: now,
+            not_before: wanted.not_before.unwrap_or(now),
+            expires_at: wanted.expires_at,
+            last_used: None,
+            revoked_at: None,
+            revoked_by: None,
+        };
+        self.store().state().add_token(&row, &digest).await?;
+        events::append(self.store(), events::token_minted(&row, now)).await?;
+        Ok((secret, row))
+    }
+
+    /// Revokes a token and ends what it opened; returns how many sessions that were. Its subject may, whoever minted it, the owner of its subject, and
+    /// whoever may `revoke`.
+    ///
+    /// # Errors
+    /// There is none of that id that `by` may see.
+    pub async fn revoke_token(&self, id: TokenId, by: &Actor, now: Timestamp) -> Result<usize, GovernError> {
+        let row = self.store().state().token(id).await?.ok_or_else(|| no_token(id))?;
+        let subject = self.store().state().identity(&row.subject).await?;
+        let theirs = row.minted_by == by.name || subject.is_some_and(|subject| subject.id == by.id || subject.owner.as_ref() == Some(&by.name));
+        if !theirs && self.must_revoke(by, now).is_err() {
+            return Err(no_token(id));
+        }
+        self.store().state().revoke_token(id, &by.name, now).await?;
+        let ended = self.live().end_by_token(id);
+        events::append(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await?;
+        Ok(ended)
+    }
+
+    /// The tokens `viewer` may see: of themselves, of what they own, and those they minted; administrators and auditors see all.
+    ///
+    /// # Errors
+    /// The state store cannot be reached.
+    pub async fn tokens(&self, viewer: &Actor, now: Timestamp) -> Result<Vec<TokenRow>, GovernError> {
+        let visible: std::collections::HashSet<IdentityName> =
+            self.identities(viewer, now).await?.into_iter().map(|identity| identity.name).collect();
+        let mut rows = self.store().state().tokens(None).await?;
+        rows.retain(|row| row.minted_by == viewer.name || visible.contains(&row.subject));
+        Ok(rows)
+    }
+
+    fn must_mint_for(&self, subject: &Identity, by: &Actor, now: Timestamp) -> Result<(), GovernError> {
+        if !subject.is_active(now) {
+            return Err(GovernError::Invalid(format!("identity {} was revoked or has expired", subject.name)));
+        }
+        match subject.kind {
+            IdentityKind::User if subject.id == by.id => Ok(()),
+            IdentityKind::User => Err(GovernError::NotPermitted(format!("only {} mints tokens for {}", subject.name, subject.name))),
+            IdentityKind::Workload | IdentityKind::Agent if subject.owner.as_ref() == Some(&by.name) && by.kind == IdentityKind::User => Ok(()),
+            IdentityKind::Workload | IdentityKind::Agent if self.may(by, SystemAction::Administer, now) => Ok(()),
+            IdentityKind::Workload | IdentityKind::Agent => {
+                Err(GovernError::NotPermitted(format!("only the owner of {} and administrators mint tokens for it", subject.name)))
+            }
+        }
+    }
+
+    fn check_window(&self, wanted: &TokenRequest, subject: &Identity, now: Timestamp) -> Result<(), GovernError> {
+        let from = wanted.not_before.unwrap_or(now).max(now);
+        if wanted.expires_at <= from {
+            return Err(GovernError::Invalid("the token would end before it begins".to_owned()));
+        }
+        let longest = std::time::Duration::from_secs(self.limits().max_token_window_s);
+        if now.checked_add(longest).is_ok_and(|latest| wanted.expires_at > latest) {
+            return Err(GovernError::Invalid(format!("a token ends at most {} hours after it is minted", longest.as_secs() / 3600)));
+        }
+        match subject.expires_at {
+            Some(end) if wanted.expires_at > end => {
+                Err(GovernError::Invalid(format!("{} works until {end:.0}: its tokens cannot end later", subject.name)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_scope(&self, wanted: &TokenRequest, subject: &Identity, by: &Actor, now: Timestamp) -> Result<(), GovernError> {
+        match wanted.purpose {
+            TokenUse::Api if wanted.connections.is_empty() && wanted.statement.is_none() => return Ok(()),
+            TokenUse::Api => return Err(GovernError::Invalid("an API token is for no connection and no statement".to_owned())),
+            TokenUse::Connect if wanted.connections.is_empty() => {
+                return Err(GovernError::Invalid("say which connections the token is to open".to_owned()));
+            }
+            TokenUse::Connect => {}
+        }
+        if wanted.statement.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
+            return Err(GovernError::Invalid(format!("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")));
+        }
+        let minted_by = Some(by.name.clone()).filter(|minter| *minter != subject.name);
+        let chain = ActorChain { minted_by, ..ActorChain::alone(register::actor(subject)) };
+        let open = decide::visible_connections(&self.version(), &chain, now);
+        match wanted.connections.iter().find(|name| !open.contains(name)) {
+            Some(name) => Err(GovernError::NotFound(unknown_connection(name, &subject.name, &open))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is said of a connection that is not there or not theirs: the same for both, with the nearest one they may open.
+#[must_use]
+pub fn unknown_connection(name: &ConnectionName, subject: &IdentityName, open: &[ConnectionName]) -> String {
+    let known = open.iter().map(ConnectionName::as_str);
+    match nearest(name.as_str(), known.clone()) {
+        Some(near) => format!("no connection {name} that {subject} may open; did you mean {near}?"),
+        None if open.is_empty() => format!("no connection {name} that {subject} may open; there is none at all"),
+        None => format!("no connection {name} that {subject} may open; there are: {}", known.take(20).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+impl From<AddTokenError> for GovernError {
+    fn from(error: AddTokenError) -> Self {
+        match error {
+            AddTokenError::Store(error) => Self::State(error),
+            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+fn no_token(id: TokenId) -> GovernError {
+    GovernError::NotFound(format!("no token {id} that you may revoke"))
+}
