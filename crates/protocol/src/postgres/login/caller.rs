@@ -8,7 +8,7 @@ pub use super::startup::{Parameter, Startup};
 use crate::{
     Side,
     postgres::{
-        frame::{self, Limits},
+        frame::{self, HEAD_BYTES, Limits},
         message::{backend, frontend::Frontend},
         refusal::{Refusal, Sqlstate},
     },
@@ -238,13 +238,19 @@ impl CallerLogin {
             return Ok(CallerMove::Read);
         };
         let mut message = input.split_to(head.len);
-        let secret = match Frontend::decode(head.tag, message.get(frame::HEAD_BYTES..).unwrap_or_default()) {
-            Ok(Frontend::Password(secret)) => Ok(Secret::new(secret.to_vec())),
-            _ => Err(Refusal::new(Sqlstate::PROTOCOL_VIOLATION, "invalid password packet size")),
-        };
-        message.as_mut().zeroize();
-        Ok(CallerMove::SignIn(Box::new(SignIn { startup: *startup, secret: secret? })))
+        let secret = take_secret(&mut message)?;
+        Ok(CallerMove::SignIn(Box::new(SignIn { startup: *startup, secret })))
     }
+}
+
+/// The secret of a whole PasswordMessage, which holds it no longer.
+fn take_secret(message: &mut [u8]) -> Result<Secret, Refusal> {
+    let secret = match Frontend::decode(b'p', message.get(HEAD_BYTES..).unwrap_or_default()) {
+        Ok(Frontend::Password(secret)) => Ok(Secret::new(secret.to_vec())),
+        _ => Err(Refusal::new(Sqlstate::PROTOCOL_VIOLATION, "invalid password packet size")),
+    };
+    message.zeroize();
+    secret
 }
 
 fn refuse(refusal: Refusal, out: &mut BytesMut) -> CallerMove {
@@ -269,4 +275,20 @@ fn cancel(mut reader: Reader<'_>) -> CallerMove {
         return CallerMove::Close("invalid length of cancel request packet");
     }
     CallerMove::Cancel(CancelRequest { process_id, secret: Secret::new(secret.to_vec()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_message_is_wiped_whether_it_was_one_or_not() {
+        for (message, secret) in [(&b"p\0\0\0\x0bhunter\0"[..], Some(&b"hunter"[..])), (b"p\0\0\0\x0ahunter", None), (b"p\0\0\0\x0chunt\0er\0", None)]
+        {
+            let mut message = message.to_vec();
+            let taken = take_secret(&mut message).ok();
+            assert_eq!(taken.as_ref().map(Secret::reveal), secret);
+            assert!(message.iter().all(|&byte| byte == 0));
+        }
+    }
 }

@@ -7,3 +7,6 @@ pub mod caller;
 pub mod scram;
 pub mod startup;
 pub mod target;
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,12 @@ fn written(write: impl FnOnce(&mut BytesMut) -> Result<(), Unencodable>) -> Byte
     out
 }
 
+fn fixed(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+    let mut out = BytesMut::new();
+    write(&mut out);
+    out
+}
+
 /// A message as raw parts, for what the gateway never writes.
 fn raw(tag: u8, body: &[u8]) -> BytesMut {
     written(|out| {
@@ -49,10 +55,19 @@ fn again(message: &Frontend<'_>) -> BytesMut {
         Frontend::Describe(named) => frontend::describe(out, named.kind, named.name),
         Frontend::Close(named) => frontend::close(out, named.kind, named.name),
         Frontend::Execute(execute) => frontend::execute(out, execute.portal, execute.max_rows),
-        Frontend::Flush => Ok(frontend::flush(out)),
-        Frontend::Sync => Ok(frontend::sync(out)),
+        Frontend::Flush => {
+            frontend::flush(out);
+            Ok(())
+        }
+        Frontend::Sync => {
+            frontend::sync(out);
+            Ok(())
+        }
         Frontend::CopyData(data) => frontend::copy_data(out, data),
-        Frontend::CopyDone => Ok(frontend::copy_done(out)),
+        Frontend::CopyDone => {
+            frontend::copy_done(out);
+            Ok(())
+        }
         Frontend::CopyFail(why) => frontend::copy_fail(out, why),
         Frontend::FunctionCall(call) => framed(out, b'F', |out| {
             out.put_u32(call.function);
@@ -63,7 +78,10 @@ fn again(message: &Frontend<'_>) -> BytesMut {
             Ok(())
         }),
         Frontend::Password(secret) => frontend::password(out, secret),
-        Frontend::Terminate => Ok(frontend::terminate(out)),
+        Frontend::Terminate => {
+            frontend::terminate(out);
+            Ok(())
+        }
     })
 }
 
@@ -76,7 +94,7 @@ fn back(message: &Backend<'_>) -> BytesMut {
         })
     };
     written(|out| match message {
-        Backend::Authentication(asked) => return authentication(out, asked),
+        Backend::Authentication(asked) => authentication(out, asked),
         Backend::BackendKeyData(key) => backend::backend_key_data(out, key.process_id, key.secret),
         Backend::NegotiateProtocolVersion(negotiate) => framed(out, b'v', |out| {
             out.put_i32(negotiate.newest);
@@ -84,17 +102,44 @@ fn back(message: &Backend<'_>) -> BytesMut {
             negotiate.unknown.iter().try_for_each(|name| put_cstr(out, name))
         }),
         Backend::ParameterStatus(status) => backend::parameter_status(out, status.name, status.value),
-        Backend::ReadyForQuery(transaction) => Ok(backend::ready_for_query(out, *transaction)),
-        Backend::ParseComplete => Ok(backend::parse_complete(out)),
-        Backend::BindComplete => Ok(backend::bind_complete(out)),
-        Backend::CloseComplete => Ok(backend::close_complete(out)),
+        Backend::ReadyForQuery(transaction) => {
+            backend::ready_for_query(out, *transaction);
+            Ok(())
+        }
+        Backend::ParseComplete => {
+            backend::parse_complete(out);
+            Ok(())
+        }
+        Backend::BindComplete => {
+            backend::bind_complete(out);
+            Ok(())
+        }
+        Backend::CloseComplete => {
+            backend::close_complete(out);
+            Ok(())
+        }
         Backend::ParameterDescription(types) => backend::parameter_description(out, &types.types.iter().collect::<Vec<_>>()),
-        Backend::RowDescription(body) => framed(out, b'T', |out| Ok(out.put_slice(body))),
-        Backend::NoData => Ok(backend::no_data(out)),
-        Backend::DataRow(body) => framed(out, b'D', |out| Ok(out.put_slice(body))),
-        Backend::PortalSuspended => Ok(backend::portal_suspended(out)),
+        Backend::RowDescription(body) => framed(out, b'T', |out| {
+            out.put_slice(body);
+            Ok(())
+        }),
+        Backend::NoData => {
+            backend::no_data(out);
+            Ok(())
+        }
+        Backend::DataRow(body) => framed(out, b'D', |out| {
+            out.put_slice(body);
+            Ok(())
+        }),
+        Backend::PortalSuspended => {
+            backend::portal_suspended(out);
+            Ok(())
+        }
         Backend::CommandComplete(complete) => backend::command_complete(out, complete.tag),
-        Backend::EmptyQueryResponse => Ok(backend::empty_query_response(out)),
+        Backend::EmptyQueryResponse => {
+            backend::empty_query_response(out);
+            Ok(())
+        }
         Backend::ErrorResponse(said) => backend::report(out, b'E', &said.iter().collect::<Vec<_>>()),
         Backend::NoticeResponse(said) => backend::report(out, b'N', &said.iter().collect::<Vec<_>>()),
         Backend::NotificationResponse(said) => framed(out, b'A', |out| {
@@ -106,24 +151,40 @@ fn back(message: &Backend<'_>) -> BytesMut {
         Backend::CopyOutResponse(begins) => copy(out, b'H', begins),
         Backend::CopyBothResponse(begins) => copy(out, b'W', begins),
         Backend::CopyData(data) => frontend::copy_data(out, data),
-        Backend::CopyDone => Ok(frontend::copy_done(out)),
+        Backend::CopyDone => {
+            frontend::copy_done(out);
+            Ok(())
+        }
         Backend::FunctionCallResponse(value) => framed(out, b'V', |out| put_cell(out, *value)),
     })
 }
 
 fn authentication(out: &mut BytesMut, asked: &Authentication<'_>) -> Result<(), Unencodable> {
     match asked {
-        Authentication::Ok => Ok(backend::authentication_ok(out)),
-        Authentication::CleartextPassword => Ok(backend::authentication_cleartext_password(out)),
-        Authentication::Md5Password { salt } => Ok(backend::authentication_md5_password(out, *salt)),
+        Authentication::Ok => {
+            backend::authentication_ok(out);
+            Ok(())
+        }
+        Authentication::CleartextPassword => {
+            backend::authentication_cleartext_password(out);
+            Ok(())
+        }
+        Authentication::Md5Password { salt } => {
+            backend::authentication_md5_password(out, *salt);
+            Ok(())
+        }
         Authentication::Sasl(offered) => framed(out, b'R', |out| {
             out.put_i32(10);
             offered.iter().try_for_each(|name| put_cstr(out, name))?;
-            Ok(out.put_u8(0))
+            out.put_u8(0);
+            Ok(())
         }),
         Authentication::SaslContinue(data) => backend::authentication_sasl_continue(out, data),
         Authentication::SaslFinal(data) => backend::authentication_sasl_final(out, data),
-        Authentication::Other(code) => framed(out, b'R', |out| Ok(out.put_i32(*code))),
+        Authentication::Other(code) => framed(out, b'R', |out| {
+            out.put_i32(*code);
+            Ok(())
+        }),
     }
 }
 
@@ -144,26 +205,26 @@ fn frontend_samples() -> Vec<(BytesMut, &'static [u8])> {
         (written(|out| frontend::copy_data(out, b"1\t2\n")), b"d\0\0\0\x081\t2\n"),
         (written(|out| frontend::copy_fail(out, b"no")), b"f\0\0\0\x07no\0"),
         (written(|out| frontend::password(out, b"pw")), b"p\0\0\0\x07pw\0"),
-        (written(|out| Ok(frontend::flush(out))), b"H\0\0\0\x04"),
-        (written(|out| Ok(frontend::sync(out))), b"S\0\0\0\x04"),
-        (written(|out| Ok(frontend::copy_done(out))), b"c\0\0\0\x04"),
-        (written(|out| Ok(frontend::terminate(out))), b"X\0\0\0\x04"),
+        (fixed(frontend::flush), b"H\0\0\0\x04"),
+        (fixed(frontend::sync), b"S\0\0\0\x04"),
+        (fixed(frontend::copy_done), b"c\0\0\0\x04"),
+        (fixed(frontend::terminate), b"X\0\0\0\x04"),
     ]
 }
 
 /// One of each, as a target sends them.
 fn backend_samples() -> Vec<(BytesMut, &'static [u8])> {
     vec![
-        (written(|out| Ok(backend::authentication_ok(out))), b"R\0\0\0\x08\0\0\0\0"),
-        (written(|out| Ok(backend::authentication_cleartext_password(out))), b"R\0\0\0\x08\0\0\0\x03"),
-        (written(|out| Ok(backend::authentication_md5_password(out, *b"salt"))), b"R\0\0\0\x0c\0\0\0\x05salt"),
+        (fixed(backend::authentication_ok), b"R\0\0\0\x08\0\0\0\0"),
+        (fixed(backend::authentication_cleartext_password), b"R\0\0\0\x08\0\0\0\x03"),
+        (fixed(|out| backend::authentication_md5_password(out, *b"salt")), b"R\0\0\0\x0c\0\0\0\x05salt"),
         (written(|out| backend::authentication_sasl(out, &["A", "B"])), b"R\0\0\0\x0d\0\0\0\x0aA\0B\0\0"),
         (written(|out| backend::authentication_sasl_continue(out, b"r=")), b"R\0\0\0\x0a\0\0\0\x0br="),
         (written(|out| backend::authentication_sasl_final(out, b"v=")), b"R\0\0\0\x0a\0\0\0\x0cv="),
         (written(|out| backend::backend_key_data(out, 258, b"\xde\xad\xbe\xef")), b"K\0\0\0\x0c\0\0\x01\x02\xde\xad\xbe\xef"),
         (written(|out| backend::negotiate_protocol_version(out, &[b"_pq_.x"])), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.x\0"),
         (written(|out| backend::parameter_status(out, b"TimeZone", b"UTC")), b"S\0\0\0\x11TimeZone\0UTC\0"),
-        (written(|out| Ok(backend::ready_for_query(out, Transaction::Failed))), b"Z\0\0\0\x05E"),
+        (fixed(|out| backend::ready_for_query(out, Transaction::Failed)), b"Z\0\0\0\x05E"),
         (written(|out| backend::command_complete(out, b"SELECT 3")), b"C\0\0\0\x0dSELECT 3\0"),
         (written(|out| backend::parameter_description(out, &[25])), b"t\0\0\0\x0a\0\x01\0\0\0\x19"),
         (written(|out| rows::row_description(out, &[(b"a", 25)])), b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0"),
@@ -177,12 +238,12 @@ fn backend_samples() -> Vec<(BytesMut, &'static [u8])> {
         (raw(b'V', b"\0\0\0\x01x"), b"V\0\0\0\x09\0\0\0\x01x"),
         (raw(b'd', b"x"), b"d\0\0\0\x05x"),
         (raw(b'c', b""), b"c\0\0\0\x04"),
-        (written(|out| Ok(backend::parse_complete(out))), b"1\0\0\0\x04"),
-        (written(|out| Ok(backend::bind_complete(out))), b"2\0\0\0\x04"),
-        (written(|out| Ok(backend::close_complete(out))), b"3\0\0\0\x04"),
-        (written(|out| Ok(backend::no_data(out))), b"n\0\0\0\x04"),
-        (written(|out| Ok(backend::empty_query_response(out))), b"I\0\0\0\x04"),
-        (written(|out| Ok(backend::portal_suspended(out))), b"s\0\0\0\x04"),
+        (fixed(backend::parse_complete), b"1\0\0\0\x04"),
+        (fixed(backend::bind_complete), b"2\0\0\0\x04"),
+        (fixed(backend::close_complete), b"3\0\0\0\x04"),
+        (fixed(backend::no_data), b"n\0\0\0\x04"),
+        (fixed(backend::empty_query_response), b"I\0\0\0\x04"),
+        (fixed(backend::portal_suspended), b"s\0\0\0\x04"),
     ]
 }
 
