@@ -1,1 +1,3 @@
-//! api
+//! The HTTP API: everything the command line does, over a local socket or TLS.
+
+pub mod types;

@@ -1,0 +1,186 @@
+//! `countersign identity add|list|show|own|revoke|groups|password`: the register.
+
+use api::types::{
+    EndedAnswer, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, SecretText,
+};
+use model::{GroupName, IdentityKind, IdentityName};
+
+use super::{seconds, sessions_word};
+use crate::{
+    client::{Client, Global, escape},
+    output::{Output, maybe_moment, moment},
+    terminal,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Enter an identity; a user's first password is asked for, or read from standard input
+    Add(Add),
+    /// List identities
+    List,
+    /// Show who made an identity, what it can reach and what it used
+    Show {
+        /// The identity
+        name: IdentityName,
+    },
+    /// Give a workload or agent another owner
+    Own {
+        /// The workload or agent
+        name: IdentityName,
+        /// Who answers for it from now on
+        owner: IdentityName,
+    },
+    /// Set the groups an identity is in
+    Groups {
+        /// The identity
+        name: IdentityName,
+        /// All its groups from now on; none takes it out of every group
+        groups: Vec<GroupName>,
+    },
+    /// Set a user's password; it is asked for, or read from standard input
+    Password {
+        /// The user
+        name: IdentityName,
+    },
+    /// Revoke an identity for good; its live sessions end
+    Revoke {
+        /// The identity
+        name: IdentityName,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// What it signs in with
+    name: IdentityName,
+    /// user, workload or agent
+    #[arg(long, default_value = "user")]
+    kind: IdentityKind,
+    /// A group it is in; give it again for more
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<GroupName>,
+    /// Who answers for it (workloads and agents; default: you)
+    #[arg(long)]
+    owner: Option<IdentityName>,
+    /// What it is for (workloads and agents)
+    #[arg(long)]
+    purpose: Option<String>,
+    /// When it stops working, such as 90d (workloads and agents)
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
+    expires_in: Option<u64>,
+    /// Ask for no password: the user cannot sign in until one is set
+    #[arg(long)]
+    no_password: bool,
+}
+
+pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
+    let client = global.client()?;
+    let output = global.output();
+    match args.command {
+        Command::Add(add) => enter(&client, output, add).await,
+        Command::List => list(&client, output).await,
+        Command::Show { name } => show(&client, output, &name).await,
+        Command::Own { name, owner } => {
+            let view: IdentityView = client.put(&format!("{}/owner", place(&name)), &OwnerRequest { owner: owner.clone() }).await?;
+            output.show(&view, |_| format!("{owner} answers for {name} from now on."))
+        }
+        Command::Groups { name, groups } => {
+            let view: IdentityView = client.put(&format!("{}/groups", place(&name)), &GroupsRequest { groups }).await?;
+            output.show(&view, |_| format!("{name} is in: {}", joined(&view.groups)))
+        }
+        Command::Password { name } => {
+            let password = SecretText(terminal::new_secret(&format!("New password of {name}"))?);
+            client.put::<Option<()>>(&format!("{}/password", place(&name)), &PasswordRequest { password }).await?;
+            output.show(&serde_json::json!({ "name": name }), |_| format!("{name} has a new password."))
+        }
+        Command::Revoke { name } => {
+            let answer: EndedAnswer = client.post(&format!("{}/revoke", place(&name)), &()).await?;
+            output.show(&answer, |_| format!("{name} is revoked; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
+        }
+    }
+}
+
+fn place(name: &IdentityName) -> String {
+    format!("/v1/identities/{}", escape(name.as_str()))
+}
+
+async fn enter(client: &Client, output: Output, add: Add) -> anyhow::Result<()> {
+    let asks = add.kind == IdentityKind::User && !add.no_password;
+    let password = if asks { Some(SecretText(terminal::new_secret(&format!("First password of {}", add.name))?)) } else { None };
+    let request = IdentityRequest {
+        name: add.name,
+        kind: add.kind,
+        groups: add.groups,
+        owner: add.owner,
+        purpose: add.purpose,
+        expires_in_s: add.expires_in,
+        password,
+    };
+    let view: IdentityView = client.post("/v1/identities", &request).await?;
+    output.show(&view, |_| format!("{} {} is in the register.", view.kind.as_str(), view.name))
+}
+
+async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
+    let answer: IdentitiesAnswer = client.get("/v1/identities").await?;
+    output.show(&answer, |output| {
+        let rows = answer.identities.iter().map(|identity| {
+            vec![
+                identity.name.to_string(),
+                identity.kind.as_str().to_owned(),
+                joined(&identity.groups),
+                identity.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                identity.purpose.clone().unwrap_or_else(|| "-".to_owned()),
+                identity.created_by.to_string(),
+                maybe_moment(identity.last_used),
+                maybe_moment(identity.expires_at),
+                if identity.revoked_at.is_some() { "revoked".to_owned() } else { "active".to_owned() },
+            ]
+        });
+        let header = ["name", "kind", "groups", "owner", "purpose", "created by", "last used", "expires", "state"];
+        output.table(&header, rows.collect(), "Nobody that you may see.")
+    })
+}
+
+async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::Result<()> {
+    let details: IdentityDetails = client.get(&place(name)).await?;
+    output.show(&details, |output| {
+        let identity = &details.identity;
+        let mut fields = vec![
+            ("name", identity.name.to_string()),
+            ("kind", identity.kind.as_str().to_owned()),
+            ("groups", joined(&identity.groups)),
+            ("created", format!("{} by {}", moment(identity.created_at), identity.created_by)),
+            ("last used", maybe_moment(identity.last_used)),
+        ];
+        if let Some(owner) = &identity.owner {
+            fields.push(("owner", owner.to_string()));
+        }
+        if let Some(purpose) = &identity.purpose {
+            fields.push(("purpose", purpose.clone()));
+        }
+        if identity.expires_at.is_some() {
+            fields.push(("expires", maybe_moment(identity.expires_at)));
+        }
+        if identity.revoked_at.is_some() {
+            fields.push(("revoked", maybe_moment(identity.revoked_at)));
+        }
+        fields.push(("can reach", joined(&details.reaches)));
+        let used = details
+            .used
+            .iter()
+            .map(|used| vec![used.connection.to_string(), used.action.clone(), used.object.clone(), used.count.to_string(), moment(used.last)]);
+        let used = output.table(&["connection", "action", "on", "times", "last"], used.collect(), "It has done nothing yet.");
+        format!("{}\n\nused\n{used}\n\ntokens\n{}", output.fields(&fields), super::token::table(output, &details.tokens))
+    })
+}
+
+/// Names with commas between, or a dash.
+pub(crate) fn joined<T: ToString>(names: &[T]) -> String {
+    if names.is_empty() { "-".to_owned() } else { names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,199 @@
+//! What people type. Each command is a file of this folder: its arguments, and `run`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::client::Global;
+
+mod apply;
+mod approve;
+mod catalog;
+mod connections;
+mod deny;
+mod explain_statement;
+mod holds;
+mod identity;
+mod kill;
+mod login;
+mod logout;
+mod reindex;
+mod replay;
+mod search;
+mod secret;
+mod sessions;
+mod show;
+mod status;
+mod tail;
+mod token;
+mod whoami;
+
+/// Stands between every identity and every target: decides, masks, holds, records.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a directory's policy the current version
+    Apply(apply::Args),
+    /// Write catalog snapshots for `check`
+    Catalog(catalog::Args),
+    /// Show how the gateway stands
+    Status,
+    /// Rebuild the search index from the recordings
+    Reindex,
+    /// Sign in; the password is asked for, or read from standard input
+    Login(login::Args),
+    /// Revoke the token of this sign-in and forget it
+    Logout,
+    /// Show who is signed in
+    Whoami,
+    /// List the connections you may open
+    Connections,
+    /// Mint, list and revoke tokens
+    Token(token::Args),
+    /// List operations that wait for a signature
+    Holds(holds::Args),
+    /// Sign a held operation
+    Approve(approve::Args),
+    /// Refuse a held operation
+    Deny(deny::Args),
+    /// List sessions
+    Sessions(sessions::Args),
+    /// Print what happened in a session, or a held operation
+    Show(show::Args),
+    /// Play a session as it happened
+    Replay(replay::Args),
+    /// Find operations in all recordings
+    Search(search::Args),
+    /// Follow operations as they happen
+    Tail(tail::Args),
+    /// End a live session
+    Kill(kill::Args),
+    /// Add, list, show, own and revoke identities
+    Identity(identity::Args),
+    /// Say what a statement means and what policy says of it; nothing is run
+    ExplainStatement(explain_statement::Args),
+    /// Keep target secrets in the encrypted store
+    Secret(secret::Args),
+}
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// In sentences for people that say what to do next.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let global = arguments.global;
+    match arguments.command {
+        other => brief(ask(&global, other)),
+    }
+}
+
+/// Runs what needs little more than one connection on the current thread.
+fn brief<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<ExitCode>
+where
+    ExitCode: From<Ended<T>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(work).map(|value| ExitCode::from(Ended(value)))
+}
+
+/// How a command ended: nothing more to say, or a status of its own.
+struct Ended<T>(T);
+
+impl From<Ended<()>> for ExitCode {
+    fn from(_: Ended<()>) -> Self {
+        Self::SUCCESS
+    }
+}
+
+impl From<Ended<Self>> for ExitCode {
+    fn from(ended: Ended<Self>) -> Self {
+        ended.0
+    }
+}
+
+async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Apply(args) => apply::run(global, args).await,
+        Command::Catalog(args) => catalog::run(global, args).await,
+        Command::Status => status::run(global).await,
+        Command::Reindex => reindex::run(global).await,
+        Command::Login(args) => login::run(global, args).await,
+        Command::Logout => logout::run(global).await,
+        Command::Whoami => whoami::run(global).await,
+        Command::Connections => connections::run(global).await,
+        Command::Token(args) => token::run(global, args).await,
+        Command::Holds(args) => holds::run(global, args).await,
+        Command::Approve(args) => approve::run(global, args).await,
+        Command::Deny(args) => deny::run(global, args).await,
+        Command::Sessions(args) => sessions::run(global, args).await,
+        Command::Show(args) => show::run(global, args).await,
+        Command::Replay(args) => replay::run(global, args).await,
+        Command::Search(args) => search::run(global, args).await,
+        Command::Tail(args) => tail::run(global, args).await,
+        Command::Kill(args) => kill::run(global, args).await,
+        Command::Identity(args) => identity::run(global, args).await,
+        Command::ExplainStatement(args) => explain_statement::run(global, args).await,
+        Command::Secret(args) => secret::run(global, args).await,
+    }
+}
+
+/// A span of time as people type it: `90s`, `15m`, `8h`, `30d`.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err("write a number and s, m, h or d, such as 15m or 90d".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number and s, m, h or d, such as 15m or 90d".to_owned())?;
+    number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(|| "that is no span of time".to_owned())
+}
+
+/// `session` or `sessions`.
+pub(crate) const fn sessions_word(count: u64) -> &'static str {
+    if count == 1 { "session" } else { "sessions" }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_takes_a_secret() {
+        fn walk(command: &clap::Command, seen: &mut Vec<String>) {
+            seen.extend(command.get_arguments().map(|argument| argument.get_id().to_string()));
+            command.get_subcommands().for_each(|below| walk(below, seen));
+        }
+        let mut seen = Vec::new();
+        walk(&Arguments::command(), &mut seen);
+        for word in ["password", "secret", "token", "value"] {
+            assert!(!seen.iter().any(|id| id == word), "an argument called {word}");
+        }
+    }
+
+    #[test]
+    fn spans_are_read() {
+        assert_eq!(["90s", "15m", "8h", "30d"].map(|text| seconds(text).unwrap()), [90, 900, 28_800, 2_592_000]);
+        for text in ["", "15", "m", "0m", "-1m", "1w", "99999999999999999999d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! `countersign.toml`: what the server itself needs to know. Connections, policy and data classes are files of their own and
+//! belong to the policy version; this file does not, and is read once, when `serve` starts.
+//!
+//! Every mistake is answered with the file, the line, the column and what to write instead.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer, de};
+use session::limits::{HoldLimits, Limits};
+
+/// The file's name inside the directory given to `serve`.
+pub(crate) const FILE_NAME: &str = "countersign.toml";
+
+/// The whole file. Every section may be left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) data: Data,
+    pub(crate) listen: Listen,
+    pub(crate) tls: Tls,
+    /// `[holds]`: how many operations may wait for a signature, and how long.
+    pub(crate) holds: HoldLimits,
+    /// `[limits]`: what callers may ask of the gateway before they are refused.
+    pub(crate) limits: Limits,
+    pub(crate) recording: Recording,
+    pub(crate) policy: Policy,
+}
+
+/// `[data]`: where state and recordings are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Data {
+    /// A folder; a relative one begins at the file's own folder.
+    pub(crate) dir: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("data") }
+    }
+}
+
+/// `[listen]`: where callers, the API and the measurements are served.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listen {
+    /// PostgreSQL clients; one address or several.
+    #[serde(deserialize_with = "addresses")]
+    pub(crate) postgres: Vec<SocketAddr>,
+    /// The HTTP API over TLS, beside the local socket that is always there.
+    #[serde(deserialize_with = "maybe_address")]
+    pub(crate) api: Option<SocketAddr>,
+    /// `/metrics` and `/healthz`, in plain HTTP: a loopback address only.
+    #[serde(deserialize_with = "maybe_loopback")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// How long sessions may go on after SIGTERM before they are ended, in milliseconds.
+    pub(crate) drain_ms: u64,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { postgres: vec![SocketAddr::from(([127, 0, 0, 1], 6432))], api: None, metrics: None, drain_ms: 10_000 }
+    }
+}
+
+/// `[tls]`: the certificate shown to callers; the one `init` made if none is named.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// PEM file of the certificate chain, the server's own first.
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub(crate) key: Option<PathBuf>,
+    /// PEM file of the root callers should trust; shown to them by `countersign connect`.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// `[recording]`: what a crash may cost, and how recordings are cut into files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Recording {
+    pub(crate) durability: Durability,
+    #[serde(deserialize_with = "positive")]
+    pub(crate) segment_bytes: u64,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { durability: Durability::Process, segment_bytes: 64 << 20 }
+    }
+}
+
+/// What a recording survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    /// The end of the gateway's process at any moment.
+    Process,
+}
+
+/// `[policy]`: whether `serve` applies its directory by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Policy {
+    pub(crate) watch: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { watch: true }
+    }
+}
+
+/// Why the file cannot be used.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// It cannot be read at all.
+    Unreadable { path: PathBuf, why: std::io::Error },
+    /// Something in it is wrong.
+    Wrong { path: PathBuf, line: usize, column: usize, message: String },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, why } if why.kind() == std::io::ErrorKind::NotFound => {
+                write!(f, "{} does not exist. `countersign init DIR` writes a working set of files.", path.display())
+            }
+            Self::Unreadable { path, why } => write!(f, "{} cannot be read: {why}", path.display()),
+            Self::Wrong { path, line, column, message } => write!(f, "{}:{line}:{column}: {message}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads `countersign.toml` in `directory` and makes the paths in it begin there.
+    ///
+    /// # Errors
+    /// The file is missing, unreadable or wrong; the sentence names file, line and column.
+    pub(crate) fn read(directory: &Path) -> Result<Self, ConfigError> {
+        let path = directory.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|why| ConfigError::Unreadable { path: path.clone(), why })?;
+        let mut config = Self::parse(&path, &text)?;
+        config.data.dir = directory.join(&config.data.dir);
+        for file in [&mut config.tls.certificate, &mut config.tls.key, &mut config.tls.ca].into_iter().flatten() {
+            *file = directory.join(&file);
+        }
+        Ok(config)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let (line, column) = place(text, error.span().map_or(0, |span| span.start));
+            ConfigError::Wrong { path: path.to_owned(), line, column, message: error.message().trim_end().replace('\n', ", ") }
+        })?;
+        if let Some(offset) = zero(text) {
+            let (line, column) = place(text, offset);
+            let message = "0 would refuse everything: give a number above 0".to_owned();
+            return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message });
+        }
+        if config.tls.certificate.is_some() != config.tls.key.is_some() {
+            let (line, column) = place(text, text.find("[tls]").unwrap_or(0));
+            let message = "`certificate` and `key` belong together: name both, or neither to use those that `init` made".to_owned();
+            return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message });
+        }
+        Ok(config)
+    }
+
+    /// The folder of the certificates that `init` makes.
+    pub(crate) fn tls_dir(&self) -> PathBuf {
+        self.data.dir.join("tls")
+    }
+
+    /// The certificate chain, its key and the root callers should trust.
+    pub(crate) fn certificate_files(&self) -> (PathBuf, PathBuf, PathBuf) {
+        let made = self.tls_dir();
+        (
+            self.tls.certificate.clone().unwrap_or_else(|| made.join("server.pem")),
+            self.tls.key.clone().unwrap_or_else(|| made.join("server.key")),
+            self.tls.ca.clone().unwrap_or_else(|| made.join("ca.pem")),
+        )
+    }
+
+    /// The local socket of the API.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.data.dir.join("api.sock")
+    }
+}
+
+/// Where a limit is 0, if one is. Limits come from other crates, which know their meaning but not their place in the file.
+fn zero(text: &str) -> Option<usize> {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Numbers {
+        holds: BTreeMap<String, toml::Spanned<u64>>,
+        limits: BTreeMap<String, toml::Spanned<u64>>,
+    }
+    let numbers: Numbers = toml::from_str(text).ok()?;
+    numbers.holds.into_values().chain(numbers.limits.into_values()).find(|number| *number.get_ref() == 0).map(|number| number.span().start)
+}
+
+/// Line and column, both from 1, of a byte offset; columns count characters.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an address such as \"127.0.0.1:6432\", or a list of them")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
+    texts.iter().map(|text| address(text)).collect()
+}
+
+fn maybe_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(&String::deserialize(deserializer)?).map(Some)
+}
+
+fn maybe_loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let found: SocketAddr = address(&String::deserialize(deserializer)?)?;
+    if found.ip().is_loopback() {
+        return Ok(Some(found));
+    }
+    Err(de::Error::custom(format!("{found} is not a loopback address, and measurements are served without TLS: use 127.0.0.1 or [::1]")))
+}
+
+fn address<E: de::Error>(text: &str) -> Result<SocketAddr, E> {
+    text.parse().map_err(|_| E::custom(format!("`{text}` is not an address and port: write one like \"127.0.0.1:6432\" or \"[::1]:6432\"")))
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(de::Error::custom("0 would refuse everything: give a number above 0")),
+        number => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(text: &str) -> String {
+        Config::parse(Path::new("countersign.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = Config::parse(Path::new("x"), "").unwrap();
+        assert_eq!(config.listen.postgres, vec!["127.0.0.1:6432".parse().unwrap()]);
+        assert_eq!(config.listen.api, None);
+        assert_eq!(config.holds.expire_after_s, 900);
+        assert_eq!(config.recording.segment_bytes, 67_108_864);
+        assert!(config.policy.watch);
+    }
+
+    #[test]
+    fn several_addresses_may_be_listened_on() {
+        let config = Config::parse(Path::new("x"), "[listen]\npostgres = [\"127.0.0.1:1\", \"[::1]:0\"]\n").unwrap();
+        assert_eq!(config.listen.postgres.len(), 2);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line_and_column() {
+        let cases = [
+            ("[listen]\npostgres = \"here\"\n", "countersign.toml:2:12: `here` is not an address and port"),
+            ("[listen]\nmetrics = \"0.0.0.0:1\"\n", "countersign.toml:2:11: 0.0.0.0:1 is not a loopback address"),
+            ("\n[holds]\nmax_total = 0\n", "countersign.toml:3:13: 0 would refuse everything"),
+            ("[data]\nfolder = 1\n", "countersign.toml:2:1: unknown field `folder`, expected `dir`"),
+            ("[recording]\ndurability = \"strict\"\n", "countersign.toml:2:14: unknown variant `strict`, expected `process`"),
+            ("[data\n", "countersign.toml:1:6: "),
+            ("[data]\n[tls]\nkey = \"k\"\n", "countersign.toml:2:1: `certificate` and `key` belong together"),
+        ];
+        for (text, expected) in cases {
+            let said = mistake(text);
+            assert!(said.starts_with(expected), "{text:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_get_one() {
+        let empty = tempfile::tempdir().unwrap();
+        let said = Config::read(empty.path()).unwrap_err().to_string();
+        assert!(said.contains("countersign init"), "{said}");
+    }
+
+    #[test]
+    fn relative_paths_begin_at_the_files_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), "[tls]\ncertificate = \"a.pem\"\nkey = \"/b.key\"\n").unwrap();
+        let config = Config::read(folder.path()).unwrap();
+        assert_eq!(config.socket(), folder.path().join("data/api.sock"));
+        assert_eq!(config.certificate_files().0, folder.path().join("a.pem"));
+        assert_eq!(config.certificate_files().1, PathBuf::from("/b.key"));
+    }
+}

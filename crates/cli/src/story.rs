@@ -1,0 +1,199 @@
+//! Records of a session told to people: by `show`, `replay` and `tail`, all in the same words.
+
+use std::collections::BTreeSet;
+
+use evidence::record::{
+    Answered, Asked, AskedOutcome, Cell, Closed, CopyData, Direction, Held, Opened, Parameter, Record, Rows, Settled, Shape, Treatment,
+};
+use model::{Timestamp, hold::HoldState, name::printable};
+
+use crate::output::{Output, Tone, indented, moment};
+
+/// Tells records one after another, remembering what it must to tell the next.
+pub(crate) struct Story {
+    output: Output,
+    columns: Vec<String>,
+    /// Operations forwarded or waiting whose end has not been told.
+    open: BTreeSet<u64>,
+}
+
+impl Story {
+    pub(crate) const fn new(output: Output) -> Self {
+        Self { output, columns: Vec::new(), open: BTreeSet::new() }
+    }
+
+    /// The record in words; nothing for what only prepares the next.
+    pub(crate) fn tell(&mut self, record: &Record) -> Option<String> {
+        match record {
+            Record::Opened(opened) => Some(self.opened(opened)),
+            Record::Asked(asked) => Some(self.asked(asked)),
+            Record::Held(held) => Some(self.held(held)),
+            Record::Settled(settled) => Some(self.settled(settled)),
+            Record::Shape(shape) => {
+                self.shape(shape);
+                None
+            }
+            Record::Rows(rows) => Some(self.rows(rows)),
+            Record::CopyData(data) => Some(copied(data)),
+            Record::Answered(answered) => Some(self.answered(answered)),
+            Record::Note(note) => Some(format!("{}  {}: {}", clock(note.at), printable(&note.kind), printable(&note.text))),
+            Record::Closed(closed) => Some(self.closed(closed)),
+        }
+    }
+
+    /// What to say when there is no more: operations without an answer.
+    pub(crate) fn end(&self, live: bool) -> Option<String> {
+        let open = self.open.iter().map(|op| format!("#{op}")).collect::<Vec<_>>().join(", ");
+        match (live, open.is_empty()) {
+            (_, true) => None,
+            (true, false) => Some(format!("still running: {open}")),
+            (false, false) => {
+                Some(self.output.paint(Tone::Bad, &format!("outcome unknown: {open} (the gateway died between forwarding and the answer)")))
+            }
+        }
+    }
+
+    fn opened(&self, opened: &Opened) -> String {
+        let mut fields = vec![
+            ("session", opened.session.to_string()),
+            ("who", opened.chain.to_string()),
+            ("connection", format!("{}/{} ({})", opened.connection, opened.database, opened.environment)),
+            ("from", opened.peer.clone()),
+            ("opened", format!("{} UTC", moment(opened.at))),
+            ("policy version", opened.version.short()),
+            ("target process", opened.target_pid.to_string()),
+        ];
+        if let Some(token) = opened.token {
+            fields.insert(4, ("token", token.to_string()));
+        }
+        if let Some(name) = &opened.application_name {
+            fields.push(("application", name.clone()));
+        }
+        format!("{}\n", self.output.fields(&fields))
+    }
+
+    fn asked(&mut self, asked: &Asked) -> String {
+        let policies = asked.ruling.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let by = if policies.is_empty() { String::new() } else { format!(" by {policies}") };
+        let decision = match asked.ruling.outcome {
+            AskedOutcome::Allowed => self.output.paint(Tone::Good, &format!("allowed{by}")),
+            AskedOutcome::Held => self.output.paint(Tone::Warning, &format!("held{by}")),
+            AskedOutcome::Denied => self.output.paint(Tone::Bad, &format!("refused{by}")),
+        };
+        if asked.ruling.outcome != AskedOutcome::Denied {
+            self.open.insert(asked.op);
+        }
+        let mut lines = vec![format!("#{}  {}  {decision}  risk {}", asked.op, clock(asked.at), asked.facts.risk.level()), indented(&asked.text)];
+        lines.extend(asked.parameters.iter().enumerate().map(|(at, value)| format!("    ${} = {}", at + 1, parameter(value))));
+        if asked.ruling.outcome != AskedOutcome::Allowed {
+            lines.extend(asked.ruling.reasons.iter().map(|reason| format!("    {}", printable(reason))));
+        }
+        lines.join("\n")
+    }
+
+    fn held(&self, held: &Held) -> String {
+        let needs = held.requirements.iter().map(|requirement| {
+            let groups = requirement.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            format!("{} from {groups}", requirement.count)
+        });
+        let text = format!(
+            "#{}  {}  {} waits for {} until {}",
+            held.op,
+            clock(held.at),
+            held.hold,
+            needs.collect::<Vec<_>>().join("; "),
+            clock(held.expires_at)
+        );
+        self.output.paint(Tone::Warning, &text)
+    }
+
+    fn settled(&self, settled: &Settled) -> String {
+        let signers = settled.signatures.iter().map(|signature| signature.signer.to_string()).collect::<Vec<_>>().join(", ");
+        let (tone, how) = match &settled.state {
+            HoldState::Approved => (Tone::Good, format!("approved by {signers}")),
+            HoldState::Denied { by, reason } => {
+                (Tone::Bad, format!("denied by {by}{}", reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default()))
+            }
+            HoldState::Expired => (Tone::Bad, "expired unsigned".to_owned()),
+            HoldState::Withdrawn { why } => (Tone::Bad, format!("withdrawn: {why}")),
+            HoldState::Voided { why } => (Tone::Bad, format!("signatures voided: {why}")),
+            HoldState::Waiting => (Tone::Warning, "waits".to_owned()),
+        };
+        format!("#{}  {}  {} {}", settled.op, clock(settled.at), settled.hold, self.output.paint(tone, &printable(&how)))
+    }
+
+    fn shape(&mut self, shape: &Shape) {
+        self.columns = shape
+            .columns
+            .iter()
+            .map(|column| match &column.treatment {
+                Treatment::Pass => column.name.clone(),
+                Treatment::Masked(class) => format!("{} (masked: {class})", column.name),
+                Treatment::Withheld => format!("{} (withheld)", column.name),
+            })
+            .map(|name| printable(&name))
+            .collect();
+    }
+
+    fn rows(&self, rows: &Rows) -> String {
+        let header: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        let cells = rows.rows.iter().map(|row| row.iter().map(|cell| cell.as_ref().map_or_else(|| "NULL".to_owned(), value)).collect());
+        self.output.table(&header, cells.collect(), "(no rows)")
+    }
+
+    fn answered(&mut self, answered: &Answered) -> String {
+        self.open.remove(&answered.op);
+        let took = duration(answered.duration_us);
+        let mut parts = vec![format!("#{}  {}", answered.op, clock(answered.at))];
+        match &answered.error {
+            Some(failure) => {
+                parts.push(self.output.paint(Tone::Bad, &format!("error {}: {}", printable(&failure.sqlstate), printable(&failure.message))))
+            }
+            None => parts.push(printable(answered.tag.as_deref().unwrap_or("done"))),
+        }
+        if !answered.refused {
+            parts.push(format!("{} rows, {} bytes, {took}", answered.rows, answered.bytes));
+        }
+        if !answered.masked.is_empty() {
+            parts.push(self.output.paint(Tone::Warning, &format!("masked: {}", printable(&answered.masked.join(", ")))));
+        }
+        parts.join("  ")
+    }
+
+    fn closed(&self, closed: &Closed) -> String {
+        let text = format!("\nclosed {} UTC: {} ({} operations)", moment(closed.at), printable(&closed.ending), closed.operations);
+        self.output.paint(Tone::Strong, &text)
+    }
+}
+
+fn copied(data: &CopyData) -> String {
+    let arrow = match data.direction {
+        Direction::In => ">",
+        Direction::Out => "<",
+    };
+    indented(&value(&data.data)).lines().map(|line| format!("{arrow}{line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn value(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        Cell::Binary { hex } => format!("\\x{hex}"),
+    }
+}
+
+fn parameter(parameter: &Parameter) -> String {
+    match parameter {
+        Parameter::Null => "NULL".to_owned(),
+        Parameter::Text(text) => printable(text),
+        Parameter::Binary { hex, type_oid } => format!("\\x{hex} (type {type_oid})"),
+    }
+}
+
+fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// A duration as people compare them: milliseconds with one decimal, seconds from one on.
+pub(crate) fn duration(us: u64) -> String {
+    if us < 1_000_000 { format!("{}.{} ms", us / 1_000, us % 1_000 / 100) } else { format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000) }
+}
