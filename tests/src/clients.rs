@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use tempfile::NamedTempFile;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, config::SslMode};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls, config::SslMode};
 
 use crate::tls::Connector;
 
@@ -79,6 +79,18 @@ impl Login {
                 Ok((client, drive(connection)))
             }
         }
+    }
+
+    /// Asks the server to stop what a client runs, as a client does: on a connection of its own.
+    ///
+    /// # Errors
+    /// The server could not be reached.
+    pub async fn cancel(&self, token: CancelToken) -> Result<()> {
+        match &self.authority {
+            Some(authority) => token.cancel_query(Connector::trusting(authority)?).await?,
+            None => token.cancel_query(NoTls).await?,
+        }
+        Ok(())
     }
 
     /// A psql of these programs that goes there, without the user's own settings; the password is in its environment.

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod clients;
+pub mod gateway;
 pub mod postgres;
 pub mod tls;
 pub mod wire;

@@ -18,6 +18,8 @@ pub const DATABASE: &str = "shop";
 /// How the target wants the gateway to sign in over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// The password itself, without TLS: for clients of ours that know nothing else.
+    Cleartext,
     /// SCRAM-SHA-256, without TLS.
     Scram,
     /// SCRAM-SHA-256 inside TLS only; the server offers channel binding.
@@ -66,6 +68,7 @@ impl Postgres {
             settings.configuration.push("password_encryption = md5".to_owned());
         }
         let rule = match method {
+            Method::Cleartext => "host all all 127.0.0.1/32 password",
             Method::Scram => "host all all 127.0.0.1/32 scram-sha-256",
             Method::ScramOverTls => "hostssl all all 127.0.0.1/32 scram-sha-256",
             Method::Md5OverTls => "hostssl all all 127.0.0.1/32 md5",
@@ -73,7 +76,8 @@ impl Postgres {
             Method::Certificate => "hostssl all all 127.0.0.1/32 cert",
         };
         settings.client_authentication = vec![rule.to_owned(), "host all all 127.0.0.1/32 reject".to_owned()];
-        let authority = if method == Method::Scram { None } else { Some(Authority::new("authority of a scratch target")?) };
+        let authority =
+            if matches!(method, Method::Scram | Method::Cleartext) { None } else { Some(Authority::new("authority of a scratch target")?) };
         if let Some(authority) = &authority {
             let server = authority.server()?;
             settings.tls = Some(Tls { certificate: server.certificate, key: server.key, client_authority: authority.certificate.clone() });
