@@ -22,6 +22,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Nothing is left.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -30,6 +31,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Fewer than two bytes are left.
+    #[inline]
     pub fn i16(&mut self) -> Result<i16, Malformed> {
         self.array().map(i16::from_be_bytes)
     }
@@ -38,6 +40,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Fewer than two bytes are left.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_be_bytes)
     }
@@ -46,6 +49,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Fewer than four bytes are left.
+    #[inline]
     pub fn i32(&mut self) -> Result<i32, Malformed> {
         self.array().map(i32::from_be_bytes)
     }
@@ -54,6 +58,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Fewer than four bytes are left.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_be_bytes)
     }
@@ -62,6 +67,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// There is no NUL in what is left.
+    #[inline]
     pub fn cstr(&mut self) -> Result<&'a [u8], Malformed> {
         let end = memchr::memchr(0, self.rest).ok_or(Malformed("a string has no terminator"))?;
         let text = self.take(end)?;
@@ -73,6 +79,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Fewer are left.
+    #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed("shorter than its contents"))?;
         self.rest = rest;
@@ -105,6 +112,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed("longer than its contents")) }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed("shorter than its contents"))?;
         self.rest = rest;

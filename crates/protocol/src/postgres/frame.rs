@@ -2,7 +2,7 @@
 //!
 //! A length that a type cannot have is refused here, before a byte of the body is waited for or kept.
 
-use crate::Side;
+use crate::{Side, reader::Reader};
 
 /// Bytes a regular message starts with: the type and the length.
 pub const HEAD_BYTES: usize = 5;
@@ -88,8 +88,8 @@ pub enum FrameError {
 /// # Errors
 /// The type is unknown on that side, cannot have that length, or passes a limit.
 pub fn head(buf: &[u8], side: Side, limits: &Limits) -> Result<Option<Head>, FrameError> {
-    let Some(&[tag, a, b, c, d]) = buf.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
-    let length = i32::from_be_bytes([a, b, c, d]);
+    let mut reader = Reader::new(buf);
+    let (Ok(tag), Ok(length)) = (reader.u8(), reader.i32()) else { return Ok(None) };
     let allowed = match side {
         Side::Caller => caller_lengths(tag, limits),
         Side::Target => target_lengths(tag),
@@ -110,8 +110,7 @@ pub fn head(buf: &[u8], side: Side, limits: &Limits) -> Result<Option<Head>, Fra
 /// # Errors
 /// PostgreSQL would not take it: under 8 bytes, or over [`MAX_STARTUP_BYTES`] after the length field.
 pub fn startup(buf: &[u8]) -> Result<Option<usize>, FrameError> {
-    let Some(&field) = buf.first_chunk::<4>() else { return Ok(None) };
-    let length = i32::from_be_bytes(field);
+    let Ok(length) = Reader::new(buf).i32() else { return Ok(None) };
     match usize::try_from(length) {
         Ok(whole) if (8..=MAX_STARTUP_BYTES + 4).contains(&whole) => Ok(Some(whole)),
         _ => Err(FrameError::Length { tag: 0, length }),

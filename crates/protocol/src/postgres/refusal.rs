@@ -318,6 +318,7 @@ mod tests {
         assert!(fields[4].1.len() <= MAX_TEXT_BYTES && fields[4].1.ends_with("é..."));
     }
 
+    /// SQL-10: no way to find out which names exist.
     #[test]
     fn unknown_names_and_wrong_secrets_read_the_same() {
         let mut out = BytesMut::new();

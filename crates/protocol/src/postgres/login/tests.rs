@@ -185,6 +185,7 @@ fn bytes_stuffed_before_the_handshake_are_refused() {
     assert!(matches!(caller.sends(&startup(&[("user", "a")])), CallerMove::Close(_)));
 }
 
+/// NEAR-13.
 #[test]
 fn secrets_are_taken_only_inside_tls_or_on_loopback() {
     for tls in [TlsOffer::Offered, TlsOffer::Unavailable] {
@@ -216,6 +217,7 @@ fn nothing_is_negotiated_twice() {
     }
 }
 
+/// NEAR-07.
 #[test]
 fn a_cancel_request_is_taken_with_and_without_tls() {
     let request = |secret: &[u8]| bytes(|out| frontend::cancel_request(out, 4711, secret).unwrap());
@@ -448,6 +450,7 @@ fn scram_until_final(target: &mut Target, offered: &[&str], mechanism: &str, hea
 
 const BOTH: [&str; 2] = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
 
+/// SQL-10: no downgrade of the channel binding.
 #[test]
 fn scram_is_bound_to_the_channel_wherever_it_can_be() {
     let hash = [7; 32];
@@ -514,6 +517,7 @@ fn a_target_without_a_cancel_key_is_taken() {
     assert!(settled.key.is_none() && settled.parameters.is_empty());
 }
 
+/// NEAR-08, SQL-11: as far as the protocol goes; the certificate itself is checked by whoever does the handshake.
 #[test]
 fn tls_is_never_given_up() {
     let answer = |sent: &[u8]| Target::begin(wish(Link::Tls)).fails(sent);
