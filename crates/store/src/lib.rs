@@ -14,7 +14,12 @@
 //! It must never write a secret, a token or a statement's literal in clear, and never leave a transaction open across anything but its own statements.
 
 mod database;
+pub mod index;
+mod indexer;
+pub mod keys;
 mod lock;
+pub mod recordings;
+pub mod search;
 pub mod secrets;
 pub mod state;
 
@@ -25,6 +30,11 @@ use std::{
     sync::Arc,
 };
 
+use evidence::KeyRing;
+pub use index::{Hit, Index, Use};
+pub use indexer::{Caught, Indexer};
+pub use recordings::Recordings;
+pub use search::Query;
 pub use secrets::Secrets;
 pub use state::State;
 
@@ -82,6 +92,15 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// The deployment's keys cannot be had.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    /// A deployment key is missing or wrong.
+    #[error(transparent)]
+    Key(#[from] evidence::key::KeyError),
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] recordings::RecordingError),
     /// The system gave no randomness, or a cipher failed.
     #[error("a secret could not be sealed or opened: {0}")]
     Sealing(&'static str),
@@ -116,6 +135,9 @@ struct Rooms {
     directory: PathBuf,
     state: State,
     secrets: Secrets,
+    index: Index,
+    recordings: Recordings,
+    keys: Arc<KeyRing>,
     // Dropped last: what stands above must be closed before somebody else may come in.
     _lock: DirectoryLock,
 }
@@ -128,9 +150,12 @@ impl Store {
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         make_directory(directory)?;
         let lock = DirectoryLock::take(directory)?;
-        let state = State::open(directory).await?;
-        let secrets = Secrets::new(state.database().clone(), [0; 32], String::new());
-        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, _lock: lock }) })
+        let keys = Arc::new(keys::open(directory)?);
+        let recordings = Recordings::open(directory, Arc::clone(&keys), recordings::Settings::default())?;
+        let index = Index::open(directory, Arc::clone(&keys)).await?;
+        let state = State::open(directory, index.clone()).await?;
+        let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
+        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, index, recordings, keys, _lock: lock }) })
     }
 
     /// The data directory.
@@ -151,9 +176,34 @@ impl Store {
         &self.rooms.secrets
     }
 
+    /// Search, and what each identity used.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.rooms.index
+    }
+
+    /// What happened, encrypted.
+    #[must_use]
+    pub fn recordings(&self) -> &Recordings {
+        &self.rooms.recordings
+    }
+
+    /// The deployment's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<KeyRing> {
+        &self.rooms.keys
+    }
+
+    /// What brings the index up to date with the recordings. Keep one: it remembers which recordings it need not look at again.
+    #[must_use]
+    pub fn indexer(&self) -> Indexer {
+        Indexer::new(self.rooms.index.clone(), self.rooms.recordings.clone())
+    }
+
     /// Waits for writes under way and closes the databases. For an orderly end; a killed process loses nothing that was committed.
     pub async fn close(&self) {
         self.rooms.state.database().close().await;
+        self.rooms.index.database().close().await;
     }
 }
 

@@ -3,7 +3,13 @@
 //! AES-256-GCM with a random nonce; the name is authenticated with it, so that a row copied under another name does not open.
 //! What is written is hexadecimal: nonce (12 bytes), ciphertext, tag (16 bytes).
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use evidence::{
+    DeploymentKey, KeyId, KeyRing,
+    key::{KEY_BYTES, KeyError},
+};
 use model::{IdentityName, Secret, Timestamp};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -14,13 +20,14 @@ use crate::{
 
 /// Longest secret, in bytes: a PEM key with its chain fits.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// What the key is derived for.
+const PURPOSE: &str = "countersign secrets 1";
 
 /// The encrypted store of secrets.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     database: Database,
-    key: SealingKey,
-    key_id: String,
+    keys: Arc<KeyRing>,
 }
 
 /// A stored secret as listings know it.
@@ -37,8 +44,8 @@ pub struct SecretRow {
 }
 
 impl Secrets {
-    pub(crate) fn new(database: Database, key: [u8; 32], key_id: String) -> Self {
-        Self { database, key: SealingKey(Zeroizing::new(key)), key_id }
+    pub(crate) const fn new(database: Database, keys: Arc<KeyRing>) -> Self {
+        Self { database, keys }
     }
 
     /// Puts a secret under a name, in place of the one that was there.
@@ -46,7 +53,8 @@ impl Secrets {
     /// # Errors
     /// When it is longer than [`MAX_SECRET_BYTES`], or the store fails.
     pub async fn put(&self, name: &str, secret: &Secret, by: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
-        let sealed = self.key.seal(name, secret)?;
+        let key = self.keys.current()?;
+        let sealed = SealingKey::of(key)?.seal(name, secret)?;
         let mut write = self.database.write().await?;
         sqlx::query(
             "INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) VALUES ($1, $2, $3, $4, $4, $5)
@@ -54,7 +62,7 @@ impl Secrets {
                 updated_at = excluded.updated_at, updated_by = excluded.updated_by",
         )
         .bind(name)
-        .bind(&self.key_id)
+        .bind(key.id().to_string())
         .bind(sealed)
         .bind(micros(now))
         .bind(by.as_str())
@@ -68,9 +76,12 @@ impl Secrets {
     /// # Errors
     /// When it was sealed with another deployment key or changed since, or the store fails.
     pub async fn get(&self, name: &str) -> Result<Option<Secret>, StoreError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT sealed FROM secrets WHERE name = $1").bind(name).fetch_optional(self.database.read()).await?;
-        row.map(|(sealed,)| self.key.open(name, &sealed)).transpose()
+        let row: Option<(String, String)> =
+            sqlx::query_as("SELECT key_id, sealed FROM secrets WHERE name = $1").bind(name).fetch_optional(self.database.read()).await?;
+        let Some((key_id, sealed)) = row else { return Ok(None) };
+        let id: KeyId = parsed("a key id", &key_id)?;
+        let key = self.keys.get(id).ok_or(KeyError::Unknown(id))?;
+        SealingKey::of(key)?.open(name, &sealed).map(Some)
     }
 
     /// Every secret's name and history, by name.
@@ -99,16 +110,13 @@ impl Secrets {
     }
 }
 
-#[derive(Clone)]
-struct SealingKey(Zeroizing<[u8; 32]>);
-
-impl std::fmt::Debug for SealingKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SealingKey(…)")
-    }
-}
+struct SealingKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl SealingKey {
+    fn of(key: &DeploymentKey) -> Result<Self, StoreError> {
+        Ok(Self(key.derive(PURPOSE)?))
+    }
+
     fn seal(&self, name: &str, secret: &Secret) -> Result<String, StoreError> {
         if secret.reveal().len() > MAX_SECRET_BYTES {
             return Err(StoreError::Sealing("it is longer than 64 KiB"));

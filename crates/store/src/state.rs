@@ -7,6 +7,7 @@ mod holds;
 mod identities;
 mod sessions;
 mod tokens;
+mod uses;
 mod versions;
 
 use std::path::Path;
@@ -18,7 +19,7 @@ pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
 pub use versions::{Applied, StoredVersion};
 
 use crate::{
-    StoreError,
+    Index, StoreError,
     database::{Database, Durability, Schema},
 };
 
@@ -31,11 +32,12 @@ const SCHEMA: Schema = Schema { table: "state_migrations", migrations: &[(1, "fi
 #[derive(Debug, Clone)]
 pub struct State {
     database: Database,
+    index: Index,
 }
 
 impl State {
-    pub(crate) async fn open(directory: &Path) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open(&directory.join(FILE), Durability::Power, &SCHEMA).await? })
+    pub(crate) async fn open(directory: &Path, index: Index) -> Result<Self, StoreError> {
+        Ok(Self { database: Database::open(&directory.join(FILE), Durability::Power, &SCHEMA).await?, index })
     }
 
     pub(crate) const fn database(&self) -> &Database {

@@ -1,0 +1,410 @@
+//! Taking records into the index.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_lc_rs::digest;
+use evidence::{
+    Record,
+    record::{Answered, Asked, AskedOutcome, Opened, Parameter, Settled},
+};
+use model::{Action, Facts, Object, SessionId, Timestamp, hold::HoldState};
+
+use super::{Batch, Index, LiteralHash, Taken, session_number, shape};
+use crate::{
+    StoreError,
+    database::{Write, from_json, micros, stored_count, to_json},
+    recordings::Position,
+    secrets::hex,
+};
+
+/// Most literals of one operation, parameters included, that can be searched for.
+const MAX_LITERALS: usize = 64;
+/// Longest literal whose words can be searched for one by one, in bytes; longer ones only as a whole.
+const MAX_SPLIT_BYTES: usize = 256;
+/// Most words of one literal that can be searched for one by one.
+const MAX_SPLIT_WORDS: usize = 8;
+
+/// What a row says of an operation that is not allowed at once.
+const HELD: &str = "held";
+const SIGNED: &str = "signed";
+const REFUSED: &str = "refused";
+
+/// Takes a batch in one transaction.
+pub(super) async fn absorb(index: &Index, batch: &Batch) -> Result<Taken, StoreError> {
+    let literals = index.literals().await?;
+    let mut write = index.database().write().await?;
+    let (position, heading) = begun(&mut write, batch.session).await?;
+    if position != batch.from {
+        return Ok(Taken::Elsewhere);
+    }
+    let session = batch.session;
+    let mut taking = Taking { write, session, heading, literals, shapes: HashMap::new(), counts: HashMap::new(), uses: HashMap::new() };
+    for record in &batch.records {
+        taking.take(record).await?;
+    }
+    taking.finish(batch).await?;
+    Ok(Taken::Now)
+}
+
+/// Forgets what was derived from recordings that will be read again.
+pub(super) async fn forget(index: &Index, sessions: &[SessionId]) -> Result<(), StoreError> {
+    for session in sessions {
+        let mut write = index.database().write().await?;
+        let number = session_number(*session);
+        let counted: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT shape, COUNT(*) FROM operations WHERE session = $1 GROUP BY shape").bind(number).fetch_all(&mut *write).await?;
+        for (shape, uses) in counted {
+            sqlx::query("UPDATE shapes SET uses = uses - $2 WHERE id = $1").bind(shape).bind(uses).execute(&mut *write).await?;
+        }
+        sqlx::query("DELETE FROM operation_terms WHERE session = $1").bind(number).execute(&mut *write).await?;
+        sqlx::query("DELETE FROM operations WHERE session = $1").bind(number).execute(&mut *write).await?;
+        sqlx::query("DELETE FROM uses WHERE session = $1").bind(number).execute(&mut *write).await?;
+        sqlx::query("DELETE FROM indexed_recordings WHERE session = $1").bind(number).execute(&mut *write).await?;
+        write.commit().await?;
+    }
+    let mut write = index.database().write().await?;
+    sqlx::query("DELETE FROM shape_terms WHERE shape IN (SELECT id FROM shapes WHERE uses = 0)").execute(&mut *write).await?;
+    sqlx::query("DELETE FROM shapes WHERE uses = 0").execute(&mut *write).await?;
+    Ok(write.commit().await?)
+}
+
+/// Whose recording it is.
+struct Heading {
+    members: Vec<String>,
+    connection: String,
+    database: String,
+}
+
+type Begun = (i64, i64, i64, String, String, String);
+
+/// The place up to which the recording was read, and its heading if any of it was.
+async fn begun(write: &mut Write, session: SessionId) -> Result<(Position, Option<Heading>), StoreError> {
+    let row: Option<Begun> =
+        sqlx::query_as("SELECT segment, frame, records, members, connection, database_name FROM indexed_recordings WHERE session = $1")
+            .bind(session_number(session))
+            .fetch_optional(&mut **write)
+            .await?;
+    let Some((segment, frame, records, members, connection, database)) = row else { return Ok((Position::START, None)) };
+    let members = from_json("the members of a chain", &members)?;
+    Ok((super::position((segment, frame, records))?, Some(Heading { members, connection, database })))
+}
+
+/// A shape as this batch knows it.
+struct Known {
+    /// Kept so that the address in the key stays its own.
+    _alive: (Arc<str>, Arc<Facts>),
+    id: i64,
+    pairs: Vec<(Action, String)>,
+    literals: Vec<String>,
+}
+
+/// Action, object and who: how often and when last.
+type Uses = HashMap<(Action, String), (u64, Timestamp)>;
+
+/// A transaction that takes a batch.
+struct Taking {
+    write: Write,
+    session: SessionId,
+    heading: Option<Heading>,
+    literals: LiteralHash,
+    /// By the addresses of text and facts, which a reader shares between equal ones.
+    shapes: HashMap<(usize, usize), Arc<Known>>,
+    counts: HashMap<i64, i64>,
+    uses: Uses,
+}
+
+impl Taking {
+    async fn take(&mut self, record: &Record) -> Result<(), StoreError> {
+        match record {
+            Record::Opened(opened) => self.opened(opened).await,
+            Record::Asked(asked) => self.asked(asked).await,
+            Record::Settled(settled) => self.settled(settled).await,
+            Record::Answered(answered) => self.answered(answered).await,
+            Record::Held(_) | Record::Shape(_) | Record::Rows(_) | Record::CopyData(_) | Record::Note(_) | Record::Closed(_) => Ok(()),
+        }
+    }
+
+    async fn opened(&mut self, opened: &Opened) -> Result<(), StoreError> {
+        let heading = Heading {
+            members: opened.chain.members().map(|member| member.name.to_string()).collect(),
+            connection: opened.connection.to_string(),
+            database: opened.database.clone(),
+        };
+        sqlx::query(
+            "INSERT INTO indexed_recordings (session, segment, frame, records, complete, chain, members, connection, database_name)
+             VALUES ($1, 0, 0, 0, 0, $2, $3, $4, $5) ON CONFLICT (session) DO NOTHING",
+        )
+        .bind(session_number(self.session))
+        .bind(opened.chain.to_string())
+        .bind(to_json("the members of a chain", &heading.members)?)
+        .bind(&heading.connection)
+        .bind(&heading.database)
+        .execute(&mut *self.write)
+        .await?;
+        self.heading = Some(heading);
+        Ok(())
+    }
+
+    async fn asked(&mut self, asked: &Asked) -> Result<(), StoreError> {
+        let known = self.shape(&asked.text, &asked.facts).await?;
+        let (decision, runs) = match asked.ruling.outcome {
+            AskedOutcome::Allowed => ("allowed", true),
+            AskedOutcome::Held => (HELD, false),
+            AskedOutcome::Denied => (REFUSED, false),
+        };
+        let heading = heading(self.heading.as_ref())?;
+        let subject = heading.members.first().cloned().unwrap_or_default();
+        let masks = asked.ruling.outcome != AskedOutcome::Denied;
+        let classes = if masks { asked.ruling.classes.as_slice() } else { &[] };
+        sqlx::query(
+            "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]', $10) ON CONFLICT (session, op) DO NOTHING",
+        )
+        .bind(session_number(self.session))
+        .bind(stored_count(asked.op))
+        .bind(micros(asked.at))
+        .bind(known.id)
+        .bind(subject)
+        .bind(&heading.connection)
+        .bind(i64::from(asked.facts.risk.level()))
+        .bind(decision)
+        .bind(to_json("policies", &asked.ruling.policies)?)
+        .bind(to_json("data classes", classes)?)
+        .execute(&mut *self.write)
+        .await?;
+        *self.counts.entry(known.id).or_default() += 1;
+        let mut terms: Vec<String> = heading.members.iter().skip(1).map(|member| format!("via:{member}")).collect();
+        terms.extend((decision != "allowed").then(|| format!("decision:{decision}")));
+        terms.extend(classes.iter().map(|class| format!("masked:{class}")));
+        terms.extend((!classes.is_empty()).then(|| "decision:masked".to_owned()));
+        terms.extend(literal_terms(&self.literals, &known.literals, &asked.parameters));
+        self.terms(asked.op, terms).await?;
+        if runs {
+            self.used(&known.pairs, asked.at);
+        }
+        Ok(())
+    }
+
+    async fn settled(&mut self, settled: &Settled) -> Result<(), StoreError> {
+        let approved = settled.state == HoldState::Approved;
+        let decision = if approved { SIGNED } else { REFUSED };
+        let signers: Vec<_> = settled.signatures.iter().map(|signature| signature.signer.as_str()).collect();
+        sqlx::query("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
+            .bind(session_number(self.session))
+            .bind(stored_count(settled.op))
+            .bind(decision)
+            .bind(to_json("signers", &signers)?)
+            .execute(&mut *self.write)
+            .await?;
+        let mut terms = vec![format!("decision:{decision}")];
+        terms.extend(signers.iter().map(|signer| format!("signer:{signer}")));
+        self.terms(settled.op, terms).await?;
+        if approved {
+            let pairs = self.pairs_of(settled.op).await?;
+            self.used(&pairs, settled.at);
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
+                decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END WHERE session = $1 AND op = $2",
+        )
+        .bind(session_number(self.session))
+        .bind(stored_count(answered.op))
+        .bind(stored_count(answered.rows))
+        .bind(stored_count(answered.duration_us))
+        .bind(answered.error.as_ref().map(|error| error.sqlstate.as_str()))
+        .bind(i64::from(answered.refused))
+        .execute(&mut *self.write)
+        .await?;
+        let mut terms: Vec<String> = answered.error.iter().map(|error| format!("error:{}", error.sqlstate.to_ascii_uppercase())).collect();
+        terms.extend(answered.refused.then(|| format!("decision:{REFUSED}")));
+        terms.extend((!answered.masked.is_empty()).then(|| "decision:masked".to_owned()));
+        self.terms(answered.op, terms).await
+    }
+
+    async fn terms(&mut self, op: u64, mut terms: Vec<String>) -> Result<(), StoreError> {
+        terms.sort_unstable();
+        terms.dedup();
+        for term in terms {
+            sqlx::query("INSERT INTO operation_terms (term, session, op) VALUES ($1, $2, $3) ON CONFLICT (term, session, op) DO NOTHING")
+                .bind(term)
+                .bind(session_number(self.session))
+                .bind(stored_count(op))
+                .execute(&mut *self.write)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn used(&mut self, pairs: &[(Action, String)], at: Timestamp) {
+        for pair in pairs {
+            let (count, last) = self.uses.entry(pair.clone()).or_insert((0, at));
+            *count += 1;
+            *last = at.max(*last);
+        }
+    }
+
+    async fn pairs_of(&mut self, op: u64) -> Result<Vec<(Action, String)>, StoreError> {
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT s.pairs FROM operations o JOIN shapes s ON s.id = o.shape WHERE o.session = $1 AND o.op = $2")
+                .bind(session_number(self.session))
+                .bind(stored_count(op))
+                .fetch_optional(&mut *self.write)
+                .await?;
+        row.map_or(Ok(Vec::new()), |(pairs,)| from_json("what an operation asked for", &pairs))
+    }
+
+    async fn shape(&mut self, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Known>, StoreError> {
+        let key = (Arc::as_ptr(text).cast::<u8>() as usize, Arc::as_ptr(facts) as usize);
+        if let Some(known) = self.shapes.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let shape = shape::shape(text);
+        let pairs: Vec<(Action, String)> = facts.pairs.iter().map(|pair| (pair.action, pair.object.to_string())).collect();
+        let id = self.shape_id(&shape, facts, &pairs).await?;
+        let known = Arc::new(Known { _alive: (Arc::clone(text), Arc::clone(facts)), id, pairs, literals: shape.literals });
+        self.shapes.insert(key, Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// Finds the shape, or adds it with its terms.
+    async fn shape_id(&mut self, shape: &shape::Shape, facts: &Facts, pairs: &[(Action, String)]) -> Result<i64, StoreError> {
+        let mut terms = facts_terms(facts);
+        terms.extend(shape.words.iter().cloned());
+        terms.sort_unstable();
+        terms.dedup();
+        let risk = i64::from(facts.risk.level());
+        let pairs = to_json("what an operation asked for", pairs)?;
+        let hash = hex(digest::digest(&digest::SHA256, to_json("a shape", &(&shape.text, &pairs, risk, &terms))?.as_bytes()).as_ref());
+        let found: Option<(i64,)> = sqlx::query_as("SELECT id FROM shapes WHERE hash = $1").bind(&hash).fetch_optional(&mut *self.write).await?;
+        if let Some((id,)) = found {
+            return Ok(id);
+        }
+        let (id,): (i64,) =
+            sqlx::query_as("UPDATE index_counters SET value = value + 1 WHERE name = 'shape' RETURNING value").fetch_one(&mut *self.write).await?;
+        sqlx::query("INSERT INTO shapes (id, hash, text, pairs, risk, uses) VALUES ($1, $2, $3, $4, $5, 0)")
+            .bind(id)
+            .bind(hash)
+            .bind(&shape.text)
+            .bind(pairs)
+            .bind(risk)
+            .execute(&mut *self.write)
+            .await?;
+        for term in terms {
+            sqlx::query("INSERT INTO shape_terms (term, shape) VALUES ($1, $2)").bind(term).bind(id).execute(&mut *self.write).await?;
+        }
+        Ok(id)
+    }
+
+    /// Writes the sums and the place, and commits.
+    async fn finish(mut self, batch: &Batch) -> Result<(), StoreError> {
+        for (shape, uses) in std::mem::take(&mut self.counts) {
+            sqlx::query("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).execute(&mut *self.write).await?;
+        }
+        self.write_uses().await?;
+        sqlx::query("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
+            .bind(session_number(self.session))
+            .bind(i64::from(batch.until.segment))
+            .bind(i64::from(batch.until.frame))
+            .bind(i64::from(batch.until.records))
+            .bind(i64::from(matches!(batch.records.last(), Some(Record::Closed(_)))))
+            .execute(&mut *self.write)
+            .await?;
+        Ok(self.write.commit().await?)
+    }
+
+    async fn write_uses(&mut self) -> Result<(), StoreError> {
+        let uses = std::mem::take(&mut self.uses);
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let heading = heading(self.heading.as_ref())?;
+        for ((action, object), (times, last)) in &uses {
+            for member in &heading.members {
+                sqlx::query(
+                    "INSERT INTO uses (session, identity, connection, database_name, action, object, count, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                     ON CONFLICT (session, identity, connection, database_name, action, object) DO UPDATE SET count = uses.count + excluded.count,
+                        last_at = CASE WHEN excluded.last_at > uses.last_at THEN excluded.last_at ELSE uses.last_at END",
+                )
+                .bind(session_number(self.session))
+                .bind(member)
+                .bind(&heading.connection)
+                .bind(&heading.database)
+                .bind(action.as_str())
+                .bind(object)
+                .bind(stored_count(*times))
+                .bind(micros(*last))
+                .execute(&mut *self.write)
+                .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn heading(heading: Option<&Heading>) -> Result<&Heading, StoreError> {
+    heading.ok_or_else(|| StoreError::corrupt("a recording", "it does not begin with `Opened`"))
+}
+
+/// What the facts can be searched by.
+fn facts_terms(facts: &Facts) -> Vec<String> {
+    let mut terms: Vec<String> = facts.pairs.iter().map(|pair| format!("action:{}", pair.action)).collect();
+    let mut table = |schema: &str, name: &str| {
+        terms.push(format!("table:{}", name.to_lowercase()));
+        terms.push(format!("table:{schema}.{name}").to_lowercase());
+    };
+    facts.reads.iter().chain(&facts.writes).for_each(|relation| table(&relation.schema, &relation.name));
+    for pair in &facts.pairs {
+        if let Object::Table { schema, table: name, .. } | Object::Column { schema, table: name, .. } = &pair.object {
+            table(schema, name);
+        }
+    }
+    for pair in &facts.pairs {
+        if let Object::Function { schema, function, .. } = &pair.object {
+            terms.push(format!("function:{function}").to_lowercase());
+            terms.push(format!("function:{schema}.{function}").to_lowercase());
+        }
+    }
+    terms.extend(facts.functions.iter().map(|function| format!("function:{}", function.trim_end_matches("()").to_lowercase())));
+    terms
+}
+
+/// The hashed terms of an operation's literals and parameters: each whole, and a short one's words too.
+fn literal_terms(hash: &LiteralHash, literals: &[String], parameters: &[Parameter]) -> Vec<String> {
+    let parameters: Vec<String> = parameters.iter().filter_map(readable).collect();
+    let mut terms = Vec::new();
+    for literal in literals.iter().chain(&parameters) {
+        if literal.trim().is_empty() {
+            continue;
+        }
+        terms.push(hash.term(literal));
+        let words = literal.split_whitespace();
+        if literal.len() <= MAX_SPLIT_BYTES && words.clone().nth(1).is_some() {
+            terms.extend(words.take(MAX_SPLIT_WORDS).map(|word| hash.term(word)));
+        }
+        if terms.len() >= MAX_LITERALS {
+            terms.truncate(MAX_LITERALS);
+            break;
+        }
+    }
+    terms
+}
+
+/// A parameter as a person would write it, if it can be told: text, whole numbers and UUIDs in binary form too.
+/// Type OIDs: <https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat>.
+fn readable(parameter: &Parameter) -> Option<String> {
+    match parameter {
+        Parameter::Null => None,
+        Parameter::Text(text) => Some(text.clone()),
+        Parameter::Binary { hex: bytes, type_oid } => match type_oid {
+            20 => bytes.0.as_slice().try_into().ok().map(|bytes| i64::from_be_bytes(bytes).to_string()),
+            21 => bytes.0.as_slice().try_into().ok().map(|bytes| i16::from_be_bytes(bytes).to_string()),
+            23 => bytes.0.as_slice().try_into().ok().map(|bytes| i32::from_be_bytes(bytes).to_string()),
+            2950 => <[u8; 16]>::try_from(bytes.0.as_slice()).ok().map(|bytes| uuid::Uuid::from_bytes(bytes).to_string()),
+            _ => String::from_utf8(bytes.0.clone()).ok(),
+        },
+    }
+}
