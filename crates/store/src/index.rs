@@ -249,6 +249,12 @@ impl Index {
     }
 }
 
+/// A statement on one line with `?` for its literals and without its comments, as listings show it to those who may not see values.
+#[must_use]
+pub fn without_literals(statement: &str) -> String {
+    shape::shape(statement).text
+}
+
 /// Hashes literals under a key, so that the file alone tells nothing of them.
 struct LiteralHash(hmac::Key);
 
