@@ -7,7 +7,7 @@
 //! `Serialize` here is the readable form, for answers and listings (`--json`). In a file the two frequent records are
 //! written shorter, with repeated texts, facts and rulings named once: see [`crate::format`]. Times are kept to the microsecond.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use model::{
     ActorChain, ConnectionName, DataClassName, EnvironmentName, Facts, HoldId, PolicyId, RecordLevel, Requirement, SessionId, Timestamp, TokenId,
@@ -366,6 +366,47 @@ pub struct Closed {
     pub ending: String,
     /// How many operations were asked.
     pub operations: u64,
+}
+
+/// Operations that were or may have been forwarded and have no answer yet. What is left of them at a recording's end has an unknown outcome.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    forwarded: BTreeMap<u64, Asked>,
+    held: BTreeMap<u64, Asked>,
+}
+
+impl InFlight {
+    /// Takes note of the next record.
+    pub fn observe(&mut self, record: &Record) {
+        match record {
+            Record::Asked(asked) => match asked.ruling.outcome {
+                AskedOutcome::Allowed => drop(self.forwarded.insert(asked.op, asked.clone())),
+                AskedOutcome::Held => drop(self.held.insert(asked.op, asked.clone())),
+                AskedOutcome::Denied => {}
+            },
+            Record::Settled(settled) => {
+                let asked = self.held.remove(&settled.op).filter(|_| settled.state == HoldState::Approved);
+                self.forwarded.extend(asked.map(|asked| (settled.op, asked)));
+            }
+            Record::Answered(answered) => {
+                self.forwarded.remove(&answered.op);
+                self.held.remove(&answered.op);
+            }
+            _ => {}
+        }
+    }
+
+    /// Those without an answer, by number. An operation that was still held is not among them: it was never forwarded.
+    #[must_use]
+    pub fn into_unknown(self) -> Vec<Asked> {
+        self.forwarded.into_values().collect()
+    }
+
+    /// Whether the operation was or may have been forwarded and has no answer.
+    #[must_use]
+    pub fn is_unknown(&self, op: u64) -> bool {
+        self.forwarded.contains_key(&op)
+    }
 }
 
 /// Bytes, written as lower-case hexadecimal digits.

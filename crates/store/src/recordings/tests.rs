@@ -1,0 +1,316 @@
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use evidence::{
+    DeploymentKey,
+    record::{Answered, AskedOutcome, Closed, Note, Ruling, Via},
+    verify::FaultKind,
+};
+use model::{Effects, Facts, Risk, RowScope, Understanding, VersionHash, facts::Outputs};
+
+use super::*;
+
+fn time(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_795_300_000_000_000 + micros).unwrap()
+}
+
+fn session(number: u64) -> SessionId {
+    SessionId::from_random(number)
+}
+
+fn open(data: &Path, settings: Settings) -> Recordings {
+    let keys = crate::keys::open(data).unwrap();
+    Recordings::open(data, Arc::new(keys), settings).unwrap()
+}
+
+fn small_segments() -> Settings {
+    Settings { segment_bytes: MIN_SEGMENT_BYTES, ..Settings::default() }
+}
+
+fn asked(op: u64, outcome: AskedOutcome) -> Record {
+    let facts = Facts {
+        understanding: Understanding::Full,
+        pairs: vec![],
+        kinds: vec![],
+        statements: 1,
+        reads: vec![],
+        writes: vec![],
+        functions: vec![],
+        row_scope: RowScope::None,
+        risk: Risk::new(0),
+        effects: Effects::default(),
+        outputs: Outputs::default(),
+        secret_spans: vec![],
+    };
+    let ruling = Ruling { outcome, policies: vec![], reasons: vec![], version: VersionHash([0; 32]), classes: vec![] };
+    let text = Arc::from(format!("SELECT {op}"));
+    Record::Asked(Asked { op, at: time(0), text, facts: Arc::new(facts), ruling: Arc::new(ruling), parameters: vec![], via: Via::Simple })
+}
+
+fn answered(op: u64) -> Record {
+    Record::Answered(Answered { op, at: time(1), ..Answered::default() })
+}
+
+fn closed() -> Record {
+    Record::Closed(Closed { at: time(9), ending: "the caller left".to_owned(), operations: 1 })
+}
+
+fn note(text: &str) -> Record {
+    Record::Note(Note { at: time(0), kind: "test".to_owned(), text: text.to_owned() })
+}
+
+fn commit(recording: &mut Recording, record: &Record) {
+    recording.append(record).unwrap();
+    recording.commit().unwrap();
+}
+
+fn records(reading: &mut Records) -> Vec<Record> {
+    reading.map(|placed| placed.unwrap().record).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_was_committed_is_read_across_segments() {
+    let data = tempfile::tempdir().unwrap();
+    for durability in [Durability::Process, Durability::Strict] {
+        let all = open(data.path(), Settings { durability, ..small_segments() });
+        let id = session(durability as u64);
+        let mut recording = all.create(id, time(0)).unwrap();
+        let written: Vec<Record> = (1..200).flat_map(|op| [asked(op, AskedOutcome::Allowed), answered(op)]).chain([closed()]).collect();
+        written.iter().for_each(|record| commit(&mut recording, record));
+        let head = recording.close().unwrap();
+        let mut reading = all.read(id).unwrap();
+        assert_eq!(records(&mut reading), written);
+        let walked = all.verify(id).unwrap();
+        assert_eq!(walked, reading.walked());
+        assert_eq!((walked.head, walked.complete), (head, true));
+        assert!(walked.segments > 3, "{walked:?}");
+    }
+    let listed = open(data.path(), Settings::default()).list().unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|one| one.closed && one.segments > 3 && one.bytes > 3 * MIN_SEGMENT_BYTES && one.day == "2026-11-21"), "{listed:?}");
+}
+
+#[test]
+fn files_are_for_their_owner_only() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), Settings::default());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    let file = recording.place.path(0);
+    let day = recording.place.day.clone();
+    assert_eq!((mode(&file), mode(&day), mode(&all.folder)), (0o600, 0o700, 0o700));
+    commit(&mut recording, &closed());
+    recording.close().unwrap();
+    assert_eq!(mode(&file), 0o400);
+}
+
+#[test]
+fn a_commit_is_one_piece_and_one_frame() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), Settings::default());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    (0..10).for_each(|_| recording.append(&note("x")).unwrap());
+    assert_eq!(fs::metadata(recording.place.path(0)).unwrap().len(), HEADER_BYTES as u64, "nothing is written before the commit");
+    recording.commit().unwrap();
+    recording.commit().unwrap();
+    assert_eq!(all.verify(session(1)).unwrap().frames, 1);
+}
+
+#[test]
+fn a_recording_is_never_written_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), Settings::default());
+    all.create(session(1), time(0)).unwrap();
+    assert!(matches!(all.create(session(1), time(0)), Err(RecordingError::File { .. })));
+    assert!(matches!(all.read(session(2)), Err(RecordingError::Unknown(_))));
+}
+
+#[test]
+fn a_live_recording_is_followed_and_read_on_from_any_place() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), small_segments());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    let mut following = all.read(session(1)).unwrap();
+    let mut places = vec![Position::START];
+    let mut written = Vec::new();
+    for round in 0..120u64 {
+        assert!(following.next().is_none());
+        let commit: Vec<Record> = (0..=round % 3).map(|n| asked(round * 3 + n + 1, AskedOutcome::Allowed)).collect();
+        commit.iter().for_each(|record| recording.append(record).unwrap());
+        assert!(following.next().is_none(), "what is not committed is not seen");
+        recording.commit().unwrap();
+        for record in commit {
+            assert_eq!(following.next().unwrap().unwrap().record, record);
+            written.push(record);
+            places.push(following.position());
+        }
+    }
+    assert!(following.position().segment > 2);
+    for (read, place) in places.iter().enumerate().step_by(17) {
+        let mut reading = all.read_from(session(1), *place).unwrap();
+        assert_eq!(records(&mut reading), written[read..], "{place:?}");
+        assert_eq!(reading.position(), following.position());
+    }
+}
+
+#[test]
+fn what_was_asked_and_not_answered_has_an_unknown_outcome() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), Settings::default());
+    let mut crashed = all.create(session(1), time(0)).unwrap();
+    let settled =
+        |op, state| Record::Settled(evidence::record::Settled { op, at: time(2), hold: model::HoldId::from_random(op), state, signatures: vec![] });
+    let happened = [
+        asked(1, AskedOutcome::Allowed),
+        answered(1),
+        asked(2, AskedOutcome::Allowed),
+        asked(3, AskedOutcome::Denied),
+        asked(4, AskedOutcome::Held),
+        asked(5, AskedOutcome::Held),
+        settled(5, model::hold::HoldState::Approved),
+        asked(6, AskedOutcome::Held),
+        settled(6, model::hold::HoldState::Expired),
+    ];
+    happened.iter().for_each(|record| commit(&mut crashed, record));
+    let file = crashed.place.path(0);
+    let before = fs::read(&file).unwrap();
+    drop(crashed);
+    let mut ended = all.create(session(2), time(0)).unwrap();
+    commit(&mut ended, &closed());
+    ended.close().unwrap();
+    let found = all.unfinished().unwrap();
+    assert_eq!(found.iter().map(|one| one.session).collect::<Vec<_>>(), [session(1)]);
+    assert_eq!(found[0].unknown.iter().map(|asked| asked.op).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!((found[0].operations, found[0].last_at), (6, Some(time(2))));
+    assert_eq!(fs::read(&file).unwrap(), before, "nothing is added to what happened");
+}
+
+#[test]
+fn an_ended_recording_whose_mode_was_lost_is_not_taken_for_a_crashed_one() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), Settings::default());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    let file = recording.place.path(0);
+    commit(&mut recording, &closed());
+    recording.close().unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    assert!(all.unfinished().unwrap().is_empty());
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let found = all.unfinished().unwrap();
+    assert!(
+        matches!(&found[0].error, Some(RecordingError::Fault { fault: Fault { frame: Some(0), what: FaultKind::Changed, .. }, .. })),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn after_rotation_a_rewrapped_recording_is_whole_and_needs_the_new_key_only() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), small_segments());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    (1..100).for_each(|op| commit(&mut recording, &asked(op, AskedOutcome::Allowed)));
+    commit(&mut recording, &closed());
+    let head = recording.close().unwrap();
+    let new = crate::keys::rotate(data.path()).unwrap();
+    let only_new = DeploymentKey::from_bytes(new.current().unwrap().reveal()).unwrap();
+    Recordings::open(data.path(), Arc::new(new), Settings::default()).unwrap().rewrap(session(1)).unwrap();
+    let after = Recordings::open(data.path(), Arc::new(KeyRing::new(only_new, vec![])), Settings::default()).unwrap();
+    assert_eq!(records(&mut after.read(session(1)).unwrap()).len(), 100);
+    assert_eq!(after.verify(session(1)).unwrap().head, head);
+    assert!(all.list().unwrap()[0].closed);
+}
+
+#[test]
+fn a_segment_that_cannot_be_begun_ends_the_recording() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), small_segments());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    fs::write(recording.place.path(1), b"in the way").unwrap();
+    let noise: String = (0..8000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
+    commit(&mut recording, &note(&noise));
+    assert!(recording.is_poisoned());
+    assert!(matches!(recording.append(&note("y")), Err(RecordingError::Poisoned(_))));
+    assert!(matches!(recording.commit(), Err(RecordingError::Poisoned(_))));
+}
+
+/// Runs [`child`] in a process of its own, started by a shell that first runs `before`.
+fn start_child(data: &Path, before: &str) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{before} exec \"$0\" --exact recordings::tests::child --nocapture")])
+        .arg(std::env::current_exe().unwrap())
+        .env("RECORDING_CHILD_DATA", data)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
+}
+
+/// Not a test by itself: what the processes of the next two run. Commits operations for ever and says after each that it did,
+/// or that it could not and that nothing is taken after that.
+#[test]
+fn child() {
+    let Some(data) = std::env::var_os("RECORDING_CHILD_DATA") else { return };
+    let all = open(Path::new(&data), Settings { segment_bytes: 256 << 10, ..Settings::default() });
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    for op in 1u64.. {
+        let committed = recording.append(&asked(op, AskedOutcome::Allowed)).and_then(|()| recording.commit());
+        if let Err(error) = committed {
+            let after = recording.append(&answered(op)).is_err() && recording.commit().is_err() && recording.commit().is_err();
+            println!("\nfailed {op} {after} {error}");
+            return;
+        }
+        println!("\ncommitted {op}");
+    }
+}
+
+fn committed(line: &str) -> Option<u64> {
+    line.strip_prefix("committed ")?.parse().ok()
+}
+
+#[test]
+fn a_killed_process_loses_nothing_it_committed() {
+    for wait_for in [1, 40, 300, 2000] {
+        let data = tempfile::tempdir().unwrap();
+        crate::keys::open(data.path()).unwrap();
+        let (mut child, output) = start_child(data.path(), "");
+        let mut last = 0;
+        for line in output.lines().map_while(Result::ok) {
+            last = committed(&line).unwrap_or(last);
+            if last == wait_for {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let all = open(data.path(), Settings::default());
+        let found = all.unfinished().unwrap();
+        assert!(found[0].error.is_none(), "{found:?}");
+        assert!(last >= wait_for && found[0].operations >= last, "{} recorded of {last}", found[0].operations);
+        assert_eq!(found[0].unknown.len() as u64, found[0].operations);
+    }
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_the_recording_and_keeps_what_was_committed() {
+    for blocks in [8, 9, 64] {
+        let data = tempfile::tempdir().unwrap();
+        crate::keys::open(data.path()).unwrap();
+        let (mut child, output) = start_child(data.path(), &format!("trap '' XFSZ; ulimit -f {blocks};"));
+        let lines: Vec<String> = output.lines().map_while(Result::ok).collect();
+        child.wait().unwrap();
+        let last = lines.iter().filter_map(|line| committed(line)).max().unwrap();
+        let failure = lines.iter().find(|line| line.starts_with("failed ")).unwrap_or_else(|| panic!("{lines:?}"));
+        assert!(failure.starts_with(&format!("failed {} true ", last + 1)), "{failure}");
+        let all = open(data.path(), Settings::default());
+        let mut reading = all.read(session(1)).unwrap();
+        assert_eq!(records(&mut reading).len() as u64, last);
+        assert!(reading.walked().cut_off.is_some(), "the part of the frame that was written is told");
+    }
+}
