@@ -332,7 +332,7 @@ fn without_secrets(asked: &Asked) -> Asked {
 /// The text with a mark for each span (byte ranges, in any order), and where the marks stand. A span that cuts a
 /// character takes all of it; one that is no range, or ends beyond the text, takes all that follows its begin.
 #[must_use]
-pub(crate) fn redact(text: &str, spans: &[(u32, u32)]) -> (String, Vec<(u32, u32)>) {
+pub fn redact(text: &str, spans: &[(u32, u32)]) -> (String, Vec<(u32, u32)>) {
     let mut spans = spans.to_vec();
     spans.sort_unstable();
     let (mut shown, mut marks, mut from) = (String::with_capacity(text.len()), Vec::new(), 0usize);

@@ -16,6 +16,8 @@ use model::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use crate::entry::redact;
+
 /// One thing that happened in a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -180,6 +180,10 @@ fn verify(segments: &[Vec<u8>]) -> Result<Walked, Fault> {
     Ok(verifier.finish())
 }
 
+fn walked_head(segments: &[Vec<u8>]) -> Head {
+    verify(segments).unwrap().head
+}
+
 fn small() -> Written {
     write(
         &[
@@ -271,6 +275,7 @@ fn nothing_readable_stands_in_a_file() {
     }
 }
 
+/// REC-02: recordings of secrets.
 #[test]
 fn a_secret_is_never_written_and_its_place_is_marked() {
     let text = "ALTER ROLE bob PASSWORD 'hunter2'";
@@ -292,6 +297,7 @@ fn a_secret_is_never_written_and_its_place_is_marked() {
     }
 }
 
+/// REC-02: a flipped byte.
 #[test]
 fn any_changed_byte_is_noticed_without_a_key_and_its_frame_named() {
     let written = small();
@@ -311,6 +317,7 @@ fn any_changed_byte_is_noticed_without_a_key_and_its_frame_named() {
     }
 }
 
+/// REC-02: delete, duplicate, reorder.
 #[test]
 fn a_removed_repeated_or_swapped_frame_is_named() {
     let written = small();
@@ -344,6 +351,7 @@ fn a_removed_repeated_or_swapped_frame_is_named() {
     }
 }
 
+/// REC-02: the same with whole files.
 #[test]
 fn removed_repeated_swapped_and_foreign_segments_are_named() {
     let group = |op: u64| vec![asked(op, 1, "SELECT 1", Via::Simple), answered(op, 2)];
@@ -360,6 +368,7 @@ fn removed_repeated_swapped_and_foreign_segments_are_named() {
     assert_eq!(named(&[a, &other.bytes(1)]), Err((1, FaultKind::Session(session()))), "the same session's id, another recording's key");
 }
 
+/// REC-02: truncation at the end.
 #[test]
 fn a_file_cut_at_any_byte_gives_every_whole_record_before_it() {
     let written = small();
@@ -386,6 +395,7 @@ fn a_file_cut_at_any_byte_gives_every_whole_record_before_it() {
     }
 }
 
+/// REC-02: truncation before the end.
 #[test]
 fn a_cut_in_a_segment_that_others_follow_is_a_fault() {
     let written = small();
@@ -498,6 +508,20 @@ fn nothing_is_written_after_the_end() {
     assert!(writer.append(&opened()).is_err());
     assert!(writer.next_segment(time(1)).is_err());
     assert!(writer.seal().unwrap().is_empty());
+}
+
+/// Format 1 as it was first written. These files are never written again: a program that cannot read them breaks somebody's evidence.
+#[test]
+fn recordings_of_format_1_are_read_for_ever() {
+    let golden: [&[u8]; 2] = [include_bytes!("golden/format1.0000.rec"), include_bytes!("golden/format1.0001.rec")];
+    let segments = golden.map(<[u8]>::to_vec);
+    let key = DeploymentKey::from_bytes(include_bytes!("golden/format1.key")).unwrap();
+    let (records, walked) = read(&Arc::new(KeyRing::new(key, vec![])), &segments, 4096);
+    assert_eq!(walked.unwrap(), verify(&segments).unwrap());
+    let json: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+    assert_eq!(json, include_str!("golden/format1.jsonl").lines().collect::<Vec<_>>());
+    let head: String = walked_head(&segments).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(include_str!("../../../docs/recording-format.md").contains(&head), "the document names the head its own program computes");
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
