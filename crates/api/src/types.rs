@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use evidence::record::Record;
 use model::{
-    ConnectionName, EnvironmentName, Facts, GroupName, HoldId, Identity, IdentityKind, IdentityName, Outcome, PolicyId, RecordLevel, Secret,
+    Action, ConnectionName, DataClassName, EnvironmentName, Facts, GroupName, HoldId, Identity, IdentityKind, IdentityName, Outcome, PolicyId, RecordLevel, Secret,
     SessionId, SystemAction, Timestamp, TokenId, VersionHash,
     hold::{HoldRow, HoldState},
     session::SessionRow,
@@ -178,11 +178,41 @@ pub struct IdentityDetails {
     pub identity: IdentityView,
     /// Tokens it holds, live and past.
     pub tokens: Vec<TokenView>,
-    /// What it may reach: connections on which policy does not deny `connect`.
-    #[schema(value_type = Vec<String>)]
-    pub reaches: Vec<ConnectionName>,
-    /// What it did.
+    /// What policy lets it do, by connection; empty once it is revoked or expired.
+    pub reach: Vec<ReachView>,
+    /// What it did, from the records.
     pub used: Vec<UseView>,
+    /// Workloads and agents it owns.
+    #[schema(value_type = Vec<String>)]
+    pub owns: Vec<IdentityName>,
+}
+
+/// What policy lets an identity do on one connection.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct ReachView {
+    /// The connection.
+    #[schema(value_type = String)]
+    pub connection: ConnectionName,
+    /// Its environment.
+    #[schema(value_type = String)]
+    pub environment: EnvironmentName,
+    /// The actions that are not denied.
+    pub actions: Vec<ReachedActionView>,
+}
+
+/// An action within reach.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct ReachedActionView {
+    /// The action.
+    #[schema(value_type = String)]
+    pub action: Action,
+    /// Whether it waits for signatures.
+    pub held: bool,
+    /// The relations it is within reach on, if not the whole database.
+    pub only: Vec<String>,
+    /// The policies that permit or hold it.
+    #[schema(value_type = Vec<String>)]
+    pub policies: Vec<PolicyId>,
 }
 
 /// How often an identity did one thing.
@@ -191,9 +221,12 @@ pub struct UseView {
     /// On which connection.
     #[schema(value_type = String)]
     pub connection: ConnectionName,
+    /// In which database.
+    pub database: String,
     /// What it did.
-    pub action: String,
-    /// To what; empty for the connection itself.
+    #[schema(value_type = String)]
+    pub action: Action,
+    /// To what, as people write it.
     pub object: String,
     /// How often.
     pub count: u64,
@@ -224,7 +257,10 @@ pub struct GroupsRequest {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordRequest {
-    /// The password.
+    /// The one they have; needed from users who change their own.
+    #[serde(default)]
+    pub current: Option<SecretText>,
+    /// The new one.
     pub password: SecretText,
 }
 
@@ -641,17 +677,22 @@ pub struct HitView {
     pub database: String,
     /// The statement, literals left out.
     pub statement: String,
-    /// `allowed`, `held` or `refused`.
+    /// `allowed`, `held` (it waits, or its end is not known), `signed` or `refused`.
     pub decision: String,
     /// The policies that decided.
     pub policies: Vec<String>,
     /// Who signed.
     pub signers: Vec<String>,
+    /// Data classes masked in the answer.
+    #[schema(value_type = Vec<String>)]
+    pub masked: Vec<DataClassName>,
     /// Risk, 0 to 5.
     pub risk: u8,
     /// Rows returned or changed, if known.
     pub rows: Option<u64>,
-    /// The error, if there was one.
+    /// How long it took, in microseconds.
+    pub duration_us: Option<u64>,
+    /// The SQLSTATE it ended with, if it failed.
     pub error: Option<String>,
 }
 
@@ -677,6 +718,29 @@ pub struct VersionView {
     pub applied_at: Option<Timestamp>,
     /// How many connections it names.
     pub connections: u64,
+}
+
+/// The policy versions that were applied, newest first.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct VersionsAnswer {
+    /// One for each time a version was made current.
+    pub versions: Vec<AppliedView>,
+}
+
+/// One application of a version.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct AppliedView {
+    /// 1 for the first, then one more each time.
+    pub number: u64,
+    /// Which version.
+    #[schema(value_type = String)]
+    pub hash: VersionHash,
+    /// Who applied it.
+    #[schema(value_type = String)]
+    pub by: IdentityName,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// A policy version with its files.
@@ -712,8 +776,10 @@ pub struct StatusAnswer {
 pub struct ReindexAnswer {
     /// Recordings read.
     pub recordings: u64,
-    /// Operations indexed.
-    pub operations: u64,
+    /// Records read from them.
+    pub records: u64,
+    /// Recordings that could not be read to their end, a sentence each.
+    pub faults: Vec<String>,
 }
 
 /// A statement to be explained; nothing of it is run.
@@ -751,8 +817,23 @@ pub struct ExplainAnswer {
     /// The policy version that says so.
     #[schema(value_type = String)]
     pub version: VersionHash,
-    /// What would come back, in sentences: one for each thing masked or withheld.
+    /// For a held one: who could sign each requirement now.
+    pub signers: Vec<SignersView>,
+    /// What masking would do, in sentences; none if it touches nothing classified.
     pub masking: Vec<String>,
+}
+
+/// Who could sign one requirement.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct SignersView {
+    /// The policy that asks.
+    #[schema(value_type = String)]
+    pub policy: PolicyId,
+    /// How many distinct people.
+    pub count: u8,
+    /// The people who could.
+    #[schema(value_type = Vec<String>)]
+    pub people: Vec<IdentityName>,
 }
 
 /// A secret for a target.
@@ -763,9 +844,25 @@ pub struct SecretRequest {
     pub value: SecretText,
 }
 
-/// Names of the stored secrets.
+/// The stored secrets, never what they hold.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SecretsAnswer {
-    /// Names only.
-    pub names: Vec<String>,
+    /// By name.
+    pub secrets: Vec<SecretView>,
+}
+
+/// A stored secret.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// When it was first put.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was last put.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// Who put it last.
+    #[schema(value_type = String)]
+    pub updated_by: IdentityName,
 }

@@ -1,0 +1,59 @@
+//! Signing in, signing out, and who is signed in.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use model::{SystemAction, Timestamp, token::TokenUse};
+use session::{sign_in::SignInFor, tokens::TokenRequest};
+
+use super::after;
+use crate::{
+    Api,
+    caller::{Caller, Peer},
+    json::{Answer, Answered, Body},
+    refused::Refused,
+    types::{LoginAnswer, LoginRequest, Refusal, SecretText, WhoamiAnswer},
+};
+
+/// How long a token of a sign-in works, in seconds: a working day.
+const SIGN_IN_S: u64 = 12 * 3_600;
+
+/// Sign in: name and password for a token.
+#[utoipa::path(post, path = "/v1/login", security(()), request_body = LoginRequest,
+    responses((status = 200, description = "Signed in", body = LoginAnswer), (status = 401, description = "Not signed in", body = Refusal)))]
+pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(request): Body<LoginRequest>) -> Answered<LoginAnswer> {
+    let now = Timestamp::now();
+    let signed_in = api.guard.sign_in(request.name.as_str(), &request.password.0, SignInFor::Api, peer, now).await?;
+    if signed_in.token.is_some() {
+        return Err(Refused::invalid("this is a token already: use it as it is").hint("`countersign login` takes a password."));
+    }
+    let latest = after(now, SIGN_IN_S)?;
+    let expires_at = signed_in.ends_at.map_or(latest, |end| end.min(latest));
+    let subject = &signed_in.chain.subject;
+    let wanted = TokenRequest {
+        subject: subject.name.clone(),
+        purpose: TokenUse::Api,
+        connections: Vec::new(),
+        statement: None,
+        not_before: None,
+        expires_at,
+    };
+    let (secret, row) = api.guard.mint_token(wanted, subject, now).await?;
+    let identity = api.guard.store().state().identity_by_id(subject.id).await?.ok_or_else(|| Refused::nobody("sign-in failed"))?;
+    Ok(Answer(LoginAnswer { token: SecretText(secret), expires_at: row.expires_at, identity: identity.into() }))
+}
+
+/// Sign out: revoke the token this request was made with.
+#[utoipa::path(post, path = "/v1/logout", responses((status = 200, description = "Signed out"), (status = 401, description = "Nobody is signed in", body = Refusal)))]
+pub(crate) async fn logout(caller: Caller, State(api): State<Arc<Api>>) -> Answered<()> {
+    api.guard.revoke_token(caller.token.id, &caller.actor, caller.now).await?;
+    Ok(Answer(()))
+}
+
+/// Who is signed in.
+#[utoipa::path(get, path = "/v1/whoami", responses((status = 200, description = "Who", body = WhoamiAnswer), (status = 401, description = "Nobody is signed in", body = Refusal)))]
+pub(crate) async fn whoami(caller: Caller, State(api): State<Arc<Api>>) -> Answered<WhoamiAnswer> {
+    let identity = api.guard.store().state().identity_by_id(caller.actor.id).await?.ok_or_else(|| Refused::nobody("sign in first"))?;
+    let may = SystemAction::ALL.iter().copied().filter(|action| api.guard.may(&caller.actor, *action, caller.now)).collect();
+    Ok(Answer(WhoamiAnswer { identity: identity.into(), expires_at: Some(caller.token.expires_at), may }))
+}

@@ -1,0 +1,48 @@
+//! What the API looks like, for programs: made of the handlers' own descriptions and committed as `openapi.json`.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+
+use crate::{
+    handlers::{catalogs, connections, explain, holds, identities, recordings, search, secrets, sessions, sign_in, status, tokens, versions},
+    json::{Answer, Answered},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Countersign", description = "Everything the command line does. Authenticate with the token that POST /v1/login answers."),
+    paths(
+        serve,
+        sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, explain::statement,
+        tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::groups,
+        identities::password, identities::revoke, holds::list, holds::show, holds::approve, holds::deny, sessions::list, sessions::show, sessions::kill,
+        recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,
+        secrets::delete,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = []))
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// What the API looks like.
+#[utoipa::path(get, path = "/v1/openapi.json", security(()), responses((status = 200, description = "The OpenAPI document", body = Object)))]
+pub(crate) async fn serve() -> Answered<utoipa::openapi::OpenApi> {
+    Ok(Answer(document()))
+}

@@ -1,0 +1,141 @@
+//! Refusals: one shape for all of them, and what each error of the rooms below becomes.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use session::{
+    approve::VoteError,
+    guard::{ApplyError, GovernError},
+    sign_in::SignInRefused,
+};
+use store::StoreError;
+
+use crate::types::Refusal;
+
+/// A request that is not answered.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    refusal: Box<Refusal>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { status, refusal: Box::new(Refusal { code: code.to_owned(), message: message.into(), hint: None, problems: Vec::new() }) }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.refusal.hint = Some(hint.into());
+        self
+    }
+
+    /// Nobody is signed in, or no longer.
+    pub(crate) fn nobody(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).hint("Sign in with `countersign login NAME`.")
+    }
+
+    /// The caller may not.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// There is nothing of that name that the caller may see.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// The request makes no sense.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    /// The request is too large.
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    /// A target or the store cannot be reached.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// We failed; why is in the log, not in the answer.
+    pub(crate) fn failed(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request could not be answered");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the gateway failed to answer; its log says why")
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.refusal).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the state store failed");
+        Self::unavailable("the state store cannot be reached").hint("Try again; the gateway's log says more.")
+    }
+}
+
+impl From<GovernError> for Refused {
+    fn from(error: GovernError) -> Self {
+        match error {
+            GovernError::NotPermitted(message) => Self::forbidden(message),
+            GovernError::NotFound(message) => Self::not_found(message),
+            GovernError::Invalid(message) => Self::invalid(message),
+            GovernError::State(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApplyError> for Refused {
+    fn from(error: ApplyError) -> Self {
+        let message = error.to_string();
+        match error {
+            ApplyError::NotPermitted(message) => Self::forbidden(message),
+            ApplyError::Invalid(problems) => {
+                let mut refused = Self::invalid(message).hint("`countersign check DIR` finds the same before you apply.");
+                refused.refusal.problems = problems.iter().map(ToString::to_string).collect();
+                refused
+            }
+            ApplyError::State(error) => error.into(),
+            ApplyError::Failed => Self::failed(&message),
+        }
+    }
+}
+
+impl From<VoteError> for Refused {
+    fn from(error: VoteError) -> Self {
+        let message = error.to_string();
+        match error {
+            VoteError::NotFound(_) => Self::not_found(message),
+            VoteError::Refused(_) => Self::forbidden(message),
+            VoteError::State(error) => {
+                tracing::error!(%error, "the state store failed");
+                Self::unavailable(message)
+            }
+        }
+    }
+}
+
+impl From<SignInRefused> for Refused {
+    fn from(error: SignInRefused) -> Self {
+        match error {
+            SignInRefused::Busy | SignInRefused::StateLost => Self::unavailable(error.to_string()),
+            SignInRefused::Wrong(_)
+            | SignInRefused::TooManyAttempts
+            | SignInRefused::MalformedToken(_)
+            | SignInRefused::Token(_)
+            | SignInRefused::Inactive(_)
+            | SignInRefused::TooManySessions(_) => Self::nobody(error.to_string()),
+        }
+    }
+}
