@@ -35,8 +35,8 @@ pub struct Guard {
     store: Store,
     version: Arc<ArcSwap<Version>>,
     limits: Limits,
-    source: Arc<dyn CatalogSource>,
-    catalogs: Catalogs,
+    catalogs: Arc<dyn CatalogSource>,
+    snapshots: Catalogs,
     approvals: Approvals,
     live: Live,
     pub(crate) attempts: Attempts,
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Guard {
 impl Guard {
     /// A guard over `store` under `version`. Run [`watch`](Self::watch) beside it.
     #[must_use]
-    pub fn new(store: Store, version: Version, limits: Limits, source: Arc<dyn CatalogSource>) -> Arc<Self> {
+    pub fn new(store: Store, version: Version, limits: Limits, catalogs: Arc<dyn CatalogSource>) -> Arc<Self> {
         let version = Arc::new(ArcSwap::from_pointee(version));
         Arc::new(Self {
             approvals: Approvals::new(store.clone(), version.clone(), limits.holds.clone()),
@@ -102,8 +102,8 @@ impl Guard {
             store,
             version,
             limits,
-            source,
-            catalogs: Catalogs::default(),
+            catalogs,
+            snapshots: Catalogs::default(),
         })
     }
 
@@ -127,14 +127,14 @@ impl Guard {
 
     /// What the gateway itself asks targets.
     #[must_use]
-    pub fn source(&self) -> &Arc<dyn CatalogSource> {
-        &self.source
+    pub fn catalogs(&self) -> &Arc<dyn CatalogSource> {
+        &self.catalogs
     }
 
     /// The catalog snapshots sessions share.
     #[must_use]
-    pub const fn catalogs(&self) -> &Catalogs {
-        &self.catalogs
+    pub const fn snapshots(&self) -> &Catalogs {
+        &self.snapshots
     }
 
     /// The held operations.

@@ -309,3 +309,93 @@ impl Drop for LiveHandle {
 fn lock(entries: &Mutex<HashMap<SessionId, Arc<Entry>>>) -> MutexGuard<'_, HashMap<SessionId, Arc<Entry>>> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{Actor, IdentityKind};
+
+    use super::*;
+
+    fn chain(name: &str, id: u64) -> ActorChain {
+        ActorChain::alone(Actor {
+            id: IdentityId::from_random(id),
+            name: name.parse().unwrap(),
+            kind: IdentityKind::User,
+            groups: Vec::new(),
+            owner: None,
+        })
+    }
+
+    fn new(session: u64, chain: ActorChain, token: Option<u64>) -> Registration {
+        Registration {
+            session: SessionId::from_random(session),
+            chain,
+            token: token.map(TokenId::from_random),
+            connection: "prod-pg".parse().unwrap(),
+            database: "shop".to_owned(),
+            ends_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn revoking_a_token_ends_what_it_opened_and_nothing_else() {
+        let live = Live::new(10, 10);
+        let first = live.register(new(1, chain("alice", 1), Some(7))).unwrap();
+        let other = live.register(new(2, chain("alice", 1), Some(8))).unwrap();
+        assert_eq!(live.end_by_token(TokenId::from_random(7)), 1);
+        let reason = EndReason::TokenRevoked(TokenId::from_random(7));
+        assert_eq!(first.check(), Some(&reason));
+        assert_eq!(first.ended().await, reason);
+        assert_eq!(other.check(), None);
+    }
+
+    #[tokio::test]
+    async fn an_identity_anywhere_in_the_chain_counts_when_it_is_revoked() {
+        let live = Live::new(10, 10);
+        let bot = chain("bot", 2).subject;
+        let via = live.register(new(1, ActorChain { actors: vec![bot.clone()], ..chain("alice", 1) }, None)).unwrap();
+        assert_eq!(live.end_by_identity(bot.id, &bot.name), 1);
+        assert_eq!(via.woken().await, Woken::Ended(EndReason::IdentityRevoked(bot.name.clone())));
+        // The first reason stands.
+        assert!(!live.end(via.session(), &EndReason::Stopping));
+        assert_eq!(via.ended().await, EndReason::IdentityRevoked(bot.name));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_session_is_woken_by_its_end_and_by_a_change() {
+        let live = Live::new(10, 10);
+        let handle = live.register(new(1, chain("alice", 1), None)).unwrap();
+        let (woken, ()) = tokio::join!(handle.woken(), async { live.refresh(handle.session(), chain("alice2", 1)) });
+        assert_eq!(woken, Woken::Changed);
+        assert_eq!(handle.chain().subject.name.as_str(), "alice2");
+        let (reason, _) = tokio::join!(handle.ended(), async { live.end_all(&EndReason::Stopping) });
+        assert_eq!(reason, EndReason::Stopping);
+    }
+
+    #[test]
+    fn limits_hold_in_all_and_for_each_identity_and_places_come_free() {
+        let live = Live::new(3, 2);
+        let first = live.register(new(1, chain("alice", 1), None)).unwrap();
+        let _second = live.register(new(2, chain("alice", 1), None)).unwrap();
+        assert!(matches!(live.register(new(3, chain("alice", 1), None)), Err(TooMany::OfIdentity(_, 2))));
+        let _bob = live.register(new(4, chain("bob", 2), None)).unwrap();
+        assert!(matches!(live.register(new(5, chain("carol", 3), None)), Err(TooMany::InAll(3))));
+        drop(first);
+        assert_eq!(live.count(), 2);
+        assert!(live.register(new(6, chain("alice", 1), None)).is_ok());
+    }
+
+    /// NEAR-04: access ends when the window closes, whenever the session began.
+    #[test]
+    fn near_04_a_session_ends_when_its_window_closes() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let live = Live::new(10, 10);
+        let late = live.register(Registration { ends_at: Some(at(100)), ..new(1, chain("alice", 1), None) }).unwrap();
+        let endless = live.register(new(2, chain("bob", 2), None)).unwrap();
+        assert_eq!(live.end_closed_windows(at(99)), 0);
+        assert_eq!(live.end_closed_windows(at(100)), 1);
+        assert_eq!(live.end_closed_windows(at(101)), 0);
+        assert_eq!(late.check(), Some(&EndReason::WindowClosed(at(100))));
+        assert_eq!(endless.check(), None);
+    }
+}

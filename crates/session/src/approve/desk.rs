@@ -411,9 +411,9 @@ impl Held {
     /// Waits until the session has released or voided it, at most `limit`; then it is voided.
     async fn outcome(&self, store: &Store, limit: Duration) -> HoldRow {
         let mut seen = self.standing.subscribe();
-        let ended = tokio::time::timeout(limit, seen.wait_for(|standing| standing.row.state != HoldState::Waiting)).await;
-        if let Ok(Ok(standing)) = ended {
-            return standing.row.clone();
+        let ended = async { seen.wait_for(|standing| standing.row.state != HoldState::Waiting).await.ok().map(|standing| standing.row.clone()) };
+        if let Ok(Some(row)) = tokio::time::timeout(limit, ended).await {
+            return row;
         }
         let mut machine = self.turn.lock().await;
         machine.void("it could not be checked again in time");

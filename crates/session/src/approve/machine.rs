@@ -425,3 +425,6 @@ pub fn barred(chain: &ActorChain, signer: &Actor) -> Result<(), Ineligible> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

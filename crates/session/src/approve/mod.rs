@@ -6,6 +6,8 @@
 
 mod desk;
 pub mod machine;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use desk::{Approvals, HoldRefused, HoldsWanted, VoteError};

@@ -1,0 +1,173 @@
+//! A guard over a store of its own, for the tests of this crate: connection `prod-pg` in production, engineers, DBAs, auditors and administrators.
+
+use std::sync::Arc;
+
+use identity::{Machine, MachineKind, NewIdentity};
+use model::{
+    Action, Actor, ActorChain, Connection, Effects, Facts, IdentityKind, IdentityName, Object, Pair, Requirement, Risk, RowScope, Timestamp,
+    Understanding, facts::Outputs,
+};
+use policy::{Files, Version, classify::postgres::catalog::Catalog};
+use store::Store;
+
+use crate::{
+    approve::Draft,
+    catalogs::{Asked, CatalogSource},
+    guard::Guard,
+    ids,
+    limits::Limits,
+    register,
+};
+
+const CONNECTION: &str = r#"
+protocol = "postgres"
+host = "127.0.0.1"
+database = "shop"
+environment = "production"
+user = "countersign"
+password = { env = "PROD_PG_PASSWORD" }
+"#;
+
+const POLICY: &str = r#"
+permit (principal in Group::"engineers", action in [Action::"connect", Action::"read", Action::"destroy"], resource in Environment::"production");
+@id("prod-destroy") @approvers("dba") @count("1") @reason("destructive statements need a second signature")
+forbid (principal, action == Action::"destroy", resource in Environment::"production") unless { context.approved };
+permit (principal in Group::"dba", action == Action::"approve", resource == System::"countersign");
+permit (principal in Group::"auditors", action == Action::"audit", resource == System::"countersign");
+permit (principal in Group::"admins", action in [Action::"administer", Action::"revoke"], resource == System::"countersign");
+"#;
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn later(seconds: u64) -> Timestamp {
+    now() + std::time::Duration::from_secs(seconds)
+}
+
+/// The policy directory, with more policies after the usual ones.
+pub(crate) fn files(more: &str) -> Files {
+    Files::from([
+        ("connections/prod-pg.toml".to_owned(), CONNECTION.to_owned()),
+        ("connections/staging-pg.toml".to_owned(), CONNECTION.replace("production", "staging")),
+        ("policy/main.cedar".to_owned(), format!("{POLICY}{more}")),
+    ])
+}
+
+/// The policy directory with a piece of the usual policies replaced.
+pub(crate) fn files_with(from: &str, to: &str) -> Files {
+    let mut files = files("");
+    let policy = files.get_mut("policy/main.cedar").unwrap();
+    assert!(policy.contains(from));
+    *policy = policy.replace(from, to);
+    files
+}
+
+/// A guard and the directory its store lies in.
+pub(crate) struct Gate {
+    pub(crate) guard: Arc<Guard>,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) async fn gate() -> Gate {
+    gate_with(Limits::default()).await
+}
+
+pub(crate) async fn gate_with(limits: Limits) -> Gate {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let version = Version::load(&files("")).unwrap_or_else(|problems| panic!("{problems:?}"));
+    Gate { guard: Guard::new(store, version, limits, Arc::new(NoTarget)), _directory: directory }
+}
+
+impl Gate {
+    pub(crate) async fn user(&self, name: &str, groups: &[&str]) -> Actor {
+        let new = NewIdentity::user(self::name(name), groups.iter().map(|group| group.parse().unwrap()).collect()).unwrap();
+        self.enter(new).await
+    }
+
+    pub(crate) async fn workload(&self, name: &str, owner: &Actor, groups: &[&str]) -> Actor {
+        let purpose = "nightly exports".parse().unwrap();
+        let machine = Machine::new(MachineKind::Workload, self::name(name), owner.name.clone(), purpose, later(86_400 * 30), now()).unwrap();
+        self.enter(NewIdentity::machine(machine, groups.iter().map(|group| group.parse().unwrap()).collect())).await
+    }
+
+    async fn enter(&self, new: NewIdentity) -> Actor {
+        let id = ids::identity();
+        register::actor(&self.guard.store().state().add_identity(id, &new, &name("init"), now()).await.unwrap())
+    }
+
+    /// The kinds of events so far, newest first.
+    pub(crate) async fn events(&self) -> Vec<String> {
+        let rows = self.guard.store().state().events(None, None, 100).await.unwrap();
+        rows.into_iter().map(|row| format!("{} {} {}", row.event.actor, row.event.kind, row.event.subject)).collect()
+    }
+}
+
+pub(crate) fn name(text: &str) -> IdentityName {
+    text.parse().unwrap()
+}
+
+/// `DROP TABLE payments` in production, held for `requirements`.
+pub(crate) fn drop_payments(chain: ActorChain, requirements: Vec<Requirement>) -> Draft {
+    let table = Object::Table { database: "shop".into(), schema: "public".into(), table: "payments".into() };
+    Draft {
+        session: ids::session(),
+        chain,
+        connection: "prod-pg".parse().unwrap(),
+        database: "shop".to_owned(),
+        statement: "DROP TABLE payments".to_owned(),
+        parameters: Vec::new(),
+        facts: Facts {
+            understanding: Understanding::Full,
+            pairs: vec![Pair { action: Action::Destroy, object: table }],
+            kinds: vec!["DROP TABLE".into()],
+            statements: 1,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            functions: Vec::new(),
+            row_scope: RowScope::None,
+            risk: Risk::new(5),
+            effects: Effects::default(),
+            outputs: Outputs::default(),
+            secret_spans: Vec::new(),
+        },
+        requirements,
+        version: Version::load(&files("")).unwrap().hash,
+        transaction_open_ms: None,
+        locks: Vec::new(),
+        estimate: "no estimate: not a query".to_owned(),
+    }
+}
+
+pub(crate) fn needs(approvers: &str, count: u8) -> Requirement {
+    Requirement { policy: format!("needs-{approvers}").parse().unwrap(), approvers: vec![approvers.parse().unwrap()], count, reason: None }
+}
+
+/// Somebody who is in no register.
+pub(crate) fn stranger(text: &str, groups: &[&str]) -> Actor {
+    Actor {
+        id: ids::identity(),
+        name: name(text),
+        kind: IdentityKind::User,
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        owner: None,
+    }
+}
+
+/// A target whose databases are empty.
+struct NoTarget;
+
+impl CatalogSource for NoTarget {
+    fn read<'a>(&'a self, _: &'a Arc<Connection>, database: &'a str) -> Asked<'a, Catalog> {
+        Box::pin(async move { Ok(Catalog::empty(database)) })
+    }
+
+    fn estimate<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: &'a [Arc<str>], _: &'a str) -> Asked<'a, String> {
+        Box::pin(async { Err("no target".to_owned()) })
+    }
+
+    fn locks<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: i32) -> Asked<'a, Vec<String>> {
+        Box::pin(async { Err("no target".to_owned()) })
+    }
+}
