@@ -83,6 +83,15 @@ impl Setup {
         self.write("policy/all.cedar", "permit (principal, action, resource);\n")
     }
 
+    /// Names columns whose values are sensitive, each class with its mask: `("email", "keep-domain", "public.customers.email")`.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn classes(&self, classes: &[(&str, &str, &str)]) -> Result<()> {
+        let tables = classes.iter().map(|(name, mask, column)| format!("[{name}]\nmask = \"{mask}\"\ncolumns = [\"{column}\"]\n"));
+        self.write("data-classes.toml", &tables.collect::<String>())
+    }
+
     /// Names a target [`CONNECTION`], in environment `production`. `more`: further lines of its file.
     ///
     /// # Errors
@@ -92,6 +101,9 @@ impl Setup {
             None => "[tls]\nmode = \"loopback-plain\"\n".to_owned(),
             Some(authority) => {
                 self.write("target-ca.pem", &authority.certificate)?;
+                let client = authority.client(ROLE)?;
+                self.write("client.pem", &client.certificate)?;
+                self.write("client.key", &client.key)?;
                 format!("[tls]\nca = {:?}\n", self.file("target-ca.pem"))
             }
         };
@@ -153,6 +165,24 @@ impl Gateway {
         setup.target(target, crate::postgres::DATABASE, "")?;
         let mut gateway = setup.serve()?;
         gateway.add_user("alice", &[])?;
+        Ok(gateway)
+    }
+
+    /// A gateway in front of a target's database `shop` with the policies that `init` writes, and alice (engineers), sam
+    /// (support-leads), bob and barbara (dba). `more`: further lines of `countersign.toml`.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn with_starter_policies(target: &Postgres, classes: &[(&str, &str, &str)], more: &str) -> Result<Self> {
+        let setup = Setup::init()?;
+        setup.target(target, crate::postgres::DATABASE, "record = \"full\"")?;
+        setup.classes(classes)?;
+        let listeners = fs::read_to_string(setup.file("countersign.toml"))?;
+        setup.write("countersign.toml", &format!("{listeners}{more}\n"))?;
+        let mut gateway = setup.serve()?;
+        for (name, group) in [("alice", "engineers"), ("sam", "support-leads"), ("bob", "dba"), ("barbara", "dba")] {
+            gateway.add_user(name, &[group])?;
+        }
         Ok(gateway)
     }
 

@@ -1,8 +1,13 @@
 //! The target: a scratch PostgreSQL of this test binary.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio_postgres::Client;
 use xtask::postgres::{Server, Settings, Tls};
 
@@ -14,6 +19,10 @@ pub const ROLE: &str = "app";
 pub const PASSWORD: &str = "app's \"password\" at the target";
 /// The database the tests use unless they say otherwise.
 pub const DATABASE: &str = "shop";
+
+/// How long anything that must come may take, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How the target wants the gateway to sign in over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +139,31 @@ impl Postgres {
     pub fn log(&self) -> Result<String> {
         let bytes = fs::read(self.server.log()).context("cannot read the target's log")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits until the log holds `text`: a statement that began to run, a session that ended.
+    ///
+    /// # Errors
+    /// It did not within a minute.
+    pub fn wait_until_logged(&self, text: &str) -> Result<()> {
+        self.wait_until(&format!("{text:?} in the target's log"), || Ok(self.log()?.contains(text)))
+    }
+
+    /// Waits until a query of the superuser gives this answer.
+    ///
+    /// # Errors
+    /// It did not within a minute, or the query failed.
+    pub fn wait_until_true(&self, database: &str, condition: &str) -> Result<()> {
+        self.wait_until(condition, || Ok(self.sql(database, &format!("select {condition}"))? == "t\n"))
+    }
+
+    fn wait_until(&self, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !holds()? {
+            ensure!(Instant::now() < end, "never came: {what}");
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// What a client needs to go there directly as [`ROLE`].

@@ -135,9 +135,7 @@ async fn play(login: &Login, target: &Postgres) -> Result<String> {
     }
     let cancel = client.cancel_token();
     let (slept, cancelled) = tokio::join!(client.simple_query("select pg_sleep(60)"), async {
-        while target.sql(DATABASE, "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")? != "1\n" {
-            tokio::task::yield_now().await;
-        }
+        target.wait_until_true(DATABASE, "exists (select from pg_stat_activity where wait_event = 'PgSleep')")?;
         login.cancel(cancel).await
     });
     cancelled?;

@@ -7,14 +7,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Sender, channel},
     },
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::Login,
     gateway::{CONNECTION, Gateway, Setup},
-    postgres::{DATABASE, Postgres},
+    postgres::{DATABASE, PATIENCE, Postgres},
 };
 use serde_json::Value;
 
@@ -22,8 +21,6 @@ const ROUNDS: u64 = 50;
 const CLIENTS: u64 = 4;
 /// A killing comes after at most this many statements of a round.
 const STATEMENTS_MAX: u64 = 120;
-/// How long a statement may take, on a busy machine.
-const STATEMENT_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 fn fifty_killings_lose_no_statement() -> Result<()> {
@@ -56,7 +53,7 @@ fn under_load(login: &Login, round: u64, kill: impl FnOnce(), statements: u64) -
             scope.spawn(move || work(login, round, client, &tell, stopped));
         }
         drop(tell);
-        let enough = (0..statements).try_for_each(|_| answered.recv_timeout(STATEMENT_MAX));
+        let enough = (0..statements).try_for_each(|_| answered.recv_timeout(PATIENCE));
         kill();
         stopped.store(true, Ordering::Relaxed);
         enough.context("the clients were not served")
@@ -105,11 +102,9 @@ fn what_ran_when_the_gateway_died_has_an_unknown_outcome() -> Result<()> {
     let mut gateway = Gateway::permitting_all(&target)?;
     let mut psql = gateway.login("alice")?.psql(&target.program("psql"))?.start()?;
     psql.type_line("select 'about to sleep';")?;
-    psql.wait_for("about to sleep", STATEMENT_MAX)?;
+    psql.wait_for("about to sleep", PATIENCE)?;
     psql.type_line("select pg_sleep(600);")?;
-    while !target.log()?.contains("pg_sleep(600)") {
-        std::thread::yield_now();
-    }
+    target.wait_until_logged("pg_sleep(600)")?;
     gateway.kill();
     gateway.start_again()?;
     let sessions = gateway.json(gateway.administrator(), &["sessions"])?;

@@ -32,9 +32,9 @@ const RULES: &[Rule] = &[
         why: "protocol and policy touch no sockets and no runtime: bytes are parameters",
     },
     Rule {
-        words: &["std::fs", "std::env", "std::process", "std::thread", "File::open", "std::io::stdin"],
+        words: &["std::fs", "std::env", "std::process", "File::open", "std::io::stdin"],
         applies: Applies::In(PURE),
-        why: "protocol and policy touch no files, environment, processes or threads",
+        why: "protocol and policy touch no files, environment or processes",
     },
     Rule {
         words: &["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now", "now_v7"],

@@ -1,0 +1,194 @@
+//! Who is let in, how they are sent away, and what a bad beginning is answered with.
+
+use std::{io::Write, net::TcpStream, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    clients::Login,
+    gateway::{CONNECTION, Gateway, Setup},
+    postgres::{DATABASE, PATIENCE, Postgres},
+    wire::{Wire, query, startup},
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+fn start(target: &Postgres) -> Result<Gateway> {
+    Gateway::with_starter_policies(target, &[], "")
+}
+
+fn said(login: &Login, target: &Postgres, statement: &str) -> Result<(bool, String)> {
+    let output = login.psql(&target.program("psql"))?.args(&["-At", "-v", "VERBOSITY=verbose", "-c", statement]).run()?;
+    Ok((output.status.success(), String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?))
+}
+
+#[test]
+fn a_token_opens_its_connection_and_ends_with_its_revocation() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let token = gateway.run("alice", &["token", CONNECTION, "--expires-in", "15m"])?;
+    let login = gateway.login("alice")?.with_password(token.trim());
+    ensure!(said(&login, &target, "select 'in'")? == (true, "in\n".to_owned()));
+    let mut psql = login.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select 'at work', pg_sleep(600);")?;
+    target.wait_until_logged("pg_sleep(600)")?;
+    let listed = gateway.json("alice", &["token", "list"])?;
+    let tokens = listed.get("tokens").and_then(Value::as_array).context("no tokens")?;
+    let mine = tokens.iter().find(|token| token.get("purpose").and_then(Value::as_str) == Some("connect")).context("not listed")?;
+    ensure!(mine.get("minted_by").and_then(Value::as_str) == Some("alice") && !listed.to_string().contains(token.trim()));
+    let id = mine.get("id").and_then(Value::as_str).context("no id")?;
+    gateway.run("alice", &["token", "revoke", id])?;
+    psql.wait_for("FATAL", Duration::from_secs(5))?;
+    target.wait_until_true(DATABASE, "not exists (select from pg_stat_activity where usename = 'app' and query like '%pg_sleep%')")?;
+    ensure!(!said(&login, &target, "select 1")?.0, "a revoked token was let in");
+    Ok(())
+}
+
+#[test]
+fn every_wrong_secret_gets_the_same_answer() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let foreign = gateway.run("bob", &["token", CONNECTION])?;
+    let mut answers = Vec::new();
+    for (user, password) in
+        [("alice", "wrong"), ("nobody-of-this-name", "wrong"), ("alice", foreign.trim()), ("alice", "cs_c_malformed"), ("alice", "")]
+    {
+        let login = Login { user: user.to_owned(), ..alice.clone().without_tls() }.with_password(password);
+        let refused = Wire::open(&login, &[]).err().with_context(|| format!("{user} was let in with {password:?}"))?;
+        answers.push(refused.to_string().replace(user, "NAME"));
+    }
+    ensure!(answers.windows(2).all(|pair| pair.first() == pair.last()) && answers.iter().all(|answer| answer.contains("28P01")), "{answers:#?}");
+    Ok(())
+}
+
+#[test]
+fn revoking_an_identity_and_killing_a_session_end_what_lives() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let administrator = gateway.administrator();
+    for (who, marker) in [("alice", "pg_sleep(601)"), ("sam", "pg_sleep(602)")] {
+        let mut psql = gateway.login(who)?.psql(&target.program("psql"))?.start()?;
+        psql.type_line(&format!("select {marker};"))?;
+        target.wait_until_logged(marker)?;
+        if who == "alice" {
+            let live = gateway.json(administrator, &["sessions", "--live", "--identity", who])?;
+            let id = live.pointer("/sessions/0/id").and_then(Value::as_str).context("no live session")?;
+            gateway.run(administrator, &["kill", id, "--reason", "a test"])?;
+        } else {
+            gateway.run(administrator, &["identity", "revoke", who])?;
+        }
+        psql.wait_for("FATAL", Duration::from_secs(5))?;
+        target.wait_until_true(DATABASE, &format!("not exists (select from pg_stat_activity where usename = 'app' and query like '%{marker}%')"))?;
+    }
+    ensure!(said(&gateway.login("alice")?, &target, "select 1")?.0, "killing a session is not revoking its owner");
+    ensure!(!said(&gateway.login("sam")?, &target, "select 1")?.0, "a revoked identity was let in");
+    Ok(())
+}
+
+#[test]
+fn an_unknown_connection_is_answered_with_near_ones() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let login = Login { database: "prod-gp".to_owned(), ..gateway.login("alice")? };
+    let (let_in, told) = said(&login, &target, "select 1")?;
+    ensure!(!let_in && told.contains("prod-gp") && told.contains(CONNECTION), "{told}");
+    let stranger = Login { database: "prod-gp".to_owned(), ..gateway.login("alice")? }.with_password("wrong");
+    let (_, told) = said(&stranger, &target, "select 1")?;
+    ensure!(!told.contains(&format!("\"{CONNECTION}\"")), "a stranger learns names: {told}");
+    Ok(())
+}
+
+#[test]
+fn malformed_packets_end_their_own_session_alone() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let login = gateway.login("alice")?.without_tls();
+    let mut bystander = Wire::open(&login, &[])?;
+    let twice = [("user", "alice"), ("user", "bob"), ("database", CONNECTION)];
+    let beginnings: [Vec<u8>; 5] = [
+        vec![0, 0, 0, 0],
+        vec![0xff; 64],
+        vec![0, 0, 0, 8, 0, 9, 0, 0],
+        startup(twice.iter()),
+        startup([("user", "alice"), ("replication", "true")].iter()),
+    ];
+    for bytes in beginnings {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port()?))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(&bytes)?;
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut answer); // a reset is an end, too
+        ensure!(!answer.starts_with(b"R"), "{bytes:?} was asked for a password");
+    }
+    for bytes in
+        [vec![b'Q', 0, 0, 0, 0], vec![b'Q', 0xff, 0xff, 0xff, 0xff], vec![b'Z', 0, 0, 0, 4], vec![b'Q', 0, 0, 0, 5, b'x'], vec![b'F', 0, 0, 0, 4]]
+    {
+        let mut wire = Wire::open(&login, &[])?;
+        wire.say(&bytes)?;
+        while wire.hear().is_ok() {}
+        ensure!(wire.ends()?, "{bytes:?} is still connected");
+    }
+    bystander.say(&query("select 'undisturbed'"))?;
+    bystander.hear_until_ready(1).map(drop)
+}
+
+#[test]
+fn sigterm_lets_sessions_finish_and_ends() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut gateway = start(&target)?;
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    wire.say(&query("select pg_sleep(1), 'finished'"))?;
+    target.wait_until_logged("finished")?;
+    gateway.signal(Signal::TERM)?;
+    let heard = wire.hear_until_ready(1)?;
+    ensure!(heard.iter().any(|message| message.kind == 'D' && message.body.ends_with(b"finished")), "{heard:?}");
+    drop(wire);
+    ensure!(gateway.ended_within(PATIENCE) == Some(0), "{}", gateway.printed());
+    ensure!(!gateway.setup().file("data/addresses.json").exists(), "it is still announced");
+    Ok(())
+}
+
+#[test]
+fn wrong_files_are_named_with_line_and_column() -> Result<()> {
+    for (file, text, place) in [
+        ("countersign.toml", "[listen]\npostgres = \"here\"\n", "countersign.toml:2:"),
+        (
+            "policy/wrong.cedar",
+            "permit (principal, action, resource);\npermit (principal, action == Action::\"raed\", resource);\n",
+            "policy/wrong.cedar:2:",
+        ),
+        ("connections/other.toml", "protocol = \"postgres\"\nhots = \"x\"\n", "connections/other.toml:2:"),
+    ] {
+        let setup = Setup::init()?;
+        setup.write(file, text)?;
+        let failure = format!("{:#}", setup.serve().err().with_context(|| format!("served with a wrong {file}"))?);
+        ensure!(failure.contains(place), "{failure}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_named() -> Result<()> {
+    let setup = Setup::init()?;
+    setup.write("occupied", "a file")?;
+    setup.write("countersign.toml", "[data]\ndir = \"occupied\"\n[listen]\npostgres = \"127.0.0.1:0\"\n")?;
+    let failure = format!("{:#}", setup.serve().err().context("served without a data directory")?);
+    ensure!(failure.contains("occupied"), "{failure}");
+    Ok(())
+}
+
+#[test]
+fn the_target_sees_who_it_is_and_the_client_its_own_name() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[("application_name", "own name")])?;
+    ensure!(wire.parameters.get("application_name").map(String::as_str) == Some("own name"), "{:?}", wire.parameters);
+    wire.say(&query("set application_name = 'another'"))?;
+    wire.hear_until_ready(1)?;
+    wire.say(&query("show application_name"))?;
+    let heard = wire.hear_until_ready(1)?;
+    ensure!(heard.iter().any(|message| message.kind == 'D' && message.body.ends_with(b"another")), "{heard:?}");
+    let seen = target.sql("postgres", "select application_name from pg_stat_activity where usename = 'app' and backend_type = 'client backend'")?;
+    ensure!(seen.contains("alice") && seen.contains("s_") && !seen.contains("another"), "{seen}");
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Values of classified columns are masked, in text and in binary, or withheld: whatever way they are asked for.
+
+use anyhow::{Result, ensure};
+use countersign_tests::{
+    gateway::Gateway,
+    postgres::{DATABASE, Postgres},
+    wire::{Wire, bind, describe, execute, parse, query, sync},
+};
+
+/// Parts of the sensitive values: none of them may reach somebody who may not see it.
+const SECRETS: [&str; 4] = ["ada.lovelace", "grace.hopper", "4111111111", "5500000000"];
+
+struct Stand {
+    target: Postgres,
+    gateway: Gateway,
+}
+
+impl Stand {
+    fn start() -> Result<Self> {
+        let target = Postgres::start()?;
+        target.sql(
+            DATABASE,
+            "create table customers (id int primary key, name text, email text, card_number text);
+             insert into customers values (1, 'Ada', 'ada.lovelace@example.org', '4111111111111111'), (2, 'Grace', 'grace.hopper@example.net', '5500000000000004');
+             create view people as select id, email as contact from customers;
+             alter table customers owner to app; alter view people owner to app",
+        )?;
+        let classes = [("email", "keep-domain", "public.customers.email"), ("card", "keep-last-four", "public.customers.card_number")];
+        let gateway = Gateway::with_starter_policies(&target, &classes, "")?;
+        Ok(Self { target, gateway })
+    }
+
+    /// Everything psql prints for a statement, errors included.
+    fn psql(&self, who: &str, statement: &str) -> Result<String> {
+        let output = self.gateway.login(who)?.psql(&self.target.program("psql"))?.args(&["-At", "-v", "VERBOSITY=verbose", "-c", statement]).run()?;
+        Ok(String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?)
+    }
+}
+
+#[test]
+fn masks_show_what_they_leave_and_nothing_more() -> Result<()> {
+    let stand = Stand::start()?;
+    let shown = stand.psql("alice", "select id, name, email, card_number from customers order by id")?;
+    ensure!(shown == "1|Ada|***@example.org|************1111\n2|Grace|***@example.net|************0004\n", "{shown}");
+    let shown = stand.psql("sam", "select email, card_number from customers where id = 1")?;
+    ensure!(shown == "ada.lovelace@example.org|************1111\n", "{shown}");
+    Ok(())
+}
+
+#[test]
+fn what_does_not_show_a_value_stays_usable() -> Result<()> {
+    let stand = Stand::start()?;
+    ensure!(stand.psql("alice", "select count(*) from customers")? == "2\n");
+    ensure!(stand.psql("alice", "select id, name from customers order by id")? == "1|Ada\n2|Grace\n");
+    ensure!(stand.psql("alice", "select 'x', 1 from customers limit 1")? == "x|1\n");
+    Ok(())
+}
+
+#[test]
+fn no_way_of_asking_shows_a_masked_value() -> Result<()> {
+    let stand = Stand::start()?;
+    for statement in [
+        "select email as name from customers",
+        "select upper(email) from customers",
+        "select email || '' from customers",
+        "select substr(card_number, 1, 12) from customers",
+        "select customers from customers",
+        "select c.* from customers c",
+        "select row_to_json(c) from customers c",
+        "select array_agg(email) from customers",
+        "select max(email) from customers",
+        "select string_agg(email, ',') from customers",
+        "select contact from people",
+        "select x from (select email as x from customers) s",
+        "with s as (select email as x from customers) select x from s",
+        "select (select email from customers where id = 1)",
+        "select email from customers union select name from customers",
+        "select coalesce(email, name) from customers",
+        "values ((select email from customers where id = 1))",
+        "table customers",
+        "select email::bytea from customers",
+        "select email::int from customers",
+        "select 1 / (case when email like 'ada%' then 0 else 1 end) from customers",
+        "copy customers to stdout",
+        "copy (select email from customers) to stdout",
+        "insert into customers select id + 10, name, email, card_number from customers returning email",
+        "update customers set name = email where id = 1 returning name",
+        "begin; declare c cursor for select email from customers; fetch all from c",
+        "prepare p as select email from customers; execute p",
+        "explain analyze verbose select email from customers where email > 'a'",
+        "do $$ begin raise notice '%', (select email from customers where id = 1); end $$",
+        "select most_common_vals from pg_stats where tablename = 'customers'",
+    ] {
+        let shown = stand.psql("alice", statement)?;
+        for secret in SECRETS {
+            ensure!(!shown.to_lowercase().contains(secret), "{statement} shows {secret}:\n{shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn binary_values_are_masked_too() -> Result<()> {
+    let stand = Stand::start()?;
+    let mut wire = Wire::open(&stand.gateway.login("alice")?.without_tls(), &[])?;
+    for format in [0, 1] {
+        let statement = parse("", "select id, email from customers where id = $1::int");
+        wire.say(&[statement, bind("", "", &[Some("1")], format), describe('P', ""), execute("", 0), sync()].concat())?;
+        let heard = wire.hear_until_ready(1)?;
+        let row = heard.iter().find(|message| message.kind == 'D').map(|row| row.body.escape_ascii().to_string()).unwrap_or_default();
+        ensure!(row.ends_with("***@example.org") && !row.contains("ada"), "format {format}: {heard:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn errors_after_touching_a_classified_column_tell_nothing() -> Result<()> {
+    let stand = Stand::start()?;
+    let mut wire = Wire::open(&stand.gateway.login("alice")?.without_tls(), &[])?;
+    wire.say(&query("select count(*) from customers"))?;
+    wire.hear_until_ready(1)?;
+    wire.say(&query("insert into customers values (1, 'x', 'y', 'z')"))?;
+    let heard = wire.hear_until_ready(1)?;
+    let error = heard.iter().find(|message| message.kind == 'E').map(|error| error.body.escape_ascii().to_string()).unwrap_or_default();
+    ensure!(error.contains("23505") && !error.contains("customers_pkey") && !error.contains("(id)=(1)"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_recording_holds_what_the_caller_saw() -> Result<()> {
+    let stand = Stand::start()?;
+    stand.psql("alice", "select email, card_number from customers where id = 1")?;
+    let found = stand.gateway.json(stand.gateway.administrator(), &["search", "masked:email identity:alice"])?;
+    let session = found.pointer("/hits/0/session").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let told = stand.gateway.run(stand.gateway.administrator(), &["show", session])?;
+    ensure!(told.contains("***@example.org") && told.contains("masked") && !told.contains("ada.lovelace"), "{told}");
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The other side: the gateway signs in at a target in each way a target may ask, checks whom it talks to, and says
+//! clearly what is wrong when it cannot.
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    authority::Authority,
+    clients::Login,
+    gateway::{CONNECTION, Gateway, Setup},
+    postgres::{DATABASE, Method, Postgres, ROLE},
+};
+
+const WHO: &str = "select current_user || ' at ' || current_database()";
+
+fn in_front_of(target: &Postgres, more: &str) -> Result<Gateway> {
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.target(target, DATABASE, more)?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    Ok(gateway)
+}
+
+fn refused(login: &Login, target: &Postgres) -> Result<String> {
+    let output = login.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?;
+    ensure!(!output.status.success(), "it was let in");
+    Ok(String::from_utf8(output.stderr)?)
+}
+
+#[tokio::test]
+async fn every_way_to_ask_for_a_credential_is_answered() -> Result<()> {
+    for method in [Method::Scram, Method::ScramOverTls, Method::Md5OverTls, Method::CleartextOverTls, Method::Certificate] {
+        let target = Postgres::start_with(method, &[])?;
+        let more = if method == Method::Certificate { "certificate = { file = \"client.pem\", key = { file = \"client.key\" } }" } else { "" };
+        let gateway = in_front_of(&target, more)?;
+        let client = gateway.login("alice")?.connect().await.with_context(|| format!("{method:?}: {}", gateway.printed()))?;
+        let row = client.query_one(WHO, &[]).await?;
+        ensure!(row.get::<_, String>(0) == format!("{ROLE} at {DATABASE}"), "{method:?}");
+        let (encrypted, count) = ("select count(*) from pg_stat_ssl where ssl and pid = pg_backend_pid()", client);
+        let count: i64 = count.query_one(encrypted, &[]).await?.get(0);
+        ensure!((count == 1) == (method != Method::Scram), "{method:?}: TLS in {count} sessions");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_target_with_another_certificate_gets_no_credential() -> Result<()> {
+    let target = Postgres::start_with(Method::CleartextOverTls, &[])?;
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    setup.write("target-ca.pem", &Authority::new("somebody else")?.certificate)?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let told = refused(&gateway.login("alice")?, &target)?;
+    ensure!(told.contains("certificate"), "{told}");
+    ensure!(!target.log()?.contains("connection authorized"), "a credential was sent");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_is_down_or_turns_the_gateway_away_is_named() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = in_front_of(&target, "")?;
+    target.sql("postgres", &format!("alter role {ROLE} password 'another'"))?;
+    let told = refused(&gateway.login("alice")?, &target)?;
+    ensure!(told.contains(CONNECTION) && !told.contains("password of alice"), "{told}");
+    let (login, psql) = (gateway.login("alice")?, target.program("psql"));
+    drop(target);
+    let output = login.psql(&psql)?.args(&["-c", "select 1"]).run()?;
+    let told = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success() && told.contains(CONNECTION), "{told}");
+    gateway.run(gateway.administrator(), &["status"]).map(drop)
+}
