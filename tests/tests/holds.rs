@@ -26,8 +26,8 @@ fn alice(target: &Postgres, gateway: &Gateway) -> Result<Running> {
 /// The id of the hold that psql was told of.
 fn hold_of(psql: &mut Running) -> Result<String> {
     let notice = psql.wait_for("held for approval", PATIENCE)?;
-    let words = notice.split(|c: char| !c.is_alphanumeric() && c != '_');
-    Ok(words.filter(|word| word.starts_with("h_")).next_back().with_context(|| format!("no id in {notice}"))?.to_owned())
+    let word = notice.rsplit(|c: char| !c.is_alphanumeric() && c != '_').find(|word| word.starts_with("h_"));
+    Ok(word.with_context(|| format!("no id in {notice}"))?.to_owned())
 }
 
 fn rows(target: &Postgres) -> Result<String> {
