@@ -3,7 +3,7 @@
 //! The chain is checked on the way as by [`crate::verify`], and every tag. A segment cut off at its end is no error until
 //! another one follows it; [`Reader::walked`] tells of it. Memory is bounded by one frame, one record and what is named by id.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
     entry::Names,
@@ -25,7 +25,6 @@ pub struct Placed {
 }
 
 /// Reads segment by segment: [`begin_segment`](Self::begin_segment), [`push`](Self::push) bytes, [`next`](Self::next) until it gives none, and so on.
-#[derive(Debug)]
 pub struct Reader {
     keys: Arc<KeyRing>,
     frames: Frames,
@@ -35,8 +34,15 @@ pub struct Reader {
     fault: Option<Fault>,
 }
 
+impl fmt::Debug for Reader {
+    /// Without what was decrypted: statements and values belong in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("position", &self.position()).field("fault", &self.fault).finish_non_exhaustive()
+    }
+}
+
 /// Plaintext that was decrypted and not yet given out as records.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Plain {
     bytes: Vec<u8>,
     used: usize,

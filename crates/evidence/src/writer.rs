@@ -4,6 +4,8 @@
 //! [`seal`](Writer::seal) them, and write what `seal` gave in one piece; between seals [`next_segment`](Writer::next_segment)
 //! may begin another file. After any error the writer gives nothing more: a recording with a gap in it must not go on.
 
+use std::fmt;
+
 use model::{SessionId, Timestamp};
 
 use crate::{
@@ -16,8 +18,8 @@ use crate::{
     record::Record,
 };
 
-/// Buffers above this size are given back once they were written.
-const KEPT_BUFFER_BYTES: usize = 16 << 10;
+/// Buffers above this size are worth giving back once they were written.
+pub const KEPT_BUFFER_BYTES: usize = 16 << 10;
 /// zstd's fastest ordinary level: a recording waits for it.
 const COMPRESSION_LEVEL: i32 = 1;
 /// Frames a segment may still take when it counts as full; one seal makes far fewer.
@@ -41,7 +43,6 @@ pub enum WriteError {
 }
 
 /// One recording being written.
-#[derive(Debug)]
 pub struct Writer {
     session: SessionId,
     key: RecordingKey,
@@ -53,6 +54,19 @@ pub struct Writer {
     plain: Vec<u8>,
     sealed: Vec<u8>,
     state: State,
+}
+
+impl fmt::Debug for Writer {
+    /// Without what was appended: statements and values belong in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, segment, number, state, .. } = self;
+        f.debug_struct("Writer")
+            .field("session", session)
+            .field("segment", segment)
+            .field("frame", number)
+            .field("state", state)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +183,7 @@ impl Writer {
         self.number > u32::MAX - SPARE_FRAMES
     }
 
-    /// Gives back the buffers; for a session that has nothing to do.
+    /// Gives back the buffers: after a large commit, or when a session has nothing to do.
     pub fn release(&mut self) {
         self.sealed = Vec::new();
         if self.plain.is_empty() {

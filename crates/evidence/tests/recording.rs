@@ -1,5 +1,7 @@
 //! Recordings as they are written, read, cut, changed and checked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+
 use std::sync::Arc;
 
 use evidence::{

@@ -20,7 +20,7 @@ use evidence::{
     reader::Placed,
     record::{Asked, InFlight, Opened},
     verify::Walked,
-    writer::WriteError,
+    writer::{KEPT_BUFFER_BYTES, WriteError},
 };
 use model::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -376,7 +376,11 @@ impl Recording {
             Durability::Process => Ok(()),
             Durability::Strict => self.file.sync_data(),
         });
-        self.bytes = self.bytes.saturating_add(sealed.len() as u64);
+        let length = sealed.len();
+        self.bytes = self.bytes.saturating_add(length as u64);
+        if length > KEPT_BUFFER_BYTES {
+            self.writer.release();
+        }
         written.map_err(RecordingError::file(&self.place.path(self.writer.segment())))
     }
 

@@ -74,6 +74,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// NEAR-10: a recording has no largest size.
 #[test]
 fn what_was_committed_is_read_across_segments() {
     let data = tempfile::tempdir().unwrap();
@@ -109,16 +110,44 @@ fn files_are_for_their_owner_only() {
     assert_eq!(mode(&file), 0o400);
 }
 
+/// How often this thread has called `write`, if the kernel counts that.
+fn write_calls() -> Option<u64> {
+    let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("syscw: "))?.parse().ok()
+}
+
 #[test]
-fn a_commit_is_one_piece_and_one_frame() {
+fn a_commit_is_one_write_and_one_frame() {
     let data = tempfile::tempdir().unwrap();
     let all = open(data.path(), Settings::default());
     let mut recording = all.create(session(1), time(0)).unwrap();
     (0..10).for_each(|_| recording.append(&note("x")).unwrap());
     assert_eq!(fs::metadata(recording.place.path(0)).unwrap().len(), HEADER_BYTES as u64, "nothing is written before the commit");
+    let before = write_calls();
     recording.commit().unwrap();
     recording.commit().unwrap();
+    assert_eq!(write_calls().zip(before).map_or(1, |(after, before)| after - before), 1);
     assert_eq!(all.verify(session(1)).unwrap().frames, 1);
+}
+
+/// REC-02: a deleted chunk.
+#[test]
+fn a_missing_segment_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), small_segments());
+    let mut recording = all.create(session(1), time(0)).unwrap();
+    (1..100).for_each(|op| commit(&mut recording, &asked(op, AskedOutcome::Allowed)));
+    commit(&mut recording, &closed());
+    let place = Place { day: recording.place.day.clone(), session: session(1) };
+    recording.close().unwrap();
+    let last = place.segments().unwrap() - 1;
+    let middle = place.path(1);
+    fs::rename(&middle, data.path().join("kept")).unwrap();
+    assert!(matches!(all.verify(session(1)), Err(RecordingError::File { path, .. }) if path == middle));
+    fs::rename(data.path().join("kept"), &middle).unwrap();
+    fs::remove_file(place.path(last)).unwrap();
+    assert!(!all.verify(session(1)).unwrap().complete);
+    assert_eq!(all.unfinished().unwrap().len(), 1);
 }
 
 #[test]
@@ -275,6 +304,7 @@ fn committed(line: &str) -> Option<u64> {
     line.strip_prefix("committed ")?.parse().ok()
 }
 
+/// REC-02: kill -9.
 #[test]
 fn a_killed_process_loses_nothing_it_committed() {
     for wait_for in [1, 40, 300, 2000] {
@@ -297,6 +327,7 @@ fn a_killed_process_loses_nothing_it_committed() {
     }
 }
 
+/// REC-01, REC-02: a write that fails, or fails half-way, is an error and stays one.
 #[test]
 fn a_file_that_may_not_grow_ends_the_recording_and_keeps_what_was_committed() {
     for blocks in [8, 9, 64] {
