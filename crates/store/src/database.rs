@@ -4,7 +4,13 @@
 //! SQLite and PostgreSQL alike: `$1` placeholders, BIGINT and TEXT, nothing only one of them knows.
 //! INVARIANT: sqlx binds a missing parameter as NULL on SQLite without a word, so each statement is exercised by a test.
 
-use std::{borrow::Cow, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    borrow::Cow,
+    fs::Permissions,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use model::Timestamp;
 use sqlx::{
@@ -101,7 +107,8 @@ fn options(path: &Path, durability: Durability) -> SqliteConnectOptions {
 
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    opened.map(drop).map_err(|error| StoreError::directory(path, error))
+    let private = opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
+    private.map_err(|error| StoreError::directory(path, error))
 }
 
 async fn migrate(path: &Path, writer: &SqlitePool, schema: &Schema) -> Result<(), StoreError> {

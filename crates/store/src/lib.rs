@@ -207,6 +207,9 @@ impl Store {
     }
 }
 
+/// What shows that a directory is ours to close to others.
+const OURS: [&str; 5] = ["lock", state::FILE, index::FILE, keys::FOLDER, "tls"];
+
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::directory(directory, error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
@@ -214,5 +217,12 @@ fn make_directory(directory: &Path) -> Result<(), StoreError> {
     if metadata.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
+    let empty = std::fs::read_dir(directory).map_err(failed)?.next().is_none();
+    if !empty && !OURS.iter().any(|name| directory.join(name).exists()) {
+        return Err(failed(io::Error::other("it holds other files and others may enter it: give Countersign a folder of its own")));
+    }
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

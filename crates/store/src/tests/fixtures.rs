@@ -1,0 +1,215 @@
+//! What the tests store.
+
+use std::{path::Path, sync::Arc};
+
+use evidence::{
+    Record,
+    record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Opened, Parameter, Ruling, Settled, Via},
+};
+use identity::{Machine, MachineKind, NewIdentity, TokenDigest};
+use model::{
+    Action, Actor, ActorChain, Effects, Facts, HoldId, IdentityId, IdentityKind, IdentityName, Object, Pair, RecordLevel, Risk, RowScope, SessionId,
+    Timestamp, TokenId, Understanding, VersionHash,
+    facts::{Outputs, RelationRef},
+    hold::{HoldRow, HoldState, Signature},
+    session::SessionRow,
+    token::{TokenRow, TokenUse},
+};
+
+use crate::Store;
+
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+pub(super) fn name(text: &str) -> IdentityName {
+    text.parse().unwrap()
+}
+
+pub(super) async fn open(directory: &Path) -> Store {
+    Store::open(directory).await.unwrap()
+}
+
+pub(super) async fn add_user(store: &Store, number: u64, text: &str) -> model::Identity {
+    let new = NewIdentity::user(name(text), vec!["engineers".parse().unwrap()]).unwrap();
+    store.state().add_identity(IdentityId::from_random(number), &new, &name("init"), at(0)).await.unwrap()
+}
+
+pub(super) fn nightly(owner: &str, expires: Timestamp) -> NewIdentity {
+    let machine = Machine::new(MachineKind::Workload, name("nightly"), name(owner), "nightly exports".parse().unwrap(), expires, at(0)).unwrap();
+    NewIdentity::machine(machine, vec!["jobs".parse().unwrap()])
+}
+
+/// A connect token for prod-pg that works from 10 s to 900 s, and its text.
+pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, String) {
+    let (secret, digest) = identity::token::mint_fresh(TokenUse::Connect).unwrap();
+    let row = TokenRow {
+        id: TokenId::from_random(number),
+        subject: name(subject),
+        purpose: TokenUse::Connect,
+        connections: vec!["prod-pg".parse().unwrap()],
+        statement: None,
+        minted_by: name("alice"),
+        created_at: at(0),
+        not_before: at(10),
+        expires_at: at(900),
+        last_used: None,
+        revoked_at: None,
+        revoked_by: None,
+    };
+    (row, digest, secret.reveal_str().unwrap().to_owned())
+}
+
+pub(super) fn session_row(number: u64, chain: &str, connection: &str, started: i64) -> SessionRow {
+    SessionRow {
+        id: SessionId::from_random(number),
+        subject: name(chain.split(" via ").next().unwrap()),
+        chain: chain.to_owned(),
+        connection: connection.parse().unwrap(),
+        database: "shop".to_owned(),
+        token: None,
+        peer: "192.0.2.7:50000".to_owned(),
+        started_at: at(started),
+        ended_at: None,
+        ending: None,
+        operations: 0,
+    }
+}
+
+pub(super) fn hold(number: u64) -> HoldRow {
+    HoldRow {
+        id: HoldId::from_random(number),
+        session: SessionId::from_random(1),
+        requester: name("alice"),
+        chain: "alice".to_owned(),
+        connection: "prod-pg".parse().unwrap(),
+        database: "shop".to_owned(),
+        statement: "DROP TABLE payments".to_owned(),
+        parameters: vec![None, Some("x".to_owned())],
+        facts: facts(Action::Destroy, "payments", 5),
+        requirements: vec![],
+        version: VersionHash([7; 32]),
+        digest: "00".repeat(32),
+        transaction_open_ms: Some(3),
+        locks: vec![],
+        estimate: "none".to_owned(),
+        created_at: at(i64::try_from(number).unwrap()),
+        expires_at: at(900),
+        signatures: vec![],
+        state: HoldState::Waiting,
+    }
+}
+
+pub(super) fn facts(action: Action, table: &str, risk: u8) -> Facts {
+    let relation = RelationRef { schema: "public".into(), name: table.into(), oid: 16_384 };
+    let object = Object::Table { database: "shop".into(), schema: "public".into(), table: table.into() };
+    Facts {
+        understanding: Understanding::Full,
+        pairs: vec![Pair { action, object }],
+        kinds: vec!["SELECT".into()],
+        statements: 1,
+        reads: vec![relation],
+        writes: vec![],
+        functions: vec![],
+        row_scope: RowScope::None,
+        risk: Risk::new(risk),
+        effects: Effects::default(),
+        outputs: Outputs::default(),
+        secret_spans: vec![],
+    }
+}
+
+fn actor(number: u64, text: &str, kind: IdentityKind) -> Actor {
+    Actor { id: IdentityId::from_random(number), name: name(text), kind, groups: vec![], owner: None }
+}
+
+/// A session's records: `script` adds them, in order.
+pub(super) struct Script {
+    pub(super) session: SessionId,
+    pub(super) records: Vec<Record>,
+    second: i64,
+    op: u64,
+}
+
+impl Script {
+    pub(super) fn new(number: u64, subject: &str, agent: Option<&str>, connection: &str, second: i64) -> Self {
+        let session = SessionId::from_random(number);
+        let mut chain = ActorChain::alone(actor(1, subject, IdentityKind::User));
+        chain.actors.extend(agent.map(|agent| actor(2, agent, IdentityKind::Agent)));
+        let opened = Opened {
+            at: at(second),
+            session,
+            chain,
+            connection: connection.parse().unwrap(),
+            database: "shop".to_owned(),
+            environment: "production".parse().unwrap(),
+            peer: "192.0.2.7:50000".to_owned(),
+            token: None,
+            version: VersionHash([7; 32]),
+            level: RecordLevel::Statements,
+            target_pid: 42,
+            application_name: None,
+        };
+        Self { session, records: vec![Record::Opened(Box::new(opened))], second, op: 0 }
+    }
+
+    pub(super) fn ask(&mut self, text: &str, facts: Facts, outcome: AskedOutcome, classes: &[&str], parameters: Vec<Parameter>) -> u64 {
+        self.op += 1;
+        self.second += 1;
+        let ruling = Ruling {
+            outcome,
+            policies: vec!["engineers.cedar:1".parse().unwrap()],
+            reasons: vec![],
+            version: VersionHash([7; 32]),
+            classes: classes.iter().map(|class| class.parse().unwrap()).collect(),
+        };
+        let asked = Asked {
+            op: self.op,
+            at: at(self.second),
+            text: Arc::from(text),
+            facts: Arc::new(facts),
+            ruling: Arc::new(ruling),
+            parameters,
+            via: Via::Simple,
+        };
+        self.records.push(Record::Asked(asked));
+        self.op
+    }
+
+    pub(super) fn answer(&mut self, op: u64, rows: u64, sqlstate: Option<&str>) {
+        let error = sqlstate.map(|sqlstate| Failure { sqlstate: sqlstate.to_owned(), message: "Key (email)=(bob@example.com) exists".to_owned() });
+        let answered = Answered { op, at: at(self.second), duration_us: 1_500, rows, error, refused: false, ..Answered::default() };
+        self.records.push(Record::Answered(answered));
+    }
+
+    /// A read that is allowed and answered.
+    pub(super) fn read(&mut self, text: &str, table: &str) -> u64 {
+        let op = self.ask(text, facts(Action::Read, table, 1), AskedOutcome::Allowed, &[], vec![]);
+        self.answer(op, 1, None);
+        op
+    }
+
+    pub(super) fn settle(&mut self, op: u64, state: HoldState, signer: Option<&str>) {
+        let hold = HoldId::from_random(9);
+        self.records.push(Record::Held(Held { op, at: at(self.second), hold, requirements: vec![], expires_at: at(self.second + 900) }));
+        let signatures = signer.map(|signer| Signature { signer: name(signer), at: at(self.second), policies: vec![] });
+        self.records.push(Record::Settled(Settled { op, at: at(self.second), hold, state, signatures: signatures.into_iter().collect() }));
+    }
+
+    pub(super) fn close(&mut self) {
+        let closed = Closed { at: at(self.second), ending: "the caller left".to_owned(), operations: self.op };
+        self.records.push(Record::Closed(closed));
+    }
+
+    /// Writes it as a recording, each record committed.
+    pub(super) fn write(&self, store: &Store) {
+        let mut recording = store.recordings().create(self.session, at(0)).unwrap();
+        for record in &self.records {
+            recording.append(record).unwrap();
+            recording.commit().unwrap();
+        }
+        if matches!(self.records.last(), Some(Record::Closed(_))) {
+            recording.close().unwrap();
+        }
+    }
+}
