@@ -323,3 +323,6 @@ impl Health {
         lost_at.get_or_insert_with(Instant::now).elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests;

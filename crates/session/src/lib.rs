@@ -1,17 +1,31 @@
-//! The life of a session: who is let in, what each operation means and whether it may run, who must sign, what is written down.
+//! The life of a session: sign in, admit, ask, hold, record, revoke.
 //!
-//! `protocol` and `policy` meet here and nowhere else. Nothing here opens a socket or knows SQL.
+//! Here protocol and policy meet. [`ask`] is the spine: what happens to one operation. Nothing in this crate opens a socket.
 
 pub mod admit;
 pub mod approve;
+pub mod ask;
 pub mod catalogs;
 mod events;
+pub mod explain;
+#[cfg(test)]
+mod fixtures;
 pub mod guard;
-pub mod ids;
+mod ids;
+mod known;
 pub mod limits;
 pub mod live;
+pub mod open;
+pub mod reach;
+mod record;
 pub mod register;
+mod show;
 pub mod sign_in;
 pub mod tokens;
+mod value;
 
+pub use admit::{Admission, NotAdmitted, Wanted, admit};
+pub use ask::{Asked, Broken, Decided, Permit};
 pub use guard::Guard;
+pub use limits::Limits;
+pub use open::{NotOpened, Opening, Session};

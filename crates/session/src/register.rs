@@ -236,3 +236,6 @@ impl From<ChangeIdentityError> for GovernError {
 fn nobody(name: &IdentityName) -> GovernError {
     GovernError::NotFound(format!("no identity {name}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -280,3 +280,6 @@ fn lost(error: StoreError) -> SignInRefused {
     tracing::error!(%error, "nobody can be signed in: the state store cannot be reached");
     SignInRefused::StateLost
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,3 +174,6 @@ impl From<AddTokenError> for GovernError {
 fn no_token(id: TokenId) -> GovernError {
     GovernError::NotFound(format!("no token {id} that you may revoke"))
 }
+
+#[cfg(test)]
+mod tests;
