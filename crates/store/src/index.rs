@@ -226,7 +226,7 @@ impl Index {
         rows.into_iter().map(UseRow::parse).collect()
     }
 
-    /// Names the deployment key the hashes are made with, the first time; afterwards that key must be there.
+    /// Names the deployment key the hashes are made with, the first time. If that key is gone later, the hashes are of no use: they go too.
     async fn note_key(&self) -> Result<(), StoreError> {
         let current = self.keys.current()?.id().to_string();
         let mut write = self.database.write().await?;
@@ -236,7 +236,28 @@ impl Index {
             .execute(&mut *write)
             .await?;
         write.commit().await?;
-        self.literals().await.map(drop)
+        match self.literals().await {
+            Err(StoreError::Key(KeyError::Unknown(key))) => {
+                tracing::warn!(%key, "values in older statements cannot be searched for: the key they were hashed with is gone; run `countersign reindex`");
+                self.rekey().await
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// From now on the current deployment key makes the hashes. Those of another go: what they stood for is found again once its recording was read again.
+    pub(crate) async fn rekey(&self) -> Result<(), StoreError> {
+        let current = self.keys.current()?.id().to_string();
+        let mut write = self.database.write().await?;
+        let changed = sqlx::query("UPDATE index_settings SET value = $2 WHERE name = $1 AND value <> $2")
+            .bind(LITERAL_KEY)
+            .bind(current)
+            .execute(&mut *write)
+            .await?;
+        if changed.rows_affected() > 0 {
+            sqlx::query("DELETE FROM operation_terms WHERE term LIKE '=%'").execute(&mut *write).await?;
+        }
+        Ok(write.commit().await?)
     }
 
     async fn literals(&self) -> Result<LiteralHash, StoreError> {

@@ -69,13 +69,14 @@ impl Indexer {
         Ok(caught)
     }
 
-    /// Forgets what was derived from the recordings there are, and reads them all again. Counts of uses from recordings that are gone stay.
+    /// Forgets what was derived from the recordings there are, and reads them all again, hashing literals with the current deployment key. Counts of uses from recordings that are gone stay.
     ///
     /// # Errors
     /// When the index fails.
     pub async fn reindex(&mut self) -> Result<Caught, StoreError> {
         let recordings = self.recordings.clone();
         let sessions: Vec<SessionId> = blocking(move || recordings.list()).await??.iter().map(|listed| listed.session).collect();
+        self.index.rekey().await?;
         self.index.forget(&sessions).await?;
         self.seen.clear();
         self.known = None;

@@ -98,6 +98,36 @@ impl Secrets {
             .collect()
     }
 
+    /// Seals what an older deployment key sealed with the current one, after a rotation. Returns how many.
+    ///
+    /// # Errors
+    /// When one was sealed with a key that is gone, or the store fails; those before it are sealed anew.
+    pub async fn reseal(&self) -> Result<u64, StoreError> {
+        let key = self.keys.current()?;
+        let current = key.id().to_string();
+        let older: Vec<(String, String)> = sqlx::query_as("SELECT name, sealed FROM secrets WHERE key_id <> $1 ORDER BY name")
+            .bind(&current)
+            .fetch_all(self.database.read())
+            .await?;
+        let mut resealed = 0;
+        for (name, before) in older {
+            let Some(secret) = self.get(&name).await? else { continue };
+            let sealed = SealingKey::of(key)?.seal(&name, &secret)?;
+            let mut write = self.database.write().await?;
+            // What was put meanwhile stays.
+            let done = sqlx::query("UPDATE secrets SET sealed = $2, key_id = $3 WHERE name = $1 AND sealed = $4")
+                .bind(&name)
+                .bind(sealed)
+                .bind(&current)
+                .bind(before)
+                .execute(&mut *write)
+                .await?;
+            write.commit().await?;
+            resealed += done.rows_affected();
+        }
+        Ok(resealed)
+    }
+
     /// Deletes a secret; its bytes are overwritten in the file. False if there is none of that name.
     ///
     /// # Errors

@@ -505,6 +505,40 @@ mod tests {
         }
     }
 
+    /// A literal in one of PostgreSQL's forms; its value holds the sentinel and nothing that ends the form early.
+    fn literal(form: u8, value: &str) -> String {
+        match form {
+            0 => format!("'{}'", value.replace('\'', "''")),
+            1 => format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "\\'")),
+            2 => format!("$t${}$t$", value.replace('$', "")),
+            3 => format!("$${}$$", value.replace('$', "")),
+            4 => format!("U&'{}'", value.replace('\'', "''")),
+            5 => format!("/* {} */ 1", value.replace(['/', '*'], "")),
+            6 => format!("1 -- {}\n", value.replace(['\n', '\r'], "")),
+            _ => format!("n'{}'\n'{}'", value.replace('\'', "''"), value.replace('\'', "''")),
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever forms follow each other, no byte of a value reaches the shape, and what stands between them does.
+        #[test]
+        fn no_value_reaches_the_shape(parts in proptest::collection::vec((0u8..8, "[ -~\\n\\t\u{e9}]{0,12}"), 1..8)) {
+            let parts: Vec<(u8, String)> = parts.into_iter().map(|(form, text)| (form, format!("{text}SENTINEL{text}x"))).collect();
+            let literals: Vec<String> = parts.iter().map(|(form, value)| literal(*form, value)).collect();
+            let shape = shape(&format!("SELECT {} FROM tail", literals.join(" || col || ")));
+            proptest::prop_assert!(!shape.text.contains("SENTINEL"), "{}", shape.text);
+            // Only a backslash before a quote in a plain string hides the rest.
+            let certain = parts.iter().all(|(form, value)| !matches!(form, 0 | 7) || !value.contains("\\'"));
+            proptest::prop_assert!(!certain || shape.text.ends_with("FROM tail"), "{}", shape.text);
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text: String, tail in "[$'\"eE\\\\/*.0-9x \\n-]{0,40}") {
+            let _ = shape(&text);
+            let _ = shape(&tail);
+        }
+    }
+
     #[test]
     fn words_are_what_people_search_for() {
         let shape = shape("SELECT Email FROM \"My Table\".customers WHERE id = $1 AND x = 'hidden'");

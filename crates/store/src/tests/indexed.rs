@@ -260,3 +260,29 @@ async fn a_faulty_recording_is_reported_and_the_others_are_read() {
     assert_eq!(found(&store, "identity:alice").await.len(), 3);
     assert!(!found(&store, "identity:bob").await.is_empty(), "what stands before the fault");
 }
+
+/// The key of the literals' hashes may be lost: search goes on without them, and a reindex brings them back.
+#[tokio::test]
+async fn a_lost_key_costs_the_literals_until_the_next_reindex() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = indexed(directory.path()).await;
+    let old = store.keys().current().unwrap().id().to_string();
+    store.close().await;
+    drop(store);
+    crate::keys::rotate(directory.path()).unwrap();
+    let store = open(directory.path()).await;
+    assert_eq!(found(&store, "4711").await, [(1, 3)], "the old key still hashes");
+    for listed in store.recordings().list().unwrap() {
+        store.recordings().rewrap(listed.session).unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let keys = std::fs::read_dir(directory.path().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let old_file: Vec<_> = keys.filter(|path| path.to_string_lossy().contains(&old)).collect();
+    std::fs::remove_file(&old_file[0]).unwrap();
+    let store = open(directory.path()).await;
+    assert_eq!(found(&store, "4711").await, []);
+    assert_eq!(found(&store, "drop").await, [(1, 2)]);
+    store.indexer().reindex().await.unwrap();
+    assert_eq!(found(&store, "4711").await, [(1, 3)]);
+}

@@ -173,6 +173,27 @@ async fn a_sealed_secret_opens_under_its_own_name_and_unchanged_only() {
 }
 
 #[tokio::test]
+async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    store.secrets().put("prod", &Secret::from("one".to_owned()), &name("alice"), at(1)).await.unwrap();
+    let old = store.keys().current().unwrap().id().to_string();
+    store.close().await;
+    drop(store);
+    crate::keys::rotate(directory.path()).unwrap();
+    let store = open(directory.path()).await;
+    assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one", "the old key still opens it");
+    assert_eq!((store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()), (1, 0));
+    store.close().await;
+    drop(store);
+    let keys = std::fs::read_dir(directory.path().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let old_file: Vec<_> = keys.filter(|path| path.to_string_lossy().contains(&old)).collect();
+    std::fs::remove_file(&old_file[0]).unwrap();
+    let store = open(directory.path()).await;
+    assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one");
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_is_an_error_not_a_guess() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
