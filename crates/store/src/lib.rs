@@ -148,10 +148,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] when another process has it; otherwise what is wrong with the directory or a file in it.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, recordings::Settings::default()).await
+    }
+
+    /// [`open`](Self::open), with new recordings written as `settings` say.
+    ///
+    /// # Errors
+    /// As for `open`.
+    pub async fn open_with(directory: &Path, settings: recordings::Settings) -> Result<Self, StoreError> {
         make_directory(directory)?;
         let lock = DirectoryLock::take(directory)?;
         let keys = Arc::new(keys::open(directory)?);
-        let recordings = Recordings::open(directory, Arc::clone(&keys), recordings::Settings::default())?;
+        let recordings = Recordings::open(directory, Arc::clone(&keys), settings)?;
         let index = Index::open(directory, Arc::clone(&keys)).await?;
         let state = State::open(directory, index.clone()).await?;
         let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
