@@ -239,7 +239,7 @@ impl Hearing<'_> {
                 for rule in rules(numbers) {
                     findings.forbids.insert(rule.id.clone());
                     let plain = || format!("policy `{}` forbids {} for {}", rule.id, self.asked(pair), actor.name);
-                    findings.deny(rule.reason.clone().unwrap_or_else(plain));
+                    findings.deny(self.with_doubt(pair, rule.reason.clone().unwrap_or_else(plain)));
                 }
             }
             Finding::Erred(errors) => {
@@ -255,12 +255,16 @@ impl Hearing<'_> {
     }
 
     fn unpermitted(&self, actor: &Actor, pair: &Pair) -> String {
-        let sentence = format!("no policy permits {} for {}", self.asked(pair), actor.name);
+        self.with_doubt(pair, format!("no policy permits {} for {}", self.asked(pair), actor.name))
+    }
+
+    /// For `unreadable`, says first what was not understood.
+    fn with_doubt(&self, pair: &Pair, sentence: String) -> String {
         match (pair.action, self.facts.map(|facts| &facts.understanding)) {
             (Action::Unreadable, Some(Understanding::Unreadable(why))) => {
-                format!("the statement was not fully understood ({}), and {sentence}", model::name::printable(why))
+                format!("the statement was not fully understood ({}): {sentence}", model::name::printable(why))
             }
-            (Action::Unreadable, _) => format!("the statement was not fully understood, and {sentence}"),
+            (Action::Unreadable, _) => format!("the statement was not fully understood: {sentence}"),
             _ => sentence,
         }
     }
@@ -452,7 +456,7 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
         };
         let sweeping = decided("permit (principal, action, resource);");
         assert_eq!(sweeping.outcome, Outcome::Deny);
-        assert_eq!(sweeping.reasons, ["the statement was not fully understood, and no policy permits `unreadable` on connection prod-pg for alice"]);
+        assert_eq!(sweeping.reasons, ["the statement was not fully understood: no policy permits `unreadable` on connection prod-pg for alice"]);
         assert_eq!(decided("permit (principal, action == Action::\"unreadable\", resource);").outcome, Outcome::Allow);
         assert_eq!(decided("permit (principal, action in [Action::\"read\", Action::\"unreadable\"], resource);").outcome, Outcome::Allow);
         let forbidden = "permit (principal, action == Action::\"unreadable\", resource); @id(\"no\") forbid (principal, action, resource);";

@@ -223,3 +223,129 @@ fn misuse_place(text: &str, forbid: bool) -> usize {
     }
     whole.unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Version, fixtures};
+
+    /// The first problem of a policy file, `line:column: message`.
+    fn problem(policy: &str) -> String {
+        let problems = Version::load(&fixtures::files(policy)).expect_err(policy);
+        let first = &problems[0];
+        assert_eq!(first.file, "policy/main.cedar");
+        format!("{}:{}: {}", first.line, first.column, first.message)
+    }
+
+    const FORBID: &str = "@id(\"x\") @approvers(\"dba\")\nforbid (principal, action == Action::\"read\", resource)\n";
+
+    #[test]
+    fn context_approved_has_one_place() {
+        assert!(Version::load(&fixtures::files(&format!("{FORBID}unless {{ context.approved }};"))).is_ok());
+        assert!(Version::load(&fixtures::files(&format!("{FORBID}unless {{ context[\"approved\"] }};"))).is_ok(), "the same tree");
+        let both = format!("{FORBID}when {{ context.statement.risk > 2 }} unless {{ context.approved }};");
+        assert!(Version::load(&fixtures::files(&both)).is_ok());
+
+        let misuses = [
+            ("when { context.approved };", "3:8"),
+            ("unless { !context.approved };", "3:11"),
+            ("unless { context.approved || true };", "3:10"),
+            ("unless { context.approved && context.statement.risk < 3 };", "3:10"),
+            ("unless { context.approved == true };", "3:10"),
+            ("unless { context has approved };", "3:10"),
+            ("when { context[\"approved\"] };", "3:8"),
+            ("when { !context.approved };", "3:9"),
+            ("unless { context.approved } unless { context.approved };", "3:38"),
+            ("unless { context.approved } when { context.approved };", "3:36"),
+            ("unless { if context.approved then true else false };", "3:13"),
+            ("when { [context.approved].contains(true) };", "3:9"),
+            ("when { {Value: context.approved}.Value };", "3:16"),
+            ("when { {Record: {Value: context.approved}}.Record.Value };", "3:25"),
+            ("when { {x: context}.x.approved };", "3:12"),
+            ("when { (if principal is User then context else context).approved };", "3:35"),
+            ("when { [context].contains(context) };", "3:9"),
+            ("when { context == context };", "3:8"),
+        ];
+        for (condition, place) in misuses {
+            let found = problem(&format!("{FORBID}{condition}"));
+            assert!(found.starts_with(&format!("{place}: `context.approved` is used in another way")), "{condition}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_permit_never_looks_at_approvals() {
+        let scope = "@id(\"x\") @approvers(\"dba\")\npermit (principal, action == Action::\"read\", resource)\n";
+        for (condition, place) in
+            [("unless { context.approved };", "3:10"), ("when { context.approved };", "3:8"), ("when { !context.approved };", "3:9")]
+        {
+            let found = problem(&format!("{scope}{condition}"));
+            assert_eq!(found, format!("{place}: a permit may not look at `context.approved`"), "{condition}");
+        }
+    }
+
+    #[test]
+    fn annotations_are_known_and_mean_something() {
+        let held = "unless { context.approved };";
+        let scope = "forbid (principal, action == Action::\"read\", resource)";
+        let table = [
+            (format!("@approver(\"dba\")\n{scope};"), "1:1: there is no annotation `@approver`"),
+            (format!("@id(\"x\")\n@approvers(\"dba\")\n@count(\"0\")\n{scope} {held}"), "3:1: @count must be a number from 1 to 255"),
+            (format!("@id(\"x\") @approvers(\"dba\") @count(\"many\") {scope} {held}"), "1:28: @count must be a number from 1 to 255"),
+            (format!("@id(\"x\") @approvers(\"dba\") @count {scope} {held}"), "1:28: @count must be a number from 1 to 255"),
+            (format!("@id(\"x\") @approvers(\"dba,,\") {scope} {held}"), "1:10: a group name is empty"),
+            (format!("@id(\"x\") @approvers {scope} {held}"), "1:10: a group name is empty"),
+            (format!("@id(\"a b\") {scope};"), "1:1: a policy id `a b` has a character"),
+            (format!("  {scope} {held}"), "1:3: a forbid that signatures lift needs @approvers"),
+            (format!("@id(\"x\") {scope} {held}"), "1:1: a forbid that signatures lift needs @approvers"),
+            (format!("@id(\"x\") @approvers(\"dba\") {scope};"), "1:10: @approvers does nothing on a policy that no approval lifts"),
+            (format!("@id(\"x\") @count(\"2\") {scope};"), "1:10: @count does nothing on a policy that no approval lifts"),
+            (format!("@id(\"x\") {scope};\n{scope};\n@id(\"x\") {scope};"), "3:1: the id `x` is already that of the policy at policy/main.cedar:1"),
+        ];
+        for (policy, expected) in table {
+            let found = problem(&policy);
+            assert!(found.starts_with(expected), "{policy}\n{found}");
+        }
+        let helped = Version::load(&fixtures::files(&format!("@approver(\"dba\") {scope};"))).unwrap_err();
+        assert_eq!(helped[0].help.as_deref(), Some("did you mean `approvers`?"));
+    }
+
+    #[test]
+    fn cedar_finds_the_rest_with_its_place() {
+        let table = [
+            ("permit (principal, action, resource)\nwhen { principal.nme == \"x\" };", "2:8: attribute `nme`"),
+            ("permit (principal, action == Action::\"raed\", resource);", "1:30: unrecognized action `Action::\"raed\"`"),
+            ("permit (principal in Grup::\"x\", action, resource);", "1:22: unrecognized entity type `Grup`"),
+            ("permit (principal == ?principal, action, resource);", "1:22: a policy may not be a template"),
+            ("permit (principal, action, resource)\nwhen { 1 };", "2:8:"),
+            ("permit (principal, action resource);", "1:27: unexpected token `resource`"),
+            ("permit (principal, action, resource);\n\n  permit (principal, actoin, resource);", "3:22:"),
+            ("permit (principal, action, resource)", "1:37: unexpected end of input"),
+            ("permit (principal, action == Action::\"read\", resource == System::\"countersign\");", "1:1:"),
+            (
+                "forbid (principal, action == Action::\"reveal\", resource) unless { context.approved };",
+                "1:1: a forbid that signatures lift needs @approvers",
+            ),
+            ("@id(\"x\") @approvers(\"d\")\nforbid (principal, action == Action::\"reveal\", resource) unless { context.approved };", "2:"),
+            ("@id(\"x\") @approvers(\"d\")\nforbid (principal, action == Action::\"administer\", resource) unless { context.approved };", "2:"),
+        ];
+        for (policy, expected) in table {
+            let found = problem(policy);
+            assert!(found.starts_with(expected), "{policy}\n{found}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_policy_is_told_at_once() {
+        let policy = "permit (principal, action == Action::\"raed\", resource);\npermit (oops);\n@idd(\"x\") permit (principal, action, resource);";
+        let lines: Vec<u32> = Version::load(&fixtures::files(policy)).unwrap_err().iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [1, 2, 3]);
+    }
+
+    #[test]
+    fn policies_without_an_id_are_named_after_their_place() {
+        let policy = "permit (principal, action == Action::\"read\", resource); forbid (principal, action == Action::\"read\", resource);\n\n\
+                      forbid (principal, action, resource);";
+        let version = fixtures::load(policy);
+        let ids: Vec<&str> = (0..3).filter_map(|number| version.rulebook.rule(number)).map(|rule| rule.id.as_str()).collect();
+        assert_eq!(ids, ["main.cedar:1", "main.cedar:1:57", "main.cedar:3"]);
+    }
+}

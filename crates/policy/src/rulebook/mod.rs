@@ -10,12 +10,12 @@ mod world;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use model::{Action, Connection, ConnectionName, GroupName, PolicyId, SystemAction, classes::DataClass};
+use model::{Action, Connection, ConnectionName, PolicyId, SystemAction, classes::DataClass};
 
 use crate::version::Problem;
 use checks::Approval;
@@ -26,6 +26,10 @@ pub(crate) use world::{Circumstances, Lineage, Unaskable, Vocabulary, World, wri
 
 /// Our schema, in Cedar's own language.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
+
+/// The schema, parsed once for all versions; the error is for nobody but who changes the schema.
+static VALIDATOR: LazyLock<Result<Validator, String>> =
+    LazyLock::new(|| Schema::from_str(SCHEMA).map(Validator::new).map_err(|error| error.to_string()));
 
 /// Every policy of a version.
 pub(crate) struct Rulebook {
@@ -153,8 +157,8 @@ fn action_bit(name: &str) -> ActionMask {
 pub(crate) fn load(files: &[(&str, &str)], problems: &mut Vec<Problem>) -> Option<Rulebook> {
     let before = problems.len();
     let vocabulary = Vocabulary::new().map_err(|error| problems.push(Problem::at("policy", "", 0, error.to_string()))).ok()?;
-    let schema = Schema::from_str(SCHEMA).map_err(|error| problems.push(Problem::at("schema", SCHEMA, 0, error.to_string()))).ok()?;
-    let mut reading = Reading { validator: Validator::new(schema), problems, rules: Vec::new(), seen: HashMap::new(), looked_at: BTreeSet::new() };
+    let validator = VALIDATOR.as_ref().map_err(|error| problems.push(Problem::at("schema", SCHEMA, 0, error))).ok()?;
+    let mut reading = Reading { validator, problems, rules: Vec::new(), seen: HashMap::new(), looked_at: BTreeSet::new() };
     for (file, text) in files {
         for piece in pieces(text) {
             reading.read(file, text, &piece);
@@ -176,7 +180,7 @@ pub(crate) fn load(files: &[(&str, &str)], problems: &mut Vec<Problem>) -> Optio
 
 /// Policies while they are read.
 struct Reading<'p> {
-    validator: Validator,
+    validator: &'static Validator,
     problems: &'p mut Vec<Problem>,
     rules: Vec<Rule>,
     /// Where each id was given.
@@ -201,10 +205,9 @@ impl Reading<'_> {
         let policy = match cedar_policy::Policy::parse(None, piece.text) {
             Ok(policy) => policy,
             Err(errors) => {
-                self.problems.extend(errors.iter().map(|error| {
-                    let (at, message, help) = told(error);
-                    wrong(at, message, help)
-                }));
+                // The parser goes on after an error; what it says then is mostly a consequence.
+                let (at, message, help) = errors.iter().next().map_or_else(|| (0, errors.to_string(), None), |error| told(error));
+                self.problems.push(wrong(at, message, help));
                 return;
             }
         };
@@ -268,12 +271,17 @@ impl Reading<'_> {
             return;
         }
         let result = self.validator.validate(&set, ValidationMode::Strict);
-        let errors = result.validation_errors().map(|error| error as &dyn Diagnostic);
-        let warnings = result.validation_warnings().map(|warning| warning as &dyn Diagnostic);
-        for diagnostic in errors.chain(warnings) {
-            let (at, message, help) = told(diagnostic);
-            self.problems.push(wrong(at, message, help));
+        // One mistake makes several complaints: of those without a place of their own, one is enough, and only if there is no other.
+        let mut errors: Vec<_> = result.validation_errors().map(|error| told(error)).collect();
+        if errors.iter().any(|(at, ..)| *at > 0) {
+            errors.retain(|(at, ..)| *at > 0);
         }
+        if errors.is_empty() {
+            errors.extend(result.validation_warnings().map(|warning| told(warning)));
+        }
+        errors.sort();
+        errors.dedup();
+        self.problems.extend(errors.into_iter().map(|(at, message, help)| wrong(at, message, help)));
     }
 }
 
@@ -332,11 +340,6 @@ impl Rulebook {
         doubts
     }
 
-    /// Every group that some policy lets sign, for listings.
-    pub(crate) fn approver_groups(&self) -> BTreeSet<&GroupName> {
-        self.rules.iter().filter_map(|rule| rule.approval.as_ref()).flat_map(|approval| &approval.approvers).collect()
-    }
-
     #[cfg(test)]
     pub(crate) fn everything_but_sweeping(&self, action: &str) -> Vec<RuleNumber> {
         let sweeping = |rule: &Rule| {
@@ -344,5 +347,188 @@ impl Rulebook {
         };
         let by_name_only = action == Action::Unreadable.as_str();
         (0..).zip(&self.rules).filter(|(_, rule)| !(by_name_only && sweeping(rule))).map(|(number, _)| number).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Object;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures;
+
+    const GROUPS: [&str; 3] = ["a", "b", "c"];
+    const PRINCIPALS: [&str; 9] = [
+        "principal",
+        "principal == User::\"u\"",
+        "principal == Workload::\"u\"",
+        "principal in Group::\"a\"",
+        "principal in Group::\"b\"",
+        "principal in Group::\"c\"",
+        "principal is User",
+        "principal is Agent",
+        "principal is User in Group::\"a\"",
+    ];
+    const ACTIONS: [&str; 6] = [
+        "action",
+        "action == Action::\"read\"",
+        "action == Action::\"unreadable\"",
+        "action in [Action::\"read\", Action::\"destroy\"]",
+        "action in [Action::\"read\", Action::\"unreadable\"]",
+        "action == Action::\"connect\"",
+    ];
+    const RESOURCES: [&str; 10] = [
+        "resource",
+        "resource in Environment::\"production\"",
+        "resource in Environment::\"staging\"",
+        "resource == Connection::\"prod-pg\"",
+        "resource in Connection::\"prod-pg\"",
+        "resource in Schema::\"prod-pg/shop/public\"",
+        "resource == Table::\"prod-pg/shop/public/t\"",
+        "resource in Table::\"prod-pg/shop/public/t\"",
+        "resource is Table",
+        "resource is Table in Database::\"prod-pg/shop\"",
+    ];
+    const CONDITIONS: [&str; 5] = [
+        "",
+        "when { context.statement.risk > 2 }",
+        "when { context.statement.risk + 9223372036854775807 > 0 }",
+        "when { context.database == \"shop\" }",
+        "unless { principal.name == \"u\" }",
+    ];
+
+    prop_compose! {
+        fn policy()(
+            permit in any::<bool>(),
+            principal in 0..PRINCIPALS.len(),
+            action in 0..ACTIONS.len(),
+            resource in 0..RESOURCES.len(),
+            condition in 0..CONDITIONS.len(),
+            approvable in any::<bool>(),
+        ) -> (bool, String) {
+            let body = format!(
+                "{} ({}, {}, {}) {}",
+                if permit { "permit" } else { "forbid" }, PRINCIPALS[principal], ACTIONS[action], RESOURCES[resource], CONDITIONS[condition]
+            );
+            (approvable && !permit, body)
+        }
+    }
+
+    fn written_out(policies: &[(bool, String)]) -> String {
+        let mut text = String::new();
+        for (number, (approvable, body)) in policies.iter().enumerate() {
+            if *approvable {
+                text.push_str(&format!("@id(\"p{number}\") @approvers(\"dba\") {body} unless {{ context.approved }};\n"));
+            } else {
+                text.push_str(&format!("@id(\"p{number}\") {body};\n"));
+            }
+        }
+        text
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// What Cedar says of the slice is what it says of every policy: decision, deciding policies and errors, in both passes.
+        #[test]
+        fn a_slice_answers_as_the_full_set(
+            policies in prop::collection::vec(policy(), 0..14),
+            groups in prop::collection::vec(0..GROUPS.len(), 0..3),
+            kind in 0..3usize,
+            action in 0..4usize,
+            object in 0..4usize,
+            risk in 0..5u8,
+        ) {
+            // Cedar refuses a policy that can never apply, such as one on workloads that asks for a user by name: those are not in any rulebook.
+            let policies: Vec<(bool, String)> =
+                policies.into_iter().filter(|policy| crate::Version::load(&fixtures::files(&written_out(std::slice::from_ref(policy)))).is_ok()).collect();
+            let version = fixtures::load(&written_out(&policies));
+            let rulebook = &version.rulebook;
+            let connection = fixtures::connection();
+            let mut actor = fixtures::identity("u", &groups.iter().map(|group| GROUPS[*group]).collect::<Vec<_>>());
+            actor.kind = [model::IdentityKind::User, model::IdentityKind::Workload, model::IdentityKind::Agent][kind];
+            let object = [
+                Object::Connection,
+                fixtures::table("t"),
+                fixtures::table("other"),
+                Object::Column { database: "shop".into(), schema: "public".into(), table: "t".into(), column: "c".into() },
+            ][object].clone();
+            let action = [Action::Read, Action::Unreadable, Action::Destroy, Action::Connect][action].as_str();
+            let mut facts = fixtures::facts(&[]);
+            facts.risk = model::Risk::new(risk);
+
+            let mut world = World::new(rulebook.vocabulary());
+            let principal = rulebook.party(&world.actor(&actor).unwrap());
+            let resource = rulebook.party(&world.object(&connection, &object).unwrap());
+            let entities = world.close().unwrap();
+            let question = Question { principal: &principal, action, resource: &resource };
+            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), now: fixtures::now() };
+            for approved in [false, true] {
+                let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), Some(approved)).unwrap();
+                let (mut some, mut all) = (Sets::default(), Sets::default());
+                let sliced = rulebook.slice(&question);
+                let full = rulebook.everything_but_sweeping(action);
+                prop_assert!(sliced.iter().all(|number| full.contains(number)));
+                let sliced = rulebook.ask(&question, rulebook.policy_set(&mut some, sliced).unwrap(), &context, &entities).unwrap();
+                let full = rulebook.ask(&question, rulebook.policy_set(&mut all, full).unwrap(), &context, &entities).unwrap();
+                prop_assert_eq!(sliced, full);
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_policies_about_others_are_not_met() {
+        let mut policy = String::from("permit (principal in Group::\"a\", action == Action::\"read\", resource in Environment::\"production\");\n");
+        for number in 0..2_000 {
+            policy.push_str(&format!("permit (principal in Group::\"team-{number}\", action, resource);\n"));
+            policy.push_str(&format!("permit (principal, action == Action::\"read\", resource == Table::\"prod-pg/shop/public/t{number}\");\n"));
+        }
+        let version = fixtures::load(&policy);
+        let rulebook = &version.rulebook;
+        let mut world = World::new(rulebook.vocabulary());
+        let principal = rulebook.party(&world.actor(&fixtures::identity("u", &["a", "team-7"])).unwrap());
+        let resource = rulebook.party(&world.object(&fixtures::connection(), &fixtures::table("t9")).unwrap());
+        let slice = rulebook.slice(&Question { principal: &principal, action: "read", resource: &resource });
+        assert_eq!(slice.len(), 3, "{slice:?}");
+    }
+
+    #[test]
+    fn every_fact_and_circumstance_can_be_asked_for() {
+        let policy = r#"permit (principal is User, action == Action::"read", resource is Table) when {
+  principal.name == "u" && !(principal has owner) && principal in Group::"a" && resource.name == "t" && resource.schema == "public" &&
+  resource in Schema::"prod-pg/shop/public" && resource in Database::"prod-pg/shop" && resource in Connection::"prod-pg" &&
+  context.connection == Connection::"prod-pg" && context.connection.tags.contains("pci") && context.connection.protocol == "postgres" &&
+  context.connection.environment == context.environment && context.environment.name == "production" && context.database == "shop" &&
+  context.now > datetime("2026-11-21T00:00:00Z") && context.now.toTime() == duration("12h") && !(context has interactive) &&
+  context.statement.kinds.contains("SELECT") && context.statement.statements == 1 && context.statement.reads.contains("public.t") &&
+  context.statement.reads.contains("\"Odd.schema\".t") && context.statement.writes.isEmpty() && context.statement.functions.contains("public.f") &&
+  context.statement.row_scope == "key" && context.statement.risk == 2 && context.statement.understood
+};"#;
+        let version = fixtures::load(policy);
+        assert!(version.looks_at_the_clock());
+        let mut facts = fixtures::facts(&[(Action::Read, fixtures::table("t"))]);
+        let relation = |schema: &str| model::facts::RelationRef { schema: schema.into(), name: "t".into(), oid: 1 };
+        facts.reads = vec![relation("Odd.schema"), relation("public")];
+        facts.functions = vec!["public.f".into()];
+        facts.row_scope = model::RowScope::Key;
+        facts.risk = model::Risk::new(2);
+        let chain = fixtures::chain(&[("u", &["a"])]);
+        let connection = fixtures::connection();
+        let case = crate::Case { chain: &chain, connection: &connection, database: "shop", facts: &facts, now: fixtures::now() };
+        assert_eq!(crate::decide(&version, &case).outcome, model::Outcome::Allow, "{:?}", crate::decide(&version, &case).reasons);
+        assert!(!fixtures::load("").looks_at_the_clock());
+    }
+
+    #[test]
+    fn a_policy_about_nothing_that_exists_is_doubted() {
+        let policy =
+            "forbid (principal, action, resource in Environment::\"prodution\");\npermit (principal, action, resource == Connection::\"prod-pg\");";
+        let doubts = fixtures::load(policy).doubts();
+        assert_eq!(doubts.len(), 1);
+        assert_eq!(
+            doubts[0].to_string(),
+            "policy/main.cedar:1:1: policy `main.cedar:1` speaks of `prodution`, but no connection is in the environment `prodution`\n  help: did you mean `production`?"
+        );
     }
 }

@@ -91,6 +91,7 @@ impl Slices {
             }
         }
         rules.sort_unstable();
+        rules.dedup();
         rules
     }
 }

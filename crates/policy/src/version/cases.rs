@@ -86,6 +86,16 @@ pub enum Expectation {
     Deny,
 }
 
+impl std::fmt::Display for Expectation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Hold => "hold",
+            Self::Deny => "deny",
+        })
+    }
+}
+
 const EXPECTATIONS: [(&str, Expectation); 3] = [("allow", Expectation::Allow), ("hold", Expectation::Hold), ("deny", Expectation::Deny)];
 const KINDS: [(&str, IdentityKind); 3] = [("user", IdentityKind::User), ("workload", IdentityKind::Workload), ("agent", IdentityKind::Agent)];
 

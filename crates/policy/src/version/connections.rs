@@ -121,7 +121,11 @@ fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static
     let env = table.text(page, "env").map(|name| SecretSource::Env(name.value.to_owned()));
     let file = table.text(page, "file").map(|path| SecretSource::File(PathBuf::from(path.value)));
     let store = table.text(page, "store").map(|name| SecretSource::Store(name.value.to_owned()));
+    let before = page.problems.len();
     table.close(page);
+    if page.problems.len() > before {
+        return None;
+    }
     let mut places: Vec<SecretSource> = [env, file, store].into_iter().flatten().collect();
     if places.len() != 1 {
         page.wrong_with_help(at, format!("`{key}` needs exactly one place"), HELP);

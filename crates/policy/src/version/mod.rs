@@ -175,3 +175,195 @@ fn hash(sorted: &Sorted<'_>) -> VersionHash {
     bytes.copy_from_slice(context.finish().as_ref());
     VersionHash(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        RecordLevel,
+        connection::{SecretSource, TargetTls},
+    };
+
+    use super::*;
+    use crate::fixtures;
+
+    const GOOD: &str = "protocol = \"postgres\"\nhost = \"db\"\ndatabase = \"shop\"\nenvironment = \"production\"\nuser = \"u\"\n";
+
+    fn problems(path: &str, text: &str) -> Vec<String> {
+        let mut files = fixtures::files("");
+        files.insert(path.to_owned(), text.to_owned());
+        Version::load(&files).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_connection_is_read_whole() {
+        let text = r#"
+protocol = "postgres"
+host = "db.internal"
+port = 6000
+database = "shop"
+databases = ["shop", "crm"]
+environment = "production"
+tags = ["pci"]
+description = "the shop"
+user = "app"
+password = { store = "pg" }
+certificate = { file = "c.pem", key = { file = "/k.pem" } }
+record = "full"
+[catalog]
+user = "reader"
+password = { file = "/run/secret" }
+[tls]
+ca = "/ca.pem"
+server_name = "db.example"
+[roles]
+writer = "engineers"
+"#;
+        let mut files = Files::new();
+        files.insert("connections/shop.toml".to_owned(), text.to_owned());
+        let version = fixtures::load_files(&files);
+        let shop = version.connections.values().next().unwrap();
+        assert_eq!((shop.name.as_str(), shop.port, shop.databases.len(), shop.record), ("shop", 6000, 2, RecordLevel::Full));
+        assert_eq!(shop.login.password, Some(SecretSource::Store("pg".to_owned())));
+        assert_eq!(shop.login.certificate.as_ref().unwrap().key, SecretSource::File("/k.pem".into()));
+        assert_eq!(shop.catalog_login.as_ref().unwrap().user, "reader");
+        assert_eq!(shop.tls, TargetTls::VerifyFull { ca: Some("/ca.pem".into()), server_name: Some("db.example".to_owned()) });
+        assert_eq!(shop.roles["writer"].as_str(), "engineers");
+        files.insert("connections/shop.toml".to_owned(), GOOD.to_owned());
+        let version = fixtures::load_files(&files);
+        let plain = version.connections.values().next().unwrap();
+        assert_eq!((plain.port, plain.record), (5432, RecordLevel::Statements));
+        assert_eq!(plain.tls, TargetTls::VerifyFull { ca: None, server_name: None });
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_connection_has_its_place_and_help() {
+        let table: [(&str, &str); 17] = [
+            ("hots = \"x\"\n", "6:1: a connection has no key `hots`\n  help: did you mean `host`?"),
+            ("port = 0\n", "6:8: `port` must be a number from 1 to 65535, not a number"),
+            ("port = \"5432\"\n", "6:8: `port` must be a number from 1 to 65535, not a text"),
+            ("record = \"ful\"\n", "6:10: `record` cannot be `ful`\n  help: did you mean `full`?"),
+            ("tags = \"pci\"\n", "6:8: `tags` must be a list of texts, not a text"),
+            ("databases = [\"crm\"]\n", "3:12: `databases` does not name the default `shop`"),
+            ("password = \"hunter2\"\n", "6:1: `password` holds the secret itself: secrets are never written in these files"),
+            ("password = { env = \"A\", file = \"b\" }\n", "6:1: `password` needs exactly one place"),
+            ("password = { vault = \"A\" }\n", "6:14: [password] has no key `vault`"),
+            ("certificate = { file = \"c.pem\" }\n", "6:15: [certificate] lacks `key`"),
+            ("[tls]\nmode = \"off\"\n", "7:8: `mode` cannot be `off`"),
+            ("[tls]\nmode = \"loopback-plain\"\n", "7:8: loopback-plain is for this machine only, and `db` is not"),
+            ("[tls]\nmode = \"loopback-plain\"\nca = \"x\"\n", "7:8: loopback-plain is for this machine only"),
+            ("[roles]\nwriter = \"a b\"\n", "7:10: a group name `a b` has a character"),
+            ("[catalog]\npassword = { env = \"x\" }\n", "6:1: [catalog] lacks `user`"),
+            ("host = \"again\"\n", "6:1: duplicate key"),
+            ("x = \n", "6:5:"),
+        ];
+        for (text, expected) in table {
+            let found = problems("connections/a.toml", &format!("{GOOD}{text}"));
+            assert!(found.first().is_some_and(|first| first.starts_with(&format!("connections/a.toml:{expected}"))), "{text}: {found:?}");
+            assert!(found.iter().all(|problem| !problem.contains("hunter2")), "a secret is repeated: {found:?}");
+        }
+        let missing = problems("connections/a.toml", "");
+        assert_eq!(missing.len(), 5, "{missing:?}");
+    }
+
+    #[test]
+    fn plain_text_is_for_this_machine_only() {
+        let with = |host: &str, tls: &str| problems("connections/a.toml", &format!("{}{tls}", GOOD.replace("\"db\"", &format!("{host:?}"))));
+        let plain = "[tls]\nmode = \"loopback-plain\"\n";
+        for host in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost", "LocalHost", "/var/run/postgresql"] {
+            assert!(with(host, plain).is_empty(), "{host}");
+        }
+        for host in ["10.0.0.1", "0.0.0.0", "::", "localhost.example.com", "127.0.0.1.example.com", "db"] {
+            assert_eq!(with(host, plain).len(), 1, "{host}");
+        }
+        assert!(with("/var/run/postgresql", "").is_empty());
+        assert_eq!(with("/var/run/postgresql", "[tls]\nmode = \"verify-full\"\n").len(), 1);
+        for host in ["db:5432", "a b", "", "postgres://db", "[::1]"] {
+            assert_eq!(with(host, "").len(), 1, "{host}");
+        }
+    }
+
+    #[test]
+    fn data_classes_name_their_columns_in_three_ways() {
+        let text = "[email]\ncolumns = [\"public.customers.email\", \"prod-pg/public.c.e\", \"prod-pg/shop/public.c.e\", { schema = \"a.b\", table = \"t\", column = \"c\" }]\n";
+        let mut files = fixtures::files("");
+        files.insert("data-classes.toml".to_owned(), text.to_owned());
+        let version = fixtures::load_files(&files);
+        let columns = &version.classes[0].columns;
+        assert_eq!(columns.len(), 4);
+        assert_eq!((columns[2].connection.as_ref().map(AsRef::as_ref), columns[2].database.as_deref()), (Some("prod-pg"), Some("shop")));
+        assert_eq!(columns[3].schema, "a.b");
+        for (text, expected) in [
+            ("[email]\ncolumns = [\"customers.email\"]", "2:12: `customers.email` does not name a column"),
+            ("[email]\ncolumns = [\"a..b\"]", "2:12: `a..b` has an empty name in it"),
+            ("[email]\ncolumns = [\"prod-gp/a.b.c\"]", "2:12: the connection `prod-gp` has no file in connections/\n  help: did you mean `prod-pg`?"),
+            ("[email]\nmask = \"hash\"", "2:8: `mask` cannot be `hash`"),
+            ("[email]\ncolumn = []", "2:1: [email] has no key `column`\n  help: did you mean `columns`?"),
+            ("email = 1", "1:9: `email` must be a table, such as [email], not a number"),
+            ("[\"e mail\"]\n", "1:2: a data class name `e mail`"),
+        ] {
+            let found = problems("data-classes.toml", text);
+            assert!(found.first().is_some_and(|first| first.starts_with(&format!("data-classes.toml:{expected}"))), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn tests_must_make_sense() {
+        let head = "[identities]\nalice = { groups = [\"a\"] }\n[[test]]\nname = \"x\"\nexpect = \"allow\"\n";
+        for (text, expected) in [
+            (
+                "identity = \"alcie\"\nenvironment = \"e\"\naction = \"read\"",
+                "6:12: [identities] of this file has no `alcie`\n  help: did you mean `alice`?",
+            ),
+            ("identity = \"alice\"\naction = \"read\"", "3:1: [[test]] needs either `connection` or `environment`"),
+            ("identity = \"alice\"\nenvironment = \"e\"", "3:1: [[test]] needs either `statement` or `action`"),
+            ("identity = \"alice\"\nenvironment = \"e\"\naction = \"raed\"", "8:10: there is no action `raed`\n  help: did you mean `read`?"),
+            ("identity = \"alice\"\nconnection = \"prod\"\naction = \"read\"", "7:14: there is no connection `prod`"),
+            ("identity = \"alice\"\nenvironment = \"e\"\naction = \"reveal\"", "3:1: [[test]] lacks `class`"),
+            ("identity = \"alice\"\nenvironment = \"e\"\naction = \"read\"\ntable = \"payments\"", "9:9: `payments` is not of the form schema.table"),
+        ] {
+            let found = problems("tests/a.toml", &format!("{head}{text}"));
+            assert!(found.first().is_some_and(|first| first.starts_with(&format!("tests/a.toml:{expected}"))), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_every_file_is_told_at_once() {
+        let mut files = fixtures::files("permit (principal, action == Action::\"raed\", resource);");
+        files.insert("connections/a.toml".to_owned(), format!("{GOOD}hots = 1\nprot = 2\n"));
+        files.insert("connections/b c.toml".to_owned(), GOOD.to_owned());
+        files.insert("policy/deep/x.cedar".to_owned(), "forbid (principal, action, resource);".to_owned());
+        files.insert("policy/notes.txt".to_owned(), "not read".to_owned());
+        files.insert("policy/.x.cedar".to_owned(), "not read".to_owned());
+        let found = Version::load(&files).unwrap_err();
+        let places: Vec<String> = found.iter().map(|problem| format!("{}:{}", problem.file, problem.line)).collect();
+        assert_eq!(
+            places,
+            ["connections/a.toml:6", "connections/a.toml:7", "connections/b c.toml:1", "policy/deep/x.cedar:1", "policy/main.cedar:1"]
+        );
+    }
+
+    #[test]
+    fn the_hash_covers_what_decides_and_nothing_else() {
+        let base = fixtures::files("permit (principal, action, resource);");
+        let hash = |change: &[(&str, &str)]| {
+            let mut files = base.clone();
+            files.extend(change.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
+            fixtures::load_files(&files).hash
+        };
+        let plain = hash(&[]);
+        assert_eq!(plain, hash(&[("countersign.toml", "x"), ("README.md", "x"), ("tests/a.toml", "")]));
+        let changes = [
+            ("policy/main.cedar", "permit (principal, action, resource); "),
+            ("policy/other.cedar", ""),
+            ("data-classes.toml", ""),
+            ("connections/b.toml", GOOD),
+        ];
+        let mut hashes: Vec<VersionHash> = changes.iter().map(|change| hash(std::slice::from_ref(change))).collect();
+        hashes.push(plain);
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), changes.len() + 1);
+        // Where one file ends and the next begins is part of it.
+        assert_ne!(hash(&[("policy/a.cedar", "// x\n"), ("policy/b.cedar", "")]), hash(&[("policy/a.cedar", ""), ("policy/b.cedar", "// x\n")]));
+    }
+}

@@ -1,0 +1,512 @@
+//! Which bytes of an answer are shown, which are masked, which are withheld. First form: a value is shown only when its origin is certain.
+//!
+//! A column is clean only if the target names an ordinary, unclassified column of an ordinary table the statement is known to touch, and
+//! nothing in the statement makes origins doubtful. Whatever else comes back from a statement that touches a classified relation is
+//! withheld; positions that can hold no value of a row (constants, `count(*)`) stay usable.
+
+mod cell;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
+
+use model::{
+    DataClassName, Facts, Understanding,
+    classes::{ClassifiedColumn, DataClass, Mask},
+};
+
+use crate::{
+    Version,
+    classify::postgres::catalog::{Catalog, Relation, RelationKind},
+    decide::{Case, may_reveal},
+    rulebook::written,
+    version::applies,
+};
+
+pub use cell::{MAX_MASKED_CELL_BYTES, mask_cell};
+
+/// Partitions and children looked at for one classified relation; a relation with more is treated as classified throughout by [`plan`].
+const MAX_DESCENDANTS: usize = 100_000;
+
+/// Catalog relations that hold copies of column values, for the planner.
+/// <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
+const STATISTICS: [&str; 5] = ["pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
+
+/// How the answer of one statement is masked. There is none for a statement whose answer passes untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskPlan {
+    /// It streams to the caller (`COPY … TO STDOUT`), which is not masked yet: refuse it before it is forwarded. A stream that comes all the
+    /// same, under any plan, must not reach the caller.
+    pub copy_refused: bool,
+    /// From here to the session's end, errors and notices keep severity, a listed SQLSTATE and a generic message only.
+    pub generic_errors: bool,
+    /// No origin is to be trusted.
+    opaque: bool,
+    harmless: Vec<bool>,
+    /// Columns of ordinary tables the statement touches: number of relation and column, and what is known of it.
+    origins: HashMap<(u32, i16), Origin>,
+    masked: Vec<MaskedColumn>,
+}
+
+/// A classified column of a relation the statement touches that the caller sees masked or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedColumn {
+    /// `schema.table.column`.
+    pub column: String,
+    /// The class it is not revealed for; the first by name if there are several.
+    pub class: DataClassName,
+    /// How it is shown where it stands alone as a result column.
+    pub mask: Mask,
+}
+
+impl fmt::Display for MaskedColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", model::name::printable(&self.column), self.class)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    /// The type the target announces for it: a domain's base.
+    type_oid: u32,
+    /// The classes it has that the caller may not reveal, each with its mask.
+    hidden: Vec<(DataClassName, Mask)>,
+}
+
+/// One field of a RowDescription. <https://www.postgresql.org/docs/18/protocol-message-formats.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The column's label.
+    pub name: &'a str,
+    /// The table it comes from, 0 if it is not simply a column of one.
+    pub table_oid: u32,
+    /// The column's number in that table, 0 if it is not simply a column of one; below 0 for system columns.
+    pub column: i16,
+    /// Its type.
+    pub type_oid: u32,
+    /// Whether its values come in binary.
+    pub binary: bool,
+}
+
+/// How each column of a result is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowPlan {
+    /// One for each field, in order.
+    pub cells: Vec<CellPlan>,
+}
+
+/// How the values of one result column are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellPlan {
+    /// As they come.
+    Pass,
+    /// As NULL.
+    Withhold {
+        /// The class that is the reason, if one column's is.
+        class: Option<DataClassName>,
+    },
+    /// With a mask in place of each.
+    Mask {
+        /// The mask.
+        mask: Mask,
+        /// The class whose mask it is.
+        class: DataClassName,
+        /// The type of the values.
+        type_oid: u32,
+        /// Whether they come in binary.
+        binary: bool,
+    },
+}
+
+/// How the answer to an operation is masked. `None`: it touches no relation that holds anything the caller may not see, its bytes pass untouched.
+#[must_use]
+pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<MaskPlan> {
+    let here = Classified::here(version, case);
+    if here.columns.is_empty() {
+        return None;
+    }
+    let unknown = case.facts.touches_unknown();
+    let touched = touched(case.facts, catalog);
+    let relevant = here.relevant(&touched, unknown, catalog);
+    let shown = |class: &DataClass| may_reveal(version, case.chain, case.connection, case.database, &class.name, case.now);
+    let hidden: BTreeSet<&DataClassName> = relevant.into_iter().filter(|class| !shown(class)).map(|class| &class.name).collect();
+    if hidden.is_empty() {
+        return None;
+    }
+    let full = matches!(case.facts.understanding, Understanding::Full);
+    let classes = here.by_column(catalog, &hidden);
+    Some(MaskPlan {
+        copy_refused: case.facts.effects.copy_out,
+        generic_errors: true,
+        opaque: unknown,
+        harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
+        origins: origins(&touched, catalog, &classes),
+        masked: masked_columns(&touched, catalog, &classes),
+    })
+}
+
+/// Columns that classes name but the catalog of this database does not have: nothing is masked there, which is worth a warning.
+#[must_use]
+pub fn unplaced<'v>(
+    version: &'v Version,
+    connection: &model::Connection,
+    database: &str,
+    catalog: &Catalog,
+) -> Vec<(&'v DataClassName, &'v ClassifiedColumn)> {
+    let columns = version.classes.iter().flat_map(|class| class.columns.iter().map(move |column| (&class.name, column)));
+    columns
+        .filter(|(_, column)| applies(column, connection, database))
+        .filter(|(_, column)| catalog.relation(&column.schema, &column.table).and_then(|relation| relation.column(&column.column)).is_none())
+        .collect()
+}
+
+/// What is classified in one database on one connection.
+struct Classified<'v> {
+    columns: Vec<(&'v DataClass, &'v ClassifiedColumn)>,
+}
+
+/// Hidden classes with their masks, by relation and column.
+type HiddenClasses<'v> = HashMap<(u32, i16), Vec<&'v DataClass>>;
+
+impl<'v> Classified<'v> {
+    fn here(version: &'v Version, case: &Case<'_>) -> Self {
+        let columns = version.classes.iter().flat_map(|class| class.columns.iter().map(move |column| (class, column)));
+        Self { columns: columns.filter(|(_, column)| applies(column, case.connection, case.database)).collect() }
+    }
+
+    /// The classes whose values the operation may bring to light: all of them if it is unknown what it touches.
+    fn relevant(&self, touched: &BTreeSet<u32>, unknown: bool, catalog: &Catalog) -> Vec<&'v DataClass> {
+        let everything = unknown || touched.iter().any(|oid| catalog.relation_by_oid(*oid).is_none_or(holds_statistics));
+        let reached = |column: &ClassifiedColumn| {
+            everything || catalog.relation(&column.schema, &column.table).is_some_and(|relation| touched.contains(&relation.oid))
+        };
+        let mut classes: Vec<&DataClass> = Vec::new();
+        for (class, _) in self.columns.iter().filter(|(_, column)| reached(column)) {
+            if !classes.iter().any(|known| known.name == class.name) {
+                classes.push(class);
+            }
+        }
+        classes
+    }
+
+    /// Where the hidden classes are, partitions and children included: their columns go by the same names.
+    fn by_column(&self, catalog: &Catalog, hidden: &BTreeSet<&DataClassName>) -> HiddenClasses<'v> {
+        let mut classes = HiddenClasses::new();
+        for (class, column) in self.columns.iter().filter(|(class, _)| hidden.contains(&class.name)) {
+            let Some(relation) = catalog.relation(&column.schema, &column.table) else { continue };
+            let family =
+                std::iter::once(relation.oid).chain(catalog.descendants(relation.oid, MAX_DESCENDANTS)).chain(catalog.ancestors(relation.oid));
+            for member in family.filter_map(|oid| catalog.relation_by_oid(oid)) {
+                let Some(number) = member.column(&column.column).map(|found| found.number) else { continue };
+                let known = classes.entry((member.oid, number)).or_default();
+                if !known.iter().any(|other| other.name == class.name) {
+                    known.push(class);
+                }
+            }
+        }
+        classes
+    }
+}
+
+fn holds_statistics(relation: &Relation) -> bool {
+    &*relation.schema == "pg_catalog" && STATISTICS.contains(&&*relation.name)
+}
+
+/// Every relation whose rows the operation may meet: those of its facts, what these are parts of, their parts, and whose index or storage they are.
+fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
+    let mut touched = BTreeSet::new();
+    for relation in facts.reads.iter().chain(&facts.writes) {
+        let owner = catalog.relation_by_oid(relation.oid).and_then(|relation| relation.owner);
+        for oid in std::iter::once(relation.oid).chain(owner) {
+            if touched.insert(oid) {
+                touched.extend(catalog.ancestors(oid));
+                touched.extend(catalog.descendants(oid, MAX_DESCENDANTS));
+            }
+        }
+    }
+    touched
+}
+
+/// What is known of the columns of the ordinary tables among what is touched. A column that is not here has no origin to trust.
+fn origins(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'_>) -> HashMap<(u32, i16), Origin> {
+    let mut origins = HashMap::new();
+    for relation in touched.iter().filter_map(|oid| catalog.relation_by_oid(*oid)) {
+        let ordinary = relation.kind == RelationKind::Table && relation.parents.is_empty() && relation.children.is_empty();
+        if !ordinary || holds_statistics(relation) {
+            continue;
+        }
+        for column in relation.columns.iter().filter(|column| column.number > 0) {
+            let place = (relation.oid, column.number);
+            let hidden = classes.get(&place).into_iter().flatten().map(|class| (class.name.clone(), class.mask)).collect();
+            origins.insert(place, Origin { type_oid: catalog.base_type(column.type_oid), hidden });
+        }
+    }
+    origins
+}
+
+fn masked_columns(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'_>) -> Vec<MaskedColumn> {
+    let mut masked = Vec::new();
+    for ((oid, number), classes) in classes.iter().filter(|((oid, _), _)| touched.contains(oid)) {
+        let Some(relation) = catalog.relation_by_oid(*oid) else { continue };
+        let Some(column) = relation.columns.iter().find(|column| column.number == *number) else { continue };
+        let table = written(&relation.schema, &relation.name);
+        let first = classes.iter().min_by(|a, b| a.name.cmp(&b.name));
+        masked.extend(first.map(|class| MaskedColumn { column: format!("{table}.{}", column.name), class: class.name.clone(), mask: class.mask }));
+    }
+    masked.sort_by(|a, b| a.column.cmp(&b.column));
+    masked
+}
+
+impl MaskPlan {
+    /// How the columns of a result are shown.
+    #[must_use]
+    pub fn columns(&self, fields: &[Field<'_>]) -> RowPlan {
+        let harmless = |place: usize| self.harmless.len() == fields.len() && self.harmless.get(place) == Some(&true);
+        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field) };
+        RowPlan { cells: fields.iter().enumerate().map(cell).collect() }
+    }
+
+    fn cell(&self, field: &Field<'_>) -> CellPlan {
+        let withheld = || CellPlan::Withhold { class: None };
+        if self.opaque {
+            return withheld();
+        }
+        // INVARIANT: whole rows (0) and system columns (below 0) are never among the origins.
+        let Some(origin) = self.origins.get(&(field.table_oid, field.column)) else { return withheld() };
+        if origin.type_oid != field.type_oid {
+            return withheld();
+        }
+        match origin.hidden.as_slice() {
+            [] => CellPlan::Pass,
+            [(class, mask), others @ ..] if others.iter().all(|(_, other)| other == mask) => cell::planned(*mask, class, field),
+            [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
+        }
+    }
+
+    /// The classified columns of what the operation touches that the caller does not see in clear, sorted.
+    #[must_use]
+    pub fn masked(&self) -> &[MaskedColumn] {
+        &self.masked
+    }
+
+    /// Whether every result column is withheld but those that can hold no value of a row.
+    #[must_use]
+    pub const fn withholds_everything(&self) -> bool {
+        self.opaque
+    }
+}
+
+impl RowPlan {
+    /// Whether every value passes as it comes, so that rows need not be looked into.
+    #[must_use]
+    pub fn all_pass(&self) -> bool {
+        self.cells.iter().all(|cell| *cell == CellPlan::Pass)
+    }
+
+    /// The columns that are masked or withheld, with their place.
+    pub fn masked_columns(&self) -> impl Iterator<Item = (usize, &CellPlan)> {
+        self.cells.iter().enumerate().filter(|(_, cell)| **cell != CellPlan::Pass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Action, Object, facts::Outputs, facts::RelationRef};
+
+    use super::*;
+    use crate::fixtures;
+
+    const CLASSES: &str = r#"
+[email]
+mask = "keep-domain"
+columns = ["public.customers.email", "public.orders.email"]
+[phone]
+mask = "keep-last-four"
+columns = ["prod-pg/public.customers.phone"]
+[contact]
+mask = "redact"
+columns = ["public.customers.phone"]
+[salary]
+mask = "redact"
+columns = ["public.customers.salary"]
+[elsewhere]
+columns = ["prod-pg/other/public.plain.id"]
+"#;
+    const POLICY: &str = r#"permit (principal, action == Action::"read", resource);
+permit (principal in Group::"leads", action == Action::"reveal", resource == DataClass::"email");
+permit (principal in Group::"half", action == Action::"reveal", resource == DataClass::"phone");
+permit (principal in Group::"all", action == Action::"reveal", resource);"#;
+
+    const CUSTOMERS: u32 = 20_000;
+    const PLAIN: u32 = 20_001;
+    const ORDERS: u32 = 20_002;
+    const ORDERS_2026: u32 = 20_003;
+    const VIEW: u32 = 20_004;
+    const STATISTIC: u32 = 2_619;
+    const EMAIL_DOMAIN: u32 = 20_100;
+
+    fn catalog() -> Catalog {
+        let column = |number: i16, name: &str, type_oid: u32| serde_json::json!({ "number": number, "name": name, "type_oid": type_oid, "not_null": false, "has_default": false });
+        let relation = |oid: u32, schema: &str, name: &str, kind: &str, columns: &[serde_json::Value], parents: &[u32], children: &[u32]| serde_json::json!({ "oid": oid, "schema": schema, "name": name, "kind": kind, "columns": columns, "parents": parents, "children": children, "row_type": 0 });
+        let customers =
+            [column(1, "id", 23), column(2, "email", EMAIL_DOMAIN), column(3, "phone", 1043), column(4, "salary", 1700), column(5, "name", 25)];
+        let orders = [column(1, "id", 23), column(2, "email", 25)];
+        let relations = [
+            relation(CUSTOMERS, "public", "customers", "table", &customers, &[], &[]),
+            relation(PLAIN, "public", "plain", "table", &[column(1, "id", 23)], &[], &[]),
+            relation(ORDERS, "public", "orders", "partitioned", &orders, &[], &[ORDERS_2026]),
+            relation(ORDERS_2026, "public", "orders_2026", "partition", &orders, &[ORDERS], &[]),
+            relation(VIEW, "public", "contacts", "view", &[column(1, "email", 25)], &[], &[]),
+            relation(STATISTIC, "pg_catalog", "pg_statistic", "table", &[column(1, "starelid", 26)], &[], &[]),
+        ];
+        let mut json = serde_json::to_value(Catalog::default()).unwrap();
+        json["relations"] = serde_json::json!(relations);
+        json["types"] = serde_json::json!([{ "oid": EMAIL_DOMAIN, "schema": "public", "name": "email_address", "base": 25, "element": 0 }]);
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn version() -> Version {
+        let mut files = fixtures::files(POLICY);
+        files.insert("data-classes.toml".to_owned(), CLASSES.to_owned());
+        fixtures::load_files(&files)
+    }
+
+    fn reading(relations: &[(&str, u32)]) -> Facts {
+        let mut facts = fixtures::facts(&[(Action::Read, Object::Connection)]);
+        let reference = |(name, oid): &(&str, u32)| {
+            let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+            RelationRef { schema: schema.into(), name: name.into(), oid: *oid }
+        };
+        facts.reads = relations.iter().map(reference).collect();
+        facts
+    }
+
+    fn planned(groups: &[&str], facts: &Facts) -> Option<MaskPlan> {
+        let chain = fixtures::chain(&[("u", groups)]);
+        let connection = fixtures::connection();
+        plan(&version(), &Case { chain: &chain, connection: &connection, database: "shop", facts, now: fixtures::now() }, &catalog())
+    }
+
+    const fn field(table_oid: u32, column: i16, type_oid: u32) -> Field<'static> {
+        Field { name: "x", table_oid, column, type_oid, binary: false }
+    }
+
+    /// `p` passes, `w` is withheld, `m` is masked.
+    fn shape(plan: &MaskPlan, fields: &[Field<'_>]) -> String {
+        plan.columns(fields)
+            .cells
+            .iter()
+            .map(|cell| match cell {
+                CellPlan::Pass => 'p',
+                CellPlan::Withhold { .. } => 'w',
+                CellPlan::Mask { .. } => 'm',
+            })
+            .collect()
+    }
+
+    const ROW: [Field<'static>; 5] =
+        [field(CUSTOMERS, 1, 23), field(CUSTOMERS, 2, 25), field(CUSTOMERS, 3, 1043), field(CUSTOMERS, 4, 1700), field(CUSTOMERS, 5, 25)];
+
+    #[test]
+    fn what_touches_nothing_classified_passes_untouched() {
+        assert_eq!(planned(&[], &reading(&[])), None);
+        assert_eq!(planned(&[], &reading(&[("plain", PLAIN)])), None, "classified in another database only");
+        assert_eq!(planned(&["all"], &reading(&[("customers", CUSTOMERS)])), None, "everything is revealed");
+    }
+
+    #[test]
+    fn each_column_is_shown_by_its_classes() {
+        let facts = reading(&[("customers", CUSTOMERS), ("plain", PLAIN)]);
+        let nobody = planned(&[], &facts).unwrap();
+        assert_eq!(shape(&nobody, &ROW), "pmwwp", "phone has two classes whose masks differ, salary is no text");
+        assert!(nobody.generic_errors && !nobody.copy_refused && !nobody.withholds_everything());
+        let columns: Vec<&str> = nobody.masked().iter().map(|column| column.column.as_str()).collect();
+        assert_eq!(columns, ["public.customers.email", "public.customers.phone", "public.customers.salary"]);
+        assert_eq!(shape(&planned(&["leads"], &facts).unwrap(), &ROW), "ppwwp");
+        assert_eq!(shape(&planned(&["half"], &facts).unwrap(), &ROW), "pmmwp", "one of two classes revealed is not enough");
+        assert_eq!(shape(&nobody, &[field(PLAIN, 1, 23)]), "p");
+        let cells = planned(&["half"], &facts).unwrap().columns(&ROW).cells;
+        let shown = |place: usize, value: &str| mask_cell(&cells[place], Some(value.as_bytes())).map(|v| String::from_utf8(v.into_owned()).unwrap());
+        assert_eq!(shown(1, "a@b.org").as_deref(), Some("***@b.org"));
+        assert_eq!(shown(2, "+4420794609").as_deref(), Some("********"), "contact's mask, not that of the revealed phone");
+        assert_eq!(shown(3, "100"), None);
+        assert_eq!(shown(4, "Ann").as_deref(), Some("Ann"));
+    }
+
+    #[test]
+    fn an_origin_that_is_not_certain_is_withheld() {
+        let plan = planned(&[], &reading(&[("customers", CUSTOMERS)])).unwrap();
+        let doubtful = [
+            field(0, 0, 25),
+            field(CUSTOMERS, 0, 25),
+            field(CUSTOMERS, -1, 27),
+            field(CUSTOMERS, 99, 25),
+            field(CUSTOMERS, 5, 23),
+            field(PLAIN, 1, 23),
+            field(4_000_000_000, 1, 25),
+        ];
+        assert_eq!(shape(&plan, &doubtful), "wwwwwww");
+    }
+
+    #[test]
+    fn constants_and_counts_stay_usable() {
+        let mut facts = reading(&[("customers", CUSTOMERS)]);
+        facts.outputs = Outputs { opaque: false, harmless: vec![true, false] };
+        let plan = planned(&[], &facts).unwrap();
+        assert_eq!(shape(&plan, &[field(0, 0, 20), field(0, 0, 20)]), "pw");
+        assert_eq!(shape(&plan, &[field(0, 0, 20)]), "w", "the number of columns is not what the facts say");
+        facts.outputs.opaque = true;
+        let plan = planned(&[], &facts).unwrap();
+        assert_eq!(shape(&plan, &[field(0, 0, 20), field(CUSTOMERS, 1, 23)]), "pw");
+        facts.understanding = Understanding::Unreadable("x".to_owned());
+        assert_eq!(shape(&planned(&[], &facts).unwrap(), &[field(0, 0, 20), field(0, 0, 20)]), "ww");
+    }
+
+    #[test]
+    fn partitions_statistics_and_the_unknown_count_as_classified() {
+        for (name, oid) in [("orders", ORDERS), ("orders_2026", ORDERS_2026)] {
+            let plan = planned(&[], &reading(&[(name, oid)])).unwrap();
+            assert_eq!(shape(&plan, &[field(oid, 1, 23), field(oid, 2, 25)]), "ww", "{name}");
+            assert!(plan.masked().iter().any(|column| column.column == "public.orders_2026.email"), "{:?}", plan.masked());
+            assert_eq!(planned(&["leads"], &reading(&[(name, oid)])), None);
+        }
+        let statistics = planned(&["leads"], &reading(&[("pg_catalog.pg_statistic", STATISTIC)])).unwrap();
+        assert_eq!(shape(&statistics, &[field(STATISTIC, 1, 26)]), "w");
+        assert!(planned(&[], &reading(&[("gone", 5)])).is_some(), "a relation the catalog does not have");
+        let mut unreadable = reading(&[]);
+        unreadable.understanding = Understanding::Unreadable("x".to_owned());
+        assert_eq!(shape(&planned(&["leads"], &unreadable).unwrap(), &ROW), "wwwww");
+    }
+
+    #[test]
+    fn a_view_over_a_classified_table_is_withheld() {
+        let mut facts = reading(&[("contacts", VIEW), ("customers", CUSTOMERS)]);
+        facts.outputs.opaque = true;
+        let plan = planned(&["leads"], &facts).unwrap();
+        assert!(plan.withholds_everything());
+        assert_eq!(shape(&plan, &[field(VIEW, 1, 25), field(CUSTOMERS, 2, 25)]), "ww");
+    }
+
+    #[test]
+    fn copy_out_of_a_classified_relation_is_refused() {
+        let mut facts = reading(&[("customers", CUSTOMERS)]);
+        facts.effects.copy_out = true;
+        assert!(planned(&[], &facts).unwrap().copy_refused);
+        assert_eq!(planned(&["all"], &facts), None);
+    }
+
+    #[test]
+    fn columns_that_are_not_there_are_named() {
+        let version = version();
+        let unplaced = unplaced(&version, &fixtures::connection(), "other", &catalog());
+        assert!(unplaced.is_empty(), "{unplaced:?}");
+        let mut files = fixtures::files("");
+        files.insert(
+            "data-classes.toml".to_owned(),
+            "[x]\ncolumns = [\"public.customers.emial\", \"public.gone.a\", \"public.customers.email\"]".to_owned(),
+        );
+        let version = fixtures::load_files(&files);
+        assert_eq!(super::unplaced(&version, &fixtures::connection(), "shop", &catalog()).len(), 2);
+    }
+}

@@ -1,0 +1,140 @@
+//! Policy tests, run: each asks what it says and is compared with what it expects.
+
+use std::collections::BTreeMap;
+
+use model::{Decision, Facts, Outcome, Pair, Timestamp};
+
+use crate::{
+    Version,
+    classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
+    decide::{Case, decide, may, may_reveal},
+    masking,
+    version::{Ask, Expectation, Place, PolicyTest},
+};
+
+/// How one policy test ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestOutcome<'v> {
+    /// The test.
+    pub test: &'v PolicyTest,
+    /// Nothing when it passed, else everything that differs, a sentence each.
+    pub differences: Vec<String>,
+}
+
+impl TestOutcome<'_> {
+    /// Whether it ended as expected.
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// Runs every policy test of a version. Statements are understood by the catalog snapshot they name, from `catalogs`; a test whose snapshot is
+/// not there fails and says so.
+#[must_use]
+pub fn run_tests<'v>(version: &'v Version, catalogs: &BTreeMap<String, Catalog>, now: Timestamp) -> Vec<TestOutcome<'v>> {
+    version.tests.iter().map(|test| TestOutcome { test, differences: Trial { version, test, now }.run(catalogs) }).collect()
+}
+
+struct Trial<'a> {
+    version: &'a Version,
+    test: &'a PolicyTest,
+    now: Timestamp,
+}
+
+/// What one test found.
+struct Found {
+    outcome: Expectation,
+    decision: Option<Decision>,
+    masked: Vec<String>,
+}
+
+impl Trial<'_> {
+    fn run(&self, catalogs: &BTreeMap<String, Catalog>) -> Vec<String> {
+        match self.find(catalogs) {
+            Ok(found) => self.compare(&found),
+            Err(sentence) => vec![sentence],
+        }
+    }
+
+    fn find(&self, catalogs: &BTreeMap<String, Catalog>) -> Result<Found, String> {
+        let version = self.version;
+        let plain = |yes: bool| Found { outcome: if yes { Expectation::Allow } else { Expectation::Deny }, decision: None, masked: Vec::new() };
+        match &self.test.ask {
+            Ask::System(action) => Ok(plain(self.test.chain.members().all(|member| may(version, member, *action, self.now)))),
+            Ask::Reveal { place, class } => Ok(plain(may_reveal(version, &self.test.chain, &place.connection, &place.database, class, self.now))),
+            Ask::Action { place, action, object } => {
+                let pair = Pair { action: *action, object: object.clone() };
+                Ok(self.decided(place, &facts_of(pair), None))
+            }
+            Ask::Statement { place, text, catalog } => {
+                let missing = || {
+                    let name = model::name::printable(catalog);
+                    format!("there is no catalog snapshot `{name}`: write one with `countersign catalog export {name}`")
+                };
+                let catalog = catalogs.get(catalog).ok_or_else(missing)?;
+                let view = SessionView {
+                    database: place.database.as_str().into(),
+                    host: place.connection.name.as_str().into(),
+                    role: place.connection.login.user.as_str().into(),
+                    session_user: place.connection.login.user.as_str().into(),
+                    ..SessionView::default()
+                };
+                let facts = classify(&Statement { text, parameters: None }, catalog, &view);
+                Ok(self.decided(place, &facts, Some(catalog)))
+            }
+        }
+    }
+
+    fn decided(&self, place: &Place, facts: &Facts, catalog: Option<&Catalog>) -> Found {
+        let case = Case { chain: &self.test.chain, connection: &place.connection, database: &place.database, facts, now: self.now };
+        let decision = decide(self.version, &case);
+        let plan = catalog.and_then(|catalog| masking::plan(self.version, &case, catalog));
+        let masked = plan.iter().flat_map(|plan| plan.masked().iter().map(|column| column.column.clone())).collect();
+        let outcome = match decision.outcome {
+            Outcome::Allow => Expectation::Allow,
+            Outcome::Hold(_) => Expectation::Hold,
+            Outcome::Deny => Expectation::Deny,
+        };
+        Found { outcome, decision: Some(decision), masked }
+    }
+
+    fn compare(&self, found: &Found) -> Vec<String> {
+        let mut differences = Vec::new();
+        let decision = found.decision.as_ref();
+        if found.outcome != self.test.expect {
+            let reasons = decision.map(|decision| decision.reasons.join("; ")).filter(|reasons| !reasons.is_empty());
+            let because = reasons.map(|reasons| format!(": {reasons}")).unwrap_or_default();
+            differences.push(format!("expected {}, got {}{because}", self.test.expect, found.outcome));
+        }
+        let policies = decision.map(|decision| decision.policies.as_slice()).unwrap_or_default();
+        for policy in self.test.policies.iter().filter(|policy| !policies.contains(policy)) {
+            let names: Vec<&str> = policies.iter().map(AsRef::as_ref).collect();
+            let deciding = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            differences.push(format!("policy `{policy}` did not decide; these did: {deciding}"));
+        }
+        if let Some(expected) = &self.test.masked {
+            differences.extend(expected.iter().filter(|column| !found.masked.contains(column)).map(|column| format!("{column} is not masked")));
+            differences.extend(found.masked.iter().filter(|column| !expected.contains(column)).map(|column| format!("{column} is masked")));
+        }
+        differences
+    }
+}
+
+/// What is known of an operation of which only one pair is.
+fn facts_of(pair: Pair) -> Facts {
+    Facts {
+        understanding: model::Understanding::Full,
+        pairs: vec![pair],
+        kinds: Vec::new(),
+        statements: 1,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        functions: Vec::new(),
+        row_scope: model::RowScope::None,
+        risk: model::Risk::new(0),
+        effects: model::Effects::default(),
+        outputs: model::facts::Outputs::default(),
+        secret_spans: Vec::new(),
+    }
+}
