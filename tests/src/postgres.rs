@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -112,6 +112,14 @@ impl Postgres {
     /// PostgreSQL's.
     pub fn sql(&self, database: &str, statements: &str) -> Result<String> {
         self.server.sql(database, statements).map_err(|error| anyhow!(error))
+    }
+
+    /// Runs a file of SQL as the superuser.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn sql_file(&self, database: &str, file: &Path) -> Result<String> {
+        self.server.sql_file(database, file).map_err(|error| anyhow!(error))
     }
 
     /// The TCP port on 127.0.0.1.

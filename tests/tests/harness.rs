@@ -1,6 +1,6 @@
 //! The harness itself: a target starts in each of its forms, lets clients in as it should, and leaves nothing behind.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use countersign_tests::{
     clients::Login,
     postgres::{DATABASE, Method, Postgres, ROLE},
@@ -49,4 +49,30 @@ fn the_wire_hears_what_a_server_says() -> Result<()> {
     let kinds: String = wire.hear_until_ready(1)?.iter().map(|message| message.kind).collect();
     assert_eq!(kinds, "TDCTDCZ");
     Ok(())
+}
+
+#[test]
+fn the_demos_data_are_a_hundred_thousand_rows_with_right_card_numbers() -> Result<()> {
+    let target = Postgres::shared()?;
+    target.sql("postgres", "CREATE ROLE shop_app LOGIN")?;
+    target.create_database("demo")?;
+    target.sql_file("demo", &xtask::command::workspace().join("xtask/src/demo/data.sql"))?;
+    let counts =
+        target.sql("demo", "select (select count(*) from customers) + (select count(*) from payments), count(distinct email) from customers")?;
+    ensure!(counts == "100000|40000\n", "{counts}");
+    let cards = target.sql("demo", "select card_number from customers where id % 100 = 0")?;
+    for card in cards.lines() {
+        let sum: u32 = card.bytes().rev().enumerate().map(|(place, digit)| doubled(place, u32::from(digit - b'0'))).sum();
+        ensure!(card.len() == 16 && sum.is_multiple_of(10), "{card}");
+    }
+    Ok(())
+}
+
+/// What a digit counts in Luhn's sum, by its place from the right.
+fn doubled(place: usize, digit: u32) -> u32 {
+    match (place % 2, digit * 2) {
+        (0, _) => digit,
+        (_, twice @ 10..) => twice - 9,
+        (_, twice) => twice,
+    }
 }
