@@ -62,10 +62,10 @@ impl Scene {
     /// The first act: from nothing to a gateway with people.
     pub(super) fn open(&mut self) -> Outcome<()> {
         self.stage.act("Countersign is set up: a working set of files, a target, people");
-        let made = self.stage.types(ADMINISTRATOR, "countersign init gateway")?;
+        let made = self.stage.types(ADMINISTRATOR, "countersign init gateway --postgres 127.0.0.1:0")?;
         self.stage.claim(made.status.success(), "init writes the files and a one-time secret for the administrator")?;
-        let secret = self.one_time_secret(&made)?;
-        self.write_files()?;
+        let secret = Self::one_time_secret(&made)?;
+        self.write_connection()?;
         self.serve()?;
         let signed_in = self.stage.types_secret(ADMINISTRATOR, &format!("countersign login {ADMINISTRATOR}"), &secret)?;
         self.stage.claim(signed_in.status.success(), "the administrator signs in with it")?;
@@ -84,26 +84,21 @@ impl Scene {
         self.stage.claim(entered.status.success(), "the nightly job is a workload, with an owner, a purpose and an end")
     }
 
-    fn one_time_secret(&self, made: &Shown) -> Outcome<String> {
-        let words = made.text.split_whitespace();
-        let secret = words.filter(|word| word.len() >= 20 && !word.contains('/')).max_by_key(|word| word.len());
-        secret.map(str::to_owned).ok_or_else(|| format!("init printed no secret:\n{}", made.text))
+    /// `init` prints the secret on a line of its own.
+    fn one_time_secret(made: &Shown) -> Outcome<String> {
+        let alone = made.text.lines().filter(|line| line.starts_with("    ")).map(str::trim).find(|line| !line.is_empty() && !line.contains(' '));
+        alone.map(str::to_owned).ok_or_else(|| format!("init printed no secret:\n{}", made.text))
     }
 
-    fn write_files(&self) -> Outcome<()> {
+    fn write_connection(&self) -> Outcome<()> {
         let connection = format!(
             "protocol = \"postgres\"\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"{DATABASE}\"\nenvironment = \"production\"\n\
              description = \"The shop\"\nuser = \"shop_app\"\npassword = {{ store = \"prod-pg\" }}\nrecord = \"full\"\n\n[tls]\nmode = \"loopback-plain\"\n",
             self.target.port()
         );
         println!("\n  gateway/connections/{CONNECTION}.toml\n{}", super::indent(connection.lines()));
-        self.write(&format!("gateway/connections/{CONNECTION}.toml"), &connection)?;
-        self.write("gateway/countersign.toml", "[listen]\npostgres = \"127.0.0.1:0\"\n")
-    }
-
-    fn write(&self, file: &str, text: &str) -> Outcome<()> {
-        let file = self.folder.join(file);
-        fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+        let file = self.folder.join(format!("gateway/connections/{CONNECTION}.toml"));
+        fs::write(&file, connection).map_err(|error| format!("cannot write {}: {error}", file.display()))
     }
 
     fn serve(&mut self) -> Outcome<()> {
