@@ -30,7 +30,7 @@ pub struct Api {
     gateway: types::GatewayView,
     since: Timestamp,
     metrics: metrics::Metrics,
-    indexer: tokio::sync::Mutex<store::indexer::Indexer>,
+    indexer: tokio::sync::Mutex<store::Indexer>,
 }
 
 impl std::fmt::Debug for Api {

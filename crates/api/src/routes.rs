@@ -89,7 +89,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .merge(files)
         .fallback(|| async { Refused::not_found("there is nothing at this path").hint("GET /v1/openapi.json lists what there is.") })
-        .method_not_allowed_fallback(|| async { Refused::not_found("this path does not take this method").hint("GET /v1/openapi.json lists what there is.") })
+        .method_not_allowed_fallback(|| async {
+            Refused::not_found("this path does not take this method").hint("GET /v1/openapi.json lists what there is.")
+        })
         .layer(middleware::from_fn_with_state(api.clone(), caller::authenticate))
         .layer(middleware::map_response(harden))
         .with_state(api)

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use evidence::record::Record;
 use model::{
-    Action, ConnectionName, DataClassName, EnvironmentName, Facts, GroupName, HoldId, Identity, IdentityKind, IdentityName, Outcome, PolicyId, RecordLevel, Secret,
-    SessionId, SystemAction, Timestamp, TokenId, VersionHash,
+    Action, ConnectionName, DataClassName, EnvironmentName, Facts, GroupName, HoldId, Identity, IdentityKind, IdentityName, Outcome, PolicyId,
+    RecordLevel, Secret, SessionId, SystemAction, Timestamp, TokenId, VersionHash,
     hold::{HoldRow, HoldState},
     session::SessionRow,
     token::{TokenRow, TokenUse},
@@ -672,7 +672,8 @@ pub struct HitView {
     /// The whole chain.
     pub chain: String,
     /// The connection.
-    pub connection: String,
+    #[schema(value_type = String)]
+    pub connection: ConnectionName,
     /// The database behind it.
     pub database: String,
     /// The statement, literals left out.
@@ -680,9 +681,11 @@ pub struct HitView {
     /// `allowed`, `held` (it waits, or its end is not known), `signed` or `refused`.
     pub decision: String,
     /// The policies that decided.
-    pub policies: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub policies: Vec<PolicyId>,
     /// Who signed.
-    pub signers: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub signers: Vec<IdentityName>,
     /// Data classes masked in the answer.
     #[schema(value_type = Vec<String>)]
     pub masked: Vec<DataClassName>,

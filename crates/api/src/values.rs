@@ -74,8 +74,8 @@ impl Reader {
 /// Whether an operation may have to do with a class: a relation of it is touched, or what is touched is not known.
 fn touches(class: &DataClass, connection: &Connection, database: &str, facts: &Facts) -> bool {
     class.columns.iter().any(|column| {
-        let here = column.connection.as_ref().is_none_or(|name| *name == connection.name)
-            && column.database.as_deref().is_none_or(|name| name == database);
+        let here =
+            column.connection.as_ref().is_none_or(|name| *name == connection.name) && column.database.as_deref().is_none_or(|name| name == database);
         let mut relations = facts.reads.iter().chain(&facts.writes);
         here && (facts.touches_unknown() || relations.any(|relation| *relation.schema == *column.schema && *relation.name == *column.table))
     })

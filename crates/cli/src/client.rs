@@ -138,18 +138,13 @@ pub(crate) struct Client {
 
 /// The server refused a request, in its own words.
 #[derive(Debug)]
-pub(crate) struct Refused {
-    /// The HTTP status.
-    pub(crate) status: u16,
-    /// What it said.
-    pub(crate) refusal: Refusal,
-}
+struct Refused(Refusal);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.refusal.message)?;
-        self.refusal.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
-        self.refusal.hint.iter().try_for_each(|hint| write!(f, "\n{hint}"))
+        f.write_str(&self.0.message)?;
+        self.0.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
+        self.0.hint.iter().try_for_each(|hint| write!(f, "\n{hint}"))
     }
 }
 
@@ -256,7 +251,7 @@ impl Client {
             hint: Some("Is there a Countersign server at this address?".to_owned()),
             problems: Vec::new(),
         });
-        Err(Refused { status, refusal }.into())
+        Err(Refused(refusal).into())
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {

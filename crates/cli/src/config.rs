@@ -12,6 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, Limits};
+use store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
 
 /// The file's name inside the directory given to `serve`.
 pub(crate) const FILE_NAME: &str = "countersign.toml";
@@ -84,23 +85,24 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Recording {
+    /// `process`: nothing forwarded is lost when the process dies; `strict`: nor when the machine loses power.
     pub(crate) durability: Durability,
-    #[serde(deserialize_with = "positive")]
+    /// Size in bytes after which a recording goes on in the next file.
+    #[serde(deserialize_with = "segment_bytes")]
     pub(crate) segment_bytes: u64,
 }
 
 impl Default for Recording {
     fn default() -> Self {
-        Self { durability: Durability::Process, segment_bytes: 64 << 20 }
+        Self { durability: Durability::Process, segment_bytes: DEFAULT_SEGMENT_BYTES }
     }
 }
 
-/// What a recording survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Durability {
-    /// The end of the gateway's process at any moment.
-    Process,
+impl Recording {
+    /// As the store wants them.
+    pub(crate) const fn settings(&self) -> Settings {
+        Settings { durability: self.durability, segment_bytes: self.segment_bytes }
+    }
 }
 
 /// `[policy]`: whether `serve` applies its directory by itself.
@@ -245,11 +247,12 @@ fn address<E: de::Error>(text: &str) -> Result<SocketAddr, E> {
     text.parse().map_err(|_| E::custom(format!("`{text}` is not an address and port: write one like \"127.0.0.1:6432\" or \"[::1]:6432\"")))
 }
 
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match u64::deserialize(deserializer)? {
-        0 => Err(de::Error::custom("0 would refuse everything: give a number above 0")),
-        number => Ok(number),
+fn segment_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(deserializer)?;
+    if bytes >= MIN_SEGMENT_BYTES {
+        return Ok(bytes);
     }
+    Err(de::Error::custom(format!("{bytes} bytes hold no recording: give {MIN_SEGMENT_BYTES} at least")))
 }
 
 #[cfg(test)]
@@ -283,7 +286,8 @@ mod tests {
             ("[listen]\nmetrics = \"0.0.0.0:1\"\n", "countersign.toml:2:11: 0.0.0.0:1 is not a loopback address"),
             ("\n[holds]\nmax_total = 0\n", "countersign.toml:3:13: 0 would refuse everything"),
             ("[data]\nfolder = 1\n", "countersign.toml:2:1: unknown field `folder`, expected `dir`"),
-            ("[recording]\ndurability = \"strict\"\n", "countersign.toml:2:14: unknown variant `strict`, expected `process`"),
+            ("[recording]\ndurability = \"maybe\"\n", "countersign.toml:2:14: unknown variant `maybe`, expected `process` or `strict`"),
+            ("[recording]\nsegment_bytes = 1\n", "countersign.toml:2:17: 1 bytes hold no recording"),
             ("[data\n", "countersign.toml:1:6: "),
             ("[data]\n[tls]\nkey = \"k\"\n", "countersign.toml:2:1: `certificate` and `key` belong together"),
         ];

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod config;
 mod credentials;
+mod local_port;
 mod output;
 mod policy_files;
 mod story;

@@ -27,7 +27,6 @@ pub(crate) enum Tone {
     Good,
     Warning,
     Bad,
-    Quiet,
     Strong,
 }
 
@@ -37,7 +36,6 @@ impl Tone {
             Self::Good => "32",
             Self::Warning => "33",
             Self::Bad => "31",
-            Self::Quiet => "2",
             Self::Strong => "1",
         }
     }

@@ -27,7 +27,8 @@ pub(crate) async fn statement(caller: Caller, State(api): State<Arc<Api>>, Body(
 }
 
 fn answer(explained: Explanation) -> ExplainAnswer {
-    let signers = explained.signers.into_iter().map(|(requirement, people)| SignersView { policy: requirement.policy, count: requirement.count, people });
+    let signers =
+        explained.signers.into_iter().map(|(requirement, people)| SignersView { policy: requirement.policy, count: requirement.count, people });
     ExplainAnswer {
         signers: signers.collect(),
         facts: explained.facts,

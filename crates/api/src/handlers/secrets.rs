@@ -30,12 +30,7 @@ pub(crate) async fn list(caller: Caller, State(api): State<Arc<Api>>) -> Answere
 /// Keep a secret.
 #[utoipa::path(put, path = "/v1/secrets/{name}", request_body = SecretRequest, params(("name" = String, Path, description = "Its name")),
     responses((status = 200, description = "Kept"), (status = 403, description = "Not permitted", body = Refusal)))]
-pub(crate) async fn set(
-    caller: Caller,
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    Body(request): Body<SecretRequest>,
-) -> Answered<()> {
+pub(crate) async fn set(caller: Caller, State(api): State<Arc<Api>>, Path(name): Path<String>, Body(request): Body<SecretRequest>) -> Answered<()> {
     caller.must(&api, SystemAction::Administer)?;
     check_name(&name)?;
     if request.value.0.reveal().is_empty() || request.value.0.reveal().len() > MAX_SECRET_BYTES {
@@ -66,13 +61,8 @@ fn check_name(name: &str) -> Result<(), Refused> {
 
 /// Written down before it is done: an act that cannot be recorded does not happen.
 async fn note(api: &Api, caller: &Caller, kind: &str, name: &str) -> Result<(), Refused> {
-    let event = Event {
-        at: caller.now,
-        actor: caller.actor.name.clone(),
-        kind: kind.to_owned(),
-        subject: name.to_owned(),
-        detail: serde_json::json!({}),
-    };
+    let event =
+        Event { at: caller.now, actor: caller.actor.name.clone(), kind: kind.to_owned(), subject: name.to_owned(), detail: serde_json::json!({}) };
     api.guard.store().state().append_event(&event).await?;
     Ok(())
 }

@@ -50,6 +50,9 @@ fn told(output: &Output, answer: &ExplainAnswer) -> String {
     if !answer.reasons.is_empty() {
         fields.push(("because", lines(answer.reasons.iter().cloned())));
     }
+    for signers in &answer.signers {
+        fields.push(("could sign", format!("{} of {} (for {})", signers.count, super::identity::joined(&signers.people), signers.policy)));
+    }
     if !answer.masking.is_empty() {
         fields.push(("masked", lines(answer.masking.iter().cloned())));
     }

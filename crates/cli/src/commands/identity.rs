@@ -1,14 +1,15 @@
 //! `countersign identity add|list|show|own|revoke|groups|password`: the register.
 
 use api::types::{
-    EndedAnswer, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, SecretText,
+    EndedAnswer, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, ReachView,
+    SecretText, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName};
 
 use super::{seconds, sessions_word};
 use crate::{
     client::{Client, Global, escape},
-    output::{Output, maybe_moment, moment},
+    output::{Output, Tone, maybe_moment, moment},
     terminal,
 };
 
@@ -95,8 +96,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             output.show(&view, |_| format!("{name} is in: {}", joined(&view.groups)))
         }
         Command::Password { name } => {
+            let own = client.get::<WhoamiAnswer>("/v1/whoami").await?.identity.name == name;
+            let current = if own { Some(SecretText(terminal::secret("Your password now")?)) } else { None };
             let password = SecretText(terminal::new_secret(&format!("New password of {name}"))?);
-            client.put::<Option<()>>(&format!("{}/password", place(&name)), &PasswordRequest { password }).await?;
+            client.put::<Option<()>>(&format!("{}/password", place(&name)), &PasswordRequest { current, password }).await?;
             output.show(&serde_json::json!({ "name": name }), |_| format!("{name} has a new password."))
         }
         Command::Revoke { name } => {
@@ -170,14 +173,42 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         if identity.revoked_at.is_some() {
             fields.push(("revoked", maybe_moment(identity.revoked_at)));
         }
-        fields.push(("can reach", joined(&details.reaches)));
-        let used = details
-            .used
-            .iter()
-            .map(|used| vec![used.connection.to_string(), used.action.clone(), used.object.clone(), used.count.to_string(), moment(used.last)]);
-        let used = output.table(&["connection", "action", "on", "times", "last"], used.collect(), "It has done nothing yet.");
-        format!("{}\n\nused\n{used}\n\ntokens\n{}", output.fields(&fields), super::token::table(output, &details.tokens))
+        if !details.owns.is_empty() {
+            fields.push(("owns", joined(&details.owns)));
+        }
+        let parts = [
+            ("", output.fields(&fields)),
+            ("can reach", reach(output, &details.reach)),
+            ("used", used(output, &details.used)),
+            ("tokens", super::token::table(output, &details.tokens)),
+        ];
+        let told = parts.map(|(title, text)| if title.is_empty() { text } else { format!("{}\n{text}", output.paint(Tone::Strong, title)) });
+        told.join("\n\n")
     })
+}
+
+fn reach(output: &Output, reach: &[ReachView]) -> String {
+    let rows = reach.iter().flat_map(|on| {
+        on.actions.iter().map(|reached| {
+            let place = if reached.only.is_empty() { "everything".to_owned() } else { reached.only.join(", ") };
+            let held = if reached.held { "after a signature" } else { "freely" };
+            vec![on.connection.to_string(), on.environment.to_string(), reached.action.to_string(), place, held.to_owned(), joined(&reached.policies)]
+        })
+    });
+    output.table(&["connection", "environment", "action", "on", "how", "by policies"], rows.collect(), "It can reach nothing.")
+}
+
+fn used(output: &Output, used: &[UseView]) -> String {
+    let rows = used.iter().map(|used| {
+        vec![
+            format!("{}/{}", used.connection, used.database),
+            used.action.to_string(),
+            used.object.clone(),
+            used.count.to_string(),
+            moment(used.last),
+        ]
+    });
+    output.table(&["connection", "action", "on", "times", "last"], rows.collect(), "It has done nothing yet.")
 }
 
 /// Names with commas between, or a dash.

@@ -10,11 +10,14 @@ use crate::client::Global;
 mod apply;
 mod approve;
 mod catalog;
+mod check;
+pub(crate) mod connect;
 mod connections;
 mod deny;
 mod explain_statement;
 mod holds;
 mod identity;
+mod init;
 mod kill;
 mod login;
 mod logout;
@@ -22,6 +25,7 @@ mod reindex;
 mod replay;
 mod search;
 mod secret;
+mod serve;
 mod sessions;
 mod show;
 mod status;
@@ -41,6 +45,12 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a working set of files, make a CA, and print the administrator's one-time secret
+    Init(init::Args),
+    /// Run the gateway
+    Serve(serve::Args),
+    /// Check policy files and run their tests
+    Check(check::Args),
     /// Make a directory's policy the current version
     Apply(apply::Args),
     /// Write catalog snapshots for `check`
@@ -57,6 +67,8 @@ enum Command {
     Whoami,
     /// List the connections you may open
     Connections,
+    /// Start a client on a connection, signed in
+    Connect(connect::Args),
     /// Mint, list and revoke tokens
     Token(token::Args),
     /// List operations that wait for a signature
@@ -92,6 +104,10 @@ enum Command {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
+        Command::Init(args) => brief(init::run(&global, args)),
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&global, &args),
+        Command::Connect(args) => brief(connect::run(&global, args)),
         other => brief(ask(&global, other)),
     }
 }
@@ -143,6 +159,7 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Identity(args) => identity::run(global, args).await,
         Command::ExplainStatement(args) => explain_statement::run(global, args).await,
         Command::Secret(args) => secret::run(global, args).await,
+        Command::Init(_) | Command::Serve(_) | Command::Check(_) | Command::Connect(_) => Ok(()),
     }
 }
 

@@ -6,5 +6,8 @@ use crate::client::Global;
 
 pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
     let answer: ReindexAnswer = global.client()?.post("/v1/reindex", &()).await?;
-    global.output().show(&answer, |_| format!("The index was rebuilt: {} operations of {} recordings.", answer.operations, answer.recordings))
+    global.output().show(&answer, |_| {
+        let faults = answer.faults.iter().map(|fault| format!("\n{}", model::name::printable(fault)));
+        format!("The index was rebuilt: {} records of {} recordings.{}", answer.records, answer.recordings, faults.collect::<String>())
+    })
 }

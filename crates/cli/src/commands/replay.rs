@@ -31,7 +31,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let client = global.client()?;
     let output = global.output();
     let mut lines: Vec<RecordLine> = Vec::new();
-    let path = format!("/v1/sessions/{}/records", args.id);
+    let path = format!("/v1/sessions/{}/records?how=replay", args.id);
     client
         .stream(&path, |line| {
             lines.push(line);

@@ -10,7 +10,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A query is words and filters, all of which must fit:
   identity:alice connection:prod-pg table:public.payments action:destroy risk:>=4
-  decision:allowed|held|refused|masked masked:email signer:bob since:2h until:2026-11-01 limit:50
+  decision:allowed|held|signed|refused|masked masked:email signer:bob error:42501
+  function:public.f since:2h until:2026-11-01 limit:50
 
 Words are looked for in statements. Literals are not stored, but a whole literal is found by its value.")]
 pub(crate) struct Args {
@@ -27,18 +28,18 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 fn table(output: &Output, hits: &[HitView]) -> String {
     let rows = hits.iter().map(|hit| {
         let outcome = match (&hit.error, hit.rows) {
-            (Some(error), _) => error.clone(),
+            (Some(error), _) => format!("error {error}"),
             (None, Some(rows)) => format!("{rows} rows"),
             (None, None) => "-".to_owned(),
         };
-        let signed = if hit.signers.is_empty() { String::new() } else { format!(", signed by {}", hit.signers.join(", ")) };
+        let signed = if hit.signers.is_empty() { String::new() } else { format!(", signed by {}", super::identity::joined(&hit.signers)) };
         vec![
             moment(hit.at),
             hit.chain.clone(),
-            hit.connection.clone(),
+            hit.connection.to_string(),
             format!("{}#{}", hit.session, hit.op),
             format!("{}{signed}", hit.decision),
-            hit.policies.join(", "),
+            super::identity::joined(&hit.policies),
             hit.risk.to_string(),
             outcome,
             hit.statement.split_whitespace().collect::<Vec<_>>().join(" "),

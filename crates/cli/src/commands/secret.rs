@@ -4,6 +4,7 @@ use api::types::{SecretRequest, SecretText, SecretsAnswer};
 
 use crate::{
     client::{Global, escape},
+    output::moment,
     terminal,
 };
 
@@ -40,7 +41,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         }
         Command::List => {
             let answer: SecretsAnswer = client.get("/v1/secrets").await?;
-            output.show(&answer, |output| output.table(&["name"], answer.names.iter().map(|name| vec![name.clone()]).collect(), "No secret is kept."))
+            output.show(&answer, |output| {
+                let rows = answer.secrets.iter().map(|secret| vec![secret.name.clone(), moment(secret.updated_at), secret.updated_by.to_string()]);
+                output.table(&["name", "set", "by"], rows.collect(), "No secret is kept.")
+            })
         }
         Command::Delete { name } => {
             client.delete::<Option<()>>(&format!("/v1/secrets/{}", escape(&name))).await?;

@@ -1,0 +1,376 @@
+//! `countersign serve [DIR]`: the gateway itself.
+//!
+//! Reads `countersign.toml`, opens the store, takes the policy version that is to be in force, listens, says so on standard output, and goes on
+//! until SIGTERM or SIGINT, which drains. SIGHUP applies the directory at once.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use api::{Api, types::GatewayView};
+use gateway::{CallerTls, Gateway, Stop, TargetCatalogs};
+use model::{IdentityName, Timestamp};
+use policy::{Files, Version, version::Problem};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde::Serialize;
+use session::{Guard, guard::ApplyError, limits::Limits, live::EndReason};
+use store::Store;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{config::Config, credentials::write_private, policy_files};
+
+/// Stack of every thread: statements nest deeply, and what parses them recurses.
+const STACK_BYTES: usize = 32 << 20;
+/// How often the directory is looked at, and how long its files must stay the same before they are applied: half a file is no policy.
+const WATCH: Duration = Duration::from_secs(1);
+/// How often the search index takes what is new.
+const INDEX: Duration = Duration::from_secs(2);
+/// How long sessions have to end once they were told to, after the time to drain.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Who applies the directory, in records.
+const ITSELF: &str = "countersign";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The directory that holds countersign.toml
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// How log lines are written to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON value a line
+    Json,
+}
+
+/// `addresses.json`: where this process listens, for tools that start it on ports of the system's choice.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    postgres: Vec<SocketAddr>,
+    api: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    socket: PathBuf,
+    pid: u32,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = Config::read(&args.dir)?;
+    keep_private()?;
+    start_log(args.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).thread_name("countersign").build();
+    let served = runtime.context("cannot start")?.block_on(serve(&args.dir, &config));
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Nothing of this process may be read from a core dump or by a debugger, and what it writes is its user's alone.
+fn keep_private() -> anyhow::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context("the system lets secrets be dumped")
+}
+
+/// `COUNTERSIGN_LOG` filters as `RUST_LOG` does elsewhere: `info` if it is not set.
+fn start_log(format: LogFormat) {
+    let filter = std::env::var("COUNTERSIGN_LOG").ok().and_then(|text| tracing_subscriber::EnvFilter::try_new(text).ok());
+    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A subscriber that is there already stays: the first one counts.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
+    let since = Timestamp::now();
+    let store = Store::open_with(&config.data.dir, config.recording.settings()).await?;
+    let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
+    let left = store.state().note_restart(since).await?;
+    if left.sessions > 0 || left.holds > 0 {
+        tracing::warn!(left.sessions, left.holds, "the last process was killed: its live sessions are ended and its holds withdrawn");
+    }
+    tell_unfinished(&store).await?;
+    let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
+    let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
+    let listeners = Listeners::open(config).await?;
+    let addresses = listeners.addresses(config)?;
+    let (stop, stopping) = watch::channel(Stop::No);
+    let tls = Tls::load(config)?;
+    let api = Api::new(guard.clone(), tls.view(&addresses), since);
+    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), stopping));
+
+    let mut sessions = JoinSet::new();
+    for listener in listeners.postgres {
+        let gateway = gateway.clone();
+        sessions.spawn(async move { gateway.serve_postgres(listener).await });
+    }
+    let mut others = JoinSet::new();
+    let router = api::router(api.clone());
+    others.spawn(api::listen::serve_local(listeners.local, router.clone(), until_stopped(&stop)));
+    if let Some(listener) = listeners.api {
+        others.spawn(api::listen::serve_tls(listener, tls.api, router, until_stopped(&stop)));
+    }
+    if let Some(listener) = listeners.metrics {
+        others.spawn(api::listen::serve_plain(listener, api::watch_router(api.clone()), until_stopped(&stop)));
+    }
+    others.spawn(guard.clone().watch());
+    others.spawn(keep_index(api));
+    if config.policy.watch {
+        others.spawn(watch_directory(dir.to_owned(), guard.clone()));
+    }
+    announce(config, &addresses)?;
+    wait_for_end(dir, &guard).await?;
+
+    tracing::info!(live = guard.live().count(), "stopping: sessions end as soon as they have nothing open");
+    let _ = stop.send(Stop::Drain);
+    drain(&guard, &mut sessions, Duration::from_millis(config.listen.drain_ms)).await;
+    let _ = std::fs::remove_file(addresses_file(config));
+    let _ = std::fs::remove_file(config.socket());
+    others.shutdown().await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn until_stopped(stop: &watch::Sender<Stop>) -> impl Future<Output = ()> + Send + use<> {
+    let mut stop = stop.subscribe();
+    async move {
+        let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+    }
+}
+
+/// The version in force when the first caller comes: the directory's if it is watched and right, else the one applied last, else the directory's.
+async fn version_to_begin_with(store: &Store, dir: &Path, watched: bool, now: Timestamp) -> anyhow::Result<Version> {
+    let stored = store.state().current_version().await?;
+    let files = policy_files::read(dir);
+    let (stored, problems) = match (stored, watched) {
+        (Some(stored), false) => (stored, Vec::new()),
+        (None, _) => {
+            let files = files?;
+            let version = load(files.clone()).await?.map_err(|problems| anyhow::anyhow!("{}", listed(&problems)))?;
+            store.state().add_version(version.hash, &files, &itself()?, now).await?;
+            return Ok(version);
+        }
+        (Some(stored), true) => match load(files?.clone()).await? {
+            Ok(version) if version.hash == stored.applied.hash => return Ok(version),
+            Ok(version) => {
+                store.state().add_version(version.hash, &policy_files::read(dir)?, &itself()?, now).await?;
+                return Ok(version);
+            }
+            Err(problems) => (stored, problems),
+        },
+    };
+    if !problems.is_empty() {
+        tracing::error!(problems = %listed(&problems), version = %stored.applied.hash.short(), "the policy directory is not valid: the version applied last stays in force");
+    }
+    let version = load(stored.files).await?;
+    version.map_err(|problems| anyhow::anyhow!("the version applied last is no longer valid: {}", listed(&problems)))
+}
+
+async fn load(files: Files) -> anyhow::Result<Result<Version, Vec<Problem>>> {
+    tokio::task::spawn_blocking(move || Version::load(&files)).await.context("the policy files could not be checked")
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+fn itself() -> anyhow::Result<IdentityName> {
+    ITSELF.parse().context("the gateway's own name")
+}
+
+/// Says which operations of killed sessions have an unknown outcome.
+async fn tell_unfinished(store: &Store) -> anyhow::Result<()> {
+    let recordings = store.recordings().clone();
+    let unfinished = tokio::task::spawn_blocking(move || recordings.unfinished()).await.context("recordings could not be looked at")?;
+    for recording in unfinished? {
+        if let Some(error) = &recording.error {
+            tracing::error!(session = %recording.session, %error, "a recording cannot be read to its end");
+        }
+        if !recording.unknown.is_empty() {
+            let count = recording.unknown.len();
+            tracing::warn!(session = %recording.session, count, "operations were forwarded whose outcome is unknown; `countersign show` names them");
+        }
+    }
+    Ok(())
+}
+
+struct Listeners {
+    postgres: Vec<TcpListener>,
+    api: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    local: tokio::net::UnixListener,
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let mut postgres = Vec::new();
+        for address in &config.listen.postgres {
+            postgres.push(bind(*address).await?);
+        }
+        if postgres.is_empty() {
+            bail!("[listen] postgres in countersign.toml names no address: callers could not come in");
+        }
+        let api = match config.listen.api {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let metrics = match config.listen.metrics {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let socket = config.socket();
+        let local = api::listen::bind_local(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
+        Ok(Self { postgres, api, metrics, local })
+    }
+
+    fn addresses(&self, config: &Config) -> anyhow::Result<Addresses> {
+        Ok(Addresses {
+            postgres: self.postgres.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
+            api: self.api.as_ref().map(TcpListener::local_addr).transpose()?,
+            metrics: self.metrics.as_ref().map(TcpListener::local_addr).transpose()?,
+            socket: std::path::absolute(config.socket())?,
+            pid: std::process::id(),
+        })
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another in [listen] of countersign.toml, or end what listens there"))
+}
+
+/// One certificate, for callers of every kind.
+struct Tls {
+    callers: CallerTls,
+    api: TlsAcceptor,
+    ca: Option<String>,
+}
+
+impl Tls {
+    fn load(config: &Config) -> anyhow::Result<Self> {
+        let (certificate, key, ca) = config.certificate_files();
+        let hint = "`countersign init` makes certificates; [tls] in countersign.toml names others";
+        let callers = CallerTls::load(&certificate, &key).context(hint)?;
+        let chain: Vec<_> = CertificateDer::pem_file_iter(&certificate).and_then(Iterator::collect).context(hint)?;
+        let key = PrivateKeyDer::from_pem_file(&key).context(hint)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut api = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        api.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { callers, api: TlsAcceptor::from(Arc::new(api)), ca: std::fs::read_to_string(ca).ok() })
+    }
+
+    fn view(&self, addresses: &Addresses) -> GatewayView {
+        GatewayView { postgres: addresses.postgres.iter().map(ToString::to_string).collect(), ca: self.ca.clone() }
+    }
+}
+
+fn addresses_file(config: &Config) -> PathBuf {
+    config.data.dir.join("addresses.json")
+}
+
+fn announce(config: &Config, addresses: &Addresses) -> anyhow::Result<()> {
+    write_private(&addresses_file(config), &serde_json::to_vec_pretty(addresses)?)?;
+    let postgres = addresses.postgres.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    println!("ready postgres={postgres} socket={}", addresses.socket.display());
+    tracing::info!(%postgres, api = ?addresses.api, metrics = ?addresses.metrics, "listening");
+    Ok(())
+}
+
+/// Applies the directory whenever its files have changed and then stayed the same for a while.
+async fn watch_directory(dir: PathBuf, guard: Arc<Guard>) {
+    let mut looks = tokio::time::interval(WATCH);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut last, mut settled): (Option<Files>, Option<Files>) = (None, None);
+    loop {
+        looks.tick().await;
+        let from = dir.clone();
+        let read = tokio::task::spawn_blocking(move || policy_files::read(&from)).await;
+        let files = match read {
+            Ok(Ok(files)) => files,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the policy directory cannot be read: the version in force stays");
+                continue;
+            }
+            Err(_) => continue,
+        };
+        if last.as_ref() == Some(&files) && settled.as_ref() != Some(&files) {
+            apply(&guard, &files).await;
+            settled = Some(files.clone());
+        }
+        last = Some(files);
+    }
+}
+
+async fn apply(guard: &Guard, files: &Files) {
+    let Ok(itself) = itself() else { return };
+    let before = guard.version().hash;
+    match guard.apply_as(files, &itself, Timestamp::now()).await {
+        Ok(hash) if hash == before => {}
+        Ok(hash) => tracing::info!(version = %hash.short(), "the policy directory changed and is in force"),
+        Err(ApplyError::Invalid(problems)) => {
+            tracing::error!(problems = %listed(&problems), "the policy directory is not valid: the version in force stays");
+        }
+        Err(error) => tracing::error!(%error, "the policy directory could not be applied"),
+    }
+}
+
+async fn keep_index(api: Arc<Api>) {
+    let mut turns = tokio::time::interval(INDEX);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        if let Err(error) = api.catch_up().await {
+            tracing::error!(%error, "the search index could not be brought up to date");
+        }
+    }
+}
+
+/// Returns when it is time to stop; applies the directory at SIGHUP.
+async fn wait_for_end(dir: &Path, guard: &Guard) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = reload.recv() => match policy_files::read(dir) {
+                Ok(files) => apply(guard, &files).await,
+                Err(error) => tracing::error!(%error, "the policy directory cannot be read: the version in force stays"),
+            },
+        }
+    }
+}
+
+/// Waits for sessions to end by themselves, then ends them.
+async fn drain(guard: &Guard, sessions: &mut JoinSet<()>, patience: Duration) {
+    let all_ended = async |sessions: &mut JoinSet<()>| while sessions.join_next().await.is_some() {};
+    if tokio::time::timeout(patience, all_ended(sessions)).await.is_ok() {
+        return;
+    }
+    let ended = guard.live().end_all(&EndReason::Stopping);
+    tracing::warn!(ended, "sessions were still busy and are ended");
+    if tokio::time::timeout(LAST_WORDS, all_ended(sessions)).await.is_err() {
+        tracing::error!("sessions did not end in time");
+    }
+}
