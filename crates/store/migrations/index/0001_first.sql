@@ -35,6 +35,8 @@ CREATE TABLE shapes (
     uses BIGINT NOT NULL -- how many operations have it
 );
 
+CREATE INDEX shapes_risk ON shapes (risk);
+
 -- Words of the text, and `table:…`, `action:…`, `function:…`.
 CREATE TABLE shape_terms (
     term TEXT NOT NULL,

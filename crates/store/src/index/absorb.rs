@@ -1,6 +1,9 @@
 //! Taking records into the index.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use aws_lc_rs::digest;
 use evidence::{
@@ -12,7 +15,7 @@ use model::{Action, Facts, Object, SessionId, Timestamp, hold::HoldState};
 use super::{Batch, Index, LiteralHash, Taken, session_number, shape};
 use crate::{
     StoreError,
-    database::{Write, from_json, micros, stored_count, to_json},
+    database::{Builder, Write, from_json, micros, stored_count, to_json},
     recordings::Position,
     secrets::hex,
 };
@@ -23,6 +26,9 @@ const MAX_LITERALS: usize = 64;
 const MAX_SPLIT_BYTES: usize = 256;
 /// Most words of one literal that can be searched for one by one.
 const MAX_SPLIT_WORDS: usize = 8;
+
+/// Rows of one INSERT: well under the 32,766 parameters SQLite takes and the 65,535 PostgreSQL takes.
+const ROWS_AT_ONCE: usize = 100;
 
 /// What a row says of an operation that is not allowed at once.
 const HELD: &str = "held";
@@ -38,7 +44,17 @@ pub(super) async fn absorb(index: &Index, batch: &Batch) -> Result<Taken, StoreE
         return Ok(Taken::Elsewhere);
     }
     let session = batch.session;
-    let mut taking = Taking { write, session, heading, literals, shapes: HashMap::new(), counts: HashMap::new(), uses: HashMap::new() };
+    let mut taking = Taking {
+        write,
+        session,
+        heading,
+        literals,
+        shapes: HashMap::new(),
+        counts: HashMap::new(),
+        uses: HashMap::new(),
+        asked: BTreeMap::new(),
+        terms: BTreeSet::new(),
+    };
     for record in &batch.records {
         taking.take(record).await?;
     }
@@ -111,6 +127,23 @@ struct Taking {
     shapes: HashMap<(usize, usize), Arc<Known>>,
     counts: HashMap<i64, i64>,
     uses: Uses,
+    /// Operations asked in this batch, not written yet.
+    asked: BTreeMap<u64, NewOperation>,
+    /// Terms of operations, not written yet.
+    terms: BTreeSet<(String, u64)>,
+}
+
+/// An operation that was asked in this batch, as it stands at the batch's end.
+struct NewOperation {
+    at: i64,
+    shape: i64,
+    risk: i64,
+    decision: &'static str,
+    policies: String,
+    signers: String,
+    classes: String,
+    answer: Option<(i64, i64, Option<String>)>,
+    pairs: Arc<Known>,
 }
 
 impl Taking {
@@ -153,32 +186,27 @@ impl Taking {
             AskedOutcome::Denied => (REFUSED, false),
         };
         let heading = heading(self.heading.as_ref())?;
-        let subject = heading.members.first().cloned().unwrap_or_default();
         let masks = asked.ruling.outcome != AskedOutcome::Denied;
         let classes = if masks { asked.ruling.classes.as_slice() } else { &[] };
-        sqlx::query(
-            "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]', $10) ON CONFLICT (session, op) DO NOTHING",
-        )
-        .bind(session_number(self.session))
-        .bind(stored_count(asked.op))
-        .bind(micros(asked.at))
-        .bind(known.id)
-        .bind(subject)
-        .bind(&heading.connection)
-        .bind(i64::from(asked.facts.risk.level()))
-        .bind(decision)
-        .bind(to_json("policies", &asked.ruling.policies)?)
-        .bind(to_json("data classes", classes)?)
-        .execute(&mut *self.write)
-        .await?;
+        let operation = NewOperation {
+            at: micros(asked.at),
+            shape: known.id,
+            risk: i64::from(asked.facts.risk.level()),
+            decision,
+            policies: to_json("policies", &asked.ruling.policies)?,
+            signers: "[]".to_owned(),
+            classes: to_json("data classes", classes)?,
+            answer: None,
+            pairs: Arc::clone(&known),
+        };
+        self.asked.insert(asked.op, operation);
         *self.counts.entry(known.id).or_default() += 1;
         let mut terms: Vec<String> = heading.members.iter().skip(1).map(|member| format!("via:{member}")).collect();
         terms.extend((decision != "allowed").then(|| format!("decision:{decision}")));
         terms.extend(classes.iter().map(|class| format!("masked:{class}")));
         terms.extend((!classes.is_empty()).then(|| "decision:masked".to_owned()));
         terms.extend(literal_terms(&self.literals, &known.literals, &asked.parameters));
-        self.terms(asked.op, terms).await?;
+        self.add_terms(asked.op, terms);
         if runs {
             self.used(&known.pairs, asked.at);
         }
@@ -189,16 +217,22 @@ impl Taking {
         let approved = settled.state == HoldState::Approved;
         let decision = if approved { SIGNED } else { REFUSED };
         let signers: Vec<_> = settled.signatures.iter().map(|signature| signature.signer.as_str()).collect();
-        sqlx::query("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
-            .bind(session_number(self.session))
-            .bind(stored_count(settled.op))
-            .bind(decision)
-            .bind(to_json("signers", &signers)?)
-            .execute(&mut *self.write)
-            .await?;
+        let written = to_json("signers", &signers)?;
+        if let Some(operation) = self.asked.get_mut(&settled.op) {
+            operation.decision = decision;
+            operation.signers = written;
+        } else {
+            sqlx::query("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
+                .bind(session_number(self.session))
+                .bind(stored_count(settled.op))
+                .bind(decision)
+                .bind(written)
+                .execute(&mut *self.write)
+                .await?;
+        }
         let mut terms = vec![format!("decision:{decision}")];
         terms.extend(signers.iter().map(|signer| format!("signer:{signer}")));
-        self.terms(settled.op, terms).await?;
+        self.add_terms(settled.op, terms);
         if approved {
             let pairs = self.pairs_of(settled.op).await?;
             self.used(&pairs, settled.at);
@@ -207,6 +241,21 @@ impl Taking {
     }
 
     async fn answered(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        self.write_answer(answered).await?;
+        let mut terms: Vec<String> = answered.error.iter().map(|error| format!("error:{}", error.sqlstate.to_ascii_uppercase())).collect();
+        terms.extend(answered.refused.then(|| format!("decision:{REFUSED}")));
+        terms.extend((!answered.masked.is_empty()).then(|| "decision:masked".to_owned()));
+        self.add_terms(answered.op, terms);
+        Ok(())
+    }
+
+    async fn write_answer(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        let error = answered.error.as_ref().map(|error| error.sqlstate.clone());
+        if let Some(operation) = self.asked.get_mut(&answered.op) {
+            operation.answer = Some((stored_count(answered.rows), stored_count(answered.duration_us), error));
+            operation.decision = if answered.refused { REFUSED } else { operation.decision };
+            return Ok(());
+        }
         sqlx::query(
             "UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
                 decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END WHERE session = $1 AND op = $2",
@@ -215,26 +264,54 @@ impl Taking {
         .bind(stored_count(answered.op))
         .bind(stored_count(answered.rows))
         .bind(stored_count(answered.duration_us))
-        .bind(answered.error.as_ref().map(|error| error.sqlstate.as_str()))
+        .bind(error)
         .bind(i64::from(answered.refused))
         .execute(&mut *self.write)
         .await?;
-        let mut terms: Vec<String> = answered.error.iter().map(|error| format!("error:{}", error.sqlstate.to_ascii_uppercase())).collect();
-        terms.extend(answered.refused.then(|| format!("decision:{REFUSED}")));
-        terms.extend((!answered.masked.is_empty()).then(|| "decision:masked".to_owned()));
-        self.terms(answered.op, terms).await
+        Ok(())
     }
 
-    async fn terms(&mut self, op: u64, mut terms: Vec<String>) -> Result<(), StoreError> {
-        terms.sort_unstable();
-        terms.dedup();
-        for term in terms {
-            sqlx::query("INSERT INTO operation_terms (term, session, op) VALUES ($1, $2, $3) ON CONFLICT (term, session, op) DO NOTHING")
-                .bind(term)
-                .bind(session_number(self.session))
-                .bind(stored_count(op))
-                .execute(&mut *self.write)
-                .await?;
+    fn add_terms(&mut self, op: u64, terms: Vec<String>) {
+        self.terms.extend(terms.into_iter().map(|term| (term, op)));
+    }
+
+    async fn write_operations(&mut self) -> Result<(), StoreError> {
+        let operations: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let session = session_number(self.session);
+        let heading = heading(self.heading.as_ref())?;
+        let subject = heading.members.first().cloned().unwrap_or_default();
+        for chunk in operations.chunks(ROWS_AT_ONCE) {
+            let mut sql = Builder::new(
+                "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes, row_count, duration_us, error) ",
+            );
+            sql.push_values(chunk, |mut row, (op, operation)| {
+                let answer = operation.answer.as_ref();
+                row.push_bind(session).push_bind(stored_count(*op)).push_bind(operation.at).push_bind(operation.shape);
+                row.push_bind(subject.clone()).push_bind(heading.connection.clone()).push_bind(operation.risk).push_bind(operation.decision);
+                row.push_bind(operation.policies.clone()).push_bind(operation.signers.clone()).push_bind(operation.classes.clone());
+                row.push_bind(answer.map(|answer| answer.0))
+                    .push_bind(answer.map(|answer| answer.1))
+                    .push_bind(answer.and_then(|answer| answer.2.clone()));
+            });
+            sql.push(" ON CONFLICT (session, op) DO NOTHING");
+            sql.build().execute(&mut *self.write).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_terms(&mut self) -> Result<(), StoreError> {
+        let session = session_number(self.session);
+        let terms: Vec<_> = std::mem::take(&mut self.terms).into_iter().collect();
+        for chunk in terms.chunks(ROWS_AT_ONCE) {
+            let mut sql = Builder::new("INSERT INTO operation_terms (term, session, op) ");
+            sql.push_values(chunk, |mut row, (term, op)| {
+                row.push_bind(term.clone()).push_bind(session).push_bind(stored_count(*op));
+            });
+            sql.push(" ON CONFLICT (term, session, op) DO NOTHING");
+            sql.build().execute(&mut *self.write).await?;
         }
         Ok(())
     }
@@ -248,6 +325,9 @@ impl Taking {
     }
 
     async fn pairs_of(&mut self, op: u64) -> Result<Vec<(Action, String)>, StoreError> {
+        if let Some(operation) = self.asked.get(&op) {
+            return Ok(operation.pairs.pairs.clone());
+        }
         let row: Option<(String,)> =
             sqlx::query_as("SELECT s.pairs FROM operations o JOIN shapes s ON s.id = o.shape WHERE o.session = $1 AND o.op = $2")
                 .bind(session_number(self.session))
@@ -304,6 +384,8 @@ impl Taking {
         for (shape, uses) in std::mem::take(&mut self.counts) {
             sqlx::query("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).execute(&mut *self.write).await?;
         }
+        self.write_operations().await?;
+        self.write_terms().await?;
         self.write_uses().await?;
         sqlx::query("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
             .bind(session_number(self.session))

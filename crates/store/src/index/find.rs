@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A condition that matches at most so many operations drives the search.
-const FEW: i64 = 20_000;
+const FEW: i64 = 10_000;
 
 /// A condition kept in the term tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ enum Condition {
     Shape(String),
     /// Every one of these terms of its shape, or the one of the operation (a literal).
     Text { words: Vec<String>, literal: String },
+    /// Its shape's risk level lies between these.
+    Risk(u8, u8),
     /// The subject.
     Subject(String),
     /// The subject, or the term of the operation (acting for somebody).
@@ -51,6 +53,7 @@ fn conditions(query: &Query, literals: &LiteralHash) -> Vec<Condition> {
     all.extend(query.masked.iter().map(|class| Condition::Operation(format!("masked:{class}"))));
     all.extend(query.signers.iter().map(|signer| Condition::Operation(format!("signer:{signer}"))));
     all.extend(query.errors.iter().map(|error| Condition::Operation(format!("error:{error}"))));
+    all.extend((query.risk != (0, 5)).then_some(Condition::Risk(query.risk.0, query.risk.1)));
     let kept = query.decisions.iter().filter(|word| **word != DecisionWord::Allowed);
     all.extend(kept.map(|word| Condition::Operation(format!("decision:{}", word.as_str()))));
     all
@@ -79,6 +82,7 @@ async fn fewest(index: &Index, conditions: &[Condition]) -> Result<Option<Condit
                 let shapes = if words.is_empty() { 0 } else { shape_matches(index, words).await? };
                 shapes.saturating_add(operation_matches(index, literal).await?)
             }
+            Condition::Risk(lowest, highest) => risk_matches(index, *lowest, *highest).await?,
             // These are walked in the order of time.
             Condition::Subject(_) | Condition::Member { .. } => continue,
         };
@@ -103,6 +107,15 @@ async fn shape_matches(index: &Index, terms: &[String]) -> Result<i64, StoreErro
     push_shapes(&mut sql, terms);
     sql.push(")");
     let (matches,): (i64,) = sql.build_query_as().fetch_one(index.database().read()).await?;
+    Ok(matches)
+}
+
+async fn risk_matches(index: &Index, lowest: u8, highest: u8) -> Result<i64, StoreError> {
+    let (matches,): (i64,) = sqlx::query_as("SELECT CAST(COALESCE(SUM(uses), 0) AS BIGINT) FROM shapes WHERE risk BETWEEN $1 AND $2")
+        .bind(i64::from(lowest))
+        .bind(i64::from(highest))
+        .fetch_one(index.database().read())
+        .await?;
     Ok(matches)
 }
 
@@ -151,6 +164,10 @@ fn push_driver(sql: &mut Builder, driver: &Condition) {
     match driver {
         Condition::Operation(term) | Condition::Subject(term) | Condition::Member { term, .. } => operations(sql, term),
         Condition::Shape(term) => shapes(sql, std::slice::from_ref(term)),
+        Condition::Risk(lowest, highest) => {
+            sql.push("SELECT session, op FROM operations WHERE shape IN (SELECT id FROM shapes WHERE risk BETWEEN ");
+            sql.push_bind(i64::from(*lowest)).push(" AND ").push_bind(i64::from(*highest)).push(")");
+        }
         Condition::Text { words, literal } => {
             operations(sql, literal);
             if !words.is_empty() {
@@ -173,6 +190,9 @@ fn push_condition(sql: &mut Builder, condition: &Condition) {
                 push_shape_term(sql, word);
             }
             sql.push(if words.is_empty() { "" } else { ")" });
+        }
+        Condition::Risk(lowest, highest) => {
+            sql.push("o.risk BETWEEN ").push_bind(i64::from(*lowest)).push(" AND ").push_bind(i64::from(*highest));
         }
         Condition::Subject(name) => {
             sql.push("o.subject = ").push_bind(name.clone());
@@ -200,9 +220,6 @@ fn push_columns(sql: &mut Builder, query: &Query) {
     }
     if query.decisions.contains(&DecisionWord::Allowed) {
         sql.push(" AND o.decision = ").push_bind(DecisionWord::Allowed.as_str());
-    }
-    if query.risk != (0, 5) {
-        sql.push(" AND o.risk BETWEEN ").push_bind(i64::from(query.risk.0)).push(" AND ").push_bind(i64::from(query.risk.1));
     }
     if let Some(since) = query.since {
         sql.push(" AND o.at >= ").push_bind(micros(since));
