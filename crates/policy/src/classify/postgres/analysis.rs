@@ -1,0 +1,263 @@
+//! The walk over one message: its state, its limits, and the order of its statements.
+
+use std::{collections::HashSet, sync::Arc};
+
+use model::{Facts, Object, facts::RelationRef};
+use pg_query::{
+    NodeEnum,
+    protobuf::{Node, RawStmt},
+};
+
+use super::{
+    SessionView,
+    catalog::{Catalog, Relation},
+    found::Found,
+    kinds,
+    parse::{self, Refused},
+};
+
+/// Deepest nesting that is followed on any thread, and on the deep stack.
+const SHALLOW_DEPTH: usize = 160;
+const DEEP_DEPTH: usize = 2_600;
+
+/// Most definitions (views, function bodies, rules) that are read for one message.
+const MAX_DEFINITIONS: usize = 200;
+
+/// A type by OID, as far as it is known.
+pub(super) type Ty = Option<u32>;
+
+/// A result column.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    pub(super) name: Arc<str>,
+    pub(super) ty: Ty,
+    /// A constant or `count(*)`.
+    pub(super) harmless: bool,
+}
+
+/// The columns of a query; `open` if there may be others.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outputs {
+    pub(super) columns: Vec<Output>,
+    pub(super) open: bool,
+}
+
+/// A thing in FROM.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) alias: Arc<str>,
+    /// The relation, if it is one.
+    pub(super) relation: Option<u32>,
+    pub(super) outputs: Outputs,
+}
+
+/// What names mean inside one query.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    pub(super) sources: Vec<Source>,
+    pub(super) ctes: Vec<(Arc<str>, Outputs)>,
+}
+
+/// What is known of `$1` and its like.
+#[derive(Debug, Clone)]
+pub(super) enum Parameters {
+    /// Nothing yet: the statement is prepared, and judged again when they come.
+    Later,
+    /// Their values.
+    Known(Vec<Option<String>>),
+    /// Nothing, and nobody will judge again: a function's arguments.
+    Never,
+}
+
+/// One walk.
+pub(super) struct Analysis<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) view: &'a SessionView,
+    pub(super) found: Found,
+    /// The search path in force at this place.
+    pub(super) path: Vec<Arc<str>>,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) parameters: Parameters,
+    /// Bare names of objects that earlier statements of the same string make, change or drop.
+    pub(super) touched: HashSet<Arc<str>>,
+    /// Whether an earlier statement of the string may have changed anything at all.
+    pub(super) unsettled: bool,
+    /// Rows read in FROM are locked.
+    pub(super) locking: bool,
+    /// Views and functions being followed, by OID.
+    pub(super) following: Vec<u32>,
+    definitions: usize,
+    depth: usize,
+    deep: bool,
+    needs_deep: bool,
+}
+
+impl<'a> Analysis<'a> {
+    pub(super) fn new(catalog: &'a Catalog, view: &'a SessionView, parameters: Option<&[Option<String>]>, deep: bool) -> Self {
+        Self {
+            catalog,
+            view,
+            found: Found::default(),
+            path: view.search_path.clone(),
+            scopes: vec![],
+            parameters: parameters.map_or(Parameters::Later, |values| Parameters::Known(values.to_vec())),
+            touched: HashSet::new(),
+            unsettled: false,
+            locking: false,
+            following: vec![],
+            definitions: 0,
+            depth: 0,
+            deep,
+            needs_deep: false,
+        }
+    }
+
+    /// The facts of the text; none if the walk needs the deep stack.
+    pub(super) fn run(mut self, text: &str) -> Option<Facts> {
+        match parse::tree(text) {
+            Err(Refused::Syntax(message, position)) => return Some(Found::syntax(message, position)),
+            Err(Refused::Limit(why)) => return Some(Found::unreadable(why).into_facts()),
+            Ok(tree) => {
+                self.found.statements = u32::try_from(tree.stmts.len()).unwrap_or(u32::MAX);
+                for statement in &tree.stmts {
+                    self.top_statement(statement, text);
+                }
+            }
+        }
+        if self.found.statements != 1 {
+            self.found.harmless.clear();
+            self.found.effects.application_name = None;
+        }
+        (!self.needs_deep).then(|| self.found.into_facts())
+    }
+
+    fn top_statement(&mut self, statement: &RawStmt, text: &str) {
+        let Some(node) = statement.stmt.as_ref().and_then(|node| node.node.as_ref()) else { return };
+        let start = usize::try_from(statement.stmt_location).unwrap_or(0);
+        let length = usize::try_from(statement.stmt_len).unwrap_or(0);
+        let end = if length == 0 { text.len() } else { start.saturating_add(length) };
+        self.scopes.clear();
+        self.found.kinds.push(Arc::from(kinds::kind(node)));
+        let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
+        if !outputs.open {
+            self.found.harmless = outputs.columns.iter().map(|column| column.harmless).collect();
+        }
+        self.unsettled |= self.found.wild;
+    }
+
+    /// Does something one level deeper, unless that is too deep.
+    pub(super) fn deeper<R: Default>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let limit = if self.deep { DEEP_DEPTH } else { SHALLOW_DEPTH };
+        if self.depth >= limit {
+            self.too_deep();
+            return R::default();
+        }
+        self.depth += 1;
+        let result = work(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn too_deep(&mut self) {
+        if self.deep {
+            self.found.doubt("it is nested too deeply");
+        } else {
+            self.needs_deep = true;
+        }
+    }
+
+    /// Reads a definition the catalog gave: parsed here, walked by `work` under a search path of its own, without the names of the place it is used in.
+    pub(super) fn definition(&mut self, text: &str, path: Vec<Arc<str>>, work: impl FnOnce(&mut Self, &[RawStmt])) {
+        if !self.deep && (!parse::is_shallow(text) || self.following.len() > 4) {
+            self.needs_deep = true;
+            return;
+        }
+        self.definitions += 1;
+        if self.definitions > MAX_DEFINITIONS || self.following.len() > 32 || text.len() > super::MAX_STATEMENT_BYTES {
+            return self.found.doubt("it leads through too many definitions");
+        }
+        let Ok(tree) = parse::tree(text) else { return self.found.doubt("a definition it uses could not be read") };
+        let scopes = std::mem::take(&mut self.scopes);
+        let path = std::mem::replace(&mut self.path, path);
+        let parameters = std::mem::replace(&mut self.parameters, Parameters::Never);
+        let locking = std::mem::replace(&mut self.locking, false);
+        self.deeper(|this| work(this, &tree.stmts));
+        self.locking = locking;
+        self.parameters = parameters;
+        self.path = path;
+        self.scopes = scopes;
+    }
+
+    /// Whether this OID is being followed already; otherwise it is from now on, until [`Self::leave`].
+    pub(super) fn enter(&mut self, oid: u32) -> bool {
+        let fresh = !self.following.contains(&oid);
+        if fresh {
+            self.following.push(oid);
+        }
+        fresh
+    }
+
+    /// Ends what [`Self::enter`] began.
+    pub(super) fn leave(&mut self) {
+        self.following.pop();
+    }
+
+    /// The innermost query's names.
+    pub(super) fn scope(&mut self) -> &mut Scope {
+        if self.scopes.is_empty() {
+            self.scopes.push(Scope::default());
+        }
+        let last = self.scopes.len() - 1;
+        // Not empty: one was pushed above if there was none.
+        #[expect(clippy::indexing_slicing, reason = "the index is the last one of a vector that is not empty")]
+        &mut self.scopes[last]
+    }
+
+    pub(super) fn table(&self, schema: &Arc<str>, name: &Arc<str>) -> Object {
+        Object::Table { database: self.view.database.clone(), schema: schema.clone(), table: name.clone() }
+    }
+
+    pub(super) fn object(&self, relation: &Relation) -> Object {
+        self.table(&relation.schema, &relation.name)
+    }
+
+    pub(super) fn database(&self) -> Object {
+        Object::Database { database: self.view.database.clone() }
+    }
+
+    pub(super) fn schema(&self, schema: &str) -> Object {
+        Object::Schema { database: self.view.database.clone(), schema: Arc::from(schema) }
+    }
+
+    pub(super) fn function(&self, schema: &str, name: &str) -> Object {
+        Object::Function { database: self.view.database.clone(), schema: Arc::from(schema), function: Arc::from(name) }
+    }
+
+    pub(super) fn host(&self) -> Object {
+        Object::Host { host: self.view.host.clone() }
+    }
+}
+
+/// A relation as the facts name it.
+pub(super) fn reference(relation: &Relation) -> RelationRef {
+    RelationRef { schema: relation.schema.clone(), name: relation.name.clone(), oid: relation.oid }
+}
+
+/// The node itself, if there is one.
+pub(super) fn inner(node: &Node) -> Option<&NodeEnum> {
+    node.node.as_ref()
+}
+
+/// The node in an optional box, if there is one.
+pub(super) fn boxed(node: Option<&Box<Node>>) -> Option<&NodeEnum> {
+    node.and_then(|node| node.node.as_ref())
+}
+
+/// The strings of a list of String nodes; others are left out.
+pub(super) fn strings(nodes: &[Node]) -> Vec<&str> {
+    let text = |node| match inner(node) {
+        Some(NodeEnum::String(text)) => Some(text.sval.as_str()),
+        _ => None,
+    };
+    nodes.iter().filter_map(text).collect()
+}

@@ -1,0 +1,512 @@
+//! What a database holds, as read once and kept: relations, functions, operators, casts, types and what calls what.
+//!
+//! A snapshot is made of the rows of [`QUERIES`], read by any role that may connect, on PostgreSQL 13 to 18. Everything is keyed by OID;
+//! names are looked up through a search path. Nothing here is ever evaluated.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+pub use super::snapshot::{CatalogError, QUERIES, Rows};
+
+/// The first OID that an object made after `initdb` can have (`FirstNormalObjectId` in `access/transam.h`).
+pub const FIRST_USER_OID: u32 = 16_384;
+
+/// What kind of relation it is, and whether its rows are also another relation's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationKind {
+    /// An ordinary table, neither partition nor child.
+    Table,
+    /// A view.
+    View,
+    /// A materialised view.
+    MaterializedView,
+    /// A partitioned table that is no partition itself.
+    Partitioned,
+    /// A partition, itself partitioned or not.
+    Partition,
+    /// A table that inherits from another.
+    InheritanceChild,
+    /// A foreign table.
+    Foreign,
+    /// A sequence.
+    Sequence,
+    /// An index.
+    Index,
+    /// A composite type made by CREATE TYPE.
+    Composite,
+    /// The out-of-line storage of another relation.
+    Toast,
+}
+
+/// One relation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// The schema's name.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is.
+    pub kind: RelationKind,
+    /// Its live columns, by number.
+    pub columns: Vec<Column>,
+    /// Columns, sorted, of each unique index without a predicate or expression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Vec<i16>>,
+    /// What it directly inherits from or is a partition of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<u32>,
+    /// What directly inherits from it or is a partition of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<u32>,
+    /// The query of a view or materialised view that is not built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Arc<str>>,
+    /// `CREATE RULE` texts of its rules but a view's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Its triggers, those that enforce constraints left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// Foreign keys that point at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referenced_by: Vec<ForeignKey>,
+    /// Functions somebody defined that its defaults, checks, indexes or policies call, by `pg_proc.oid`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub code: Vec<u32>,
+    /// Functions somebody defined that its row security calls on reading too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_code: Vec<u32>,
+    /// Column defaults and generated columns that call something, as SQL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defaults: Vec<(i16, Arc<str>)>,
+    /// `pg_class.reltype`, 0 if it has none.
+    pub row_type: u32,
+    /// For an index or toast table, the relation it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    /// Whether it lives in the session that made it only.
+    #[serde(default)]
+    pub temporary: bool,
+}
+
+impl Relation {
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| &*column.name == name)
+    }
+
+    /// Whether it came with the server.
+    #[must_use]
+    pub fn built_in(&self) -> bool {
+        self.oid < FIRST_USER_OID
+    }
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// `pg_attribute.attnum`.
+    pub number: i16,
+    /// Its name.
+    pub name: Arc<str>,
+    /// `pg_attribute.atttypid`.
+    pub type_oid: u32,
+    /// Whether it is declared NOT NULL.
+    pub not_null: bool,
+    /// Whether it has a default or is generated.
+    pub has_default: bool,
+}
+
+/// What rewrites a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Which writes.
+    pub event: WriteEvent,
+    /// The whole `CREATE RULE`.
+    pub text: Arc<str>,
+}
+
+/// A kind of write that rules and triggers watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteEvent {
+    /// INSERT.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// TRUNCATE.
+    Truncate,
+}
+
+/// A trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// `pg_trigger.tgtype`: 4 INSERT, 8 DELETE, 16 UPDATE, 32 TRUNCATE, 64 INSTEAD OF.
+    pub events: u8,
+    /// `pg_proc.oid` of what it calls.
+    pub function: u32,
+}
+
+impl Trigger {
+    /// Whether it fires for this kind of write.
+    #[must_use]
+    pub fn watches(&self, event: WriteEvent) -> bool {
+        let bit = match event {
+            WriteEvent::Insert => 4,
+            WriteEvent::Delete => 8,
+            WriteEvent::Update => 16,
+            WriteEvent::Truncate => 32,
+        };
+        self.events & bit != 0
+    }
+}
+
+/// A foreign key, seen from the table it points at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKey {
+    /// The table that has the key.
+    pub child: u32,
+    /// What happens there when a row here is deleted.
+    pub on_delete: KeyAction,
+    /// What happens there when a key here changes.
+    pub on_update: KeyAction,
+}
+
+/// What a foreign key does to its own table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyAction {
+    /// Nothing but refuse.
+    Refuse,
+    /// The same as at the table it points at.
+    Cascade,
+    /// The columns become NULL or their default.
+    Set,
+}
+
+/// A function, procedure or aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routine {
+    /// `pg_proc.oid`.
+    pub oid: u32,
+    /// The schema's name.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Types of its input arguments.
+    pub arguments: Vec<u32>,
+    /// How many of the last arguments have defaults.
+    pub defaults: u16,
+    /// Element type of a VARIADIC last argument; 0 if there is none.
+    pub variadic: u32,
+    /// `i`mmutable, `s`table or `v`olatile, as declared.
+    pub volatility: char,
+    /// `pg_proc.prorettype`.
+    pub returns: u32,
+    /// Whether it returns a set.
+    pub returns_set: bool,
+    /// The language's name; empty for built-in ones.
+    pub language: Arc<str>,
+    /// Body of an SQL function that is not built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Arc<str>>,
+    /// Names of its arguments, where it has a body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argument_names: Vec<Arc<str>>,
+    /// Settings it runs under, `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Arc<str>>,
+}
+
+impl Routine {
+    /// Whether it came with the server.
+    #[must_use]
+    pub fn built_in(&self) -> bool {
+        self.oid < FIRST_USER_OID && &*self.schema == "pg_catalog"
+    }
+
+    /// Whether a call with this many arguments can mean it.
+    #[must_use]
+    pub fn takes(&self, count: usize) -> bool {
+        let all = self.arguments.len();
+        let least = all.saturating_sub(usize::from(self.defaults));
+        if self.variadic != 0 { count.saturating_add(1) >= least } else { (least..=all).contains(&count) }
+    }
+}
+
+/// An operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// `pg_operator.oid`.
+    pub oid: u32,
+    /// The schema's name.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Type of its left operand; 0 for a prefix operator.
+    pub left: u32,
+    /// Type of its right operand.
+    pub right: u32,
+    /// Type of its result.
+    pub result: u32,
+    /// `pg_proc.oid` of its function.
+    pub function: u32,
+}
+
+/// A cast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cast {
+    /// From this type.
+    pub source: u32,
+    /// To this one.
+    pub target: u32,
+    /// `pg_proc.oid` of its function; 0 if it has none.
+    pub function: u32,
+    /// Whether it is applied without being asked for.
+    pub implicit: bool,
+}
+
+/// A type, but for row types of relations and their arrays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Type {
+    /// `pg_type.oid`.
+    pub oid: u32,
+    /// The schema's name.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The type below a domain; 0 if it is none.
+    pub base: u32,
+    /// The element of an array; 0 if it is none.
+    pub element: u32,
+    /// Functions somebody defined that run when a value is made: a domain's checks, a type's own input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub code: Vec<u32>,
+}
+
+/// What is kept and exported; [`Catalog`] adds the ways to find it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contents {
+    pub(super) database: Arc<str>,
+    pub(super) server_version: u32,
+    /// The search path under which definitions were printed.
+    pub(super) path: Vec<Arc<str>>,
+    pub(super) schemas: Vec<Arc<str>>,
+    pub(super) relations: Vec<Relation>,
+    pub(super) types: Vec<Type>,
+    pub(super) routines: Vec<Routine>,
+    pub(super) operators: Vec<Operator>,
+    pub(super) casts: Vec<Cast>,
+    pub(super) event_triggers: Vec<u32>,
+}
+
+/// A database's catalog at one moment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Contents", into = "Contents")]
+pub struct Catalog {
+    contents: Contents,
+    relation_names: HashMap<(Arc<str>, Arc<str>), usize>,
+    relation_oids: HashMap<u32, usize>,
+    type_names: HashMap<Arc<str>, Vec<usize>>,
+    type_oids: HashMap<u32, usize>,
+    row_types: HashMap<u32, u32>,
+    routine_names: HashMap<Arc<str>, Vec<usize>>,
+    routine_oids: HashMap<u32, usize>,
+    operator_names: HashMap<Arc<str>, Vec<usize>>,
+    casts: HashMap<(u32, u32), usize>,
+}
+
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+impl Eq for Catalog {}
+
+impl From<Catalog> for Contents {
+    fn from(catalog: Catalog) -> Self {
+        catalog.contents
+    }
+}
+
+impl From<Contents> for Catalog {
+    fn from(contents: Contents) -> Self {
+        let mut catalog = Self::default();
+        for (at, relation) in contents.relations.iter().enumerate() {
+            catalog.relation_names.insert((relation.schema.clone(), relation.name.clone()), at);
+            catalog.relation_oids.insert(relation.oid, at);
+            if relation.row_type != 0 {
+                catalog.row_types.insert(relation.row_type, relation.oid);
+            }
+        }
+        for (at, kind) in contents.types.iter().enumerate() {
+            catalog.type_names.entry(kind.name.clone()).or_default().push(at);
+            catalog.type_oids.insert(kind.oid, at);
+        }
+        for (at, routine) in contents.routines.iter().enumerate() {
+            catalog.routine_names.entry(routine.name.clone()).or_default().push(at);
+            catalog.routine_oids.insert(routine.oid, at);
+        }
+        for (at, operator) in contents.operators.iter().enumerate() {
+            catalog.operator_names.entry(operator.name.clone()).or_default().push(at);
+        }
+        for (at, cast) in contents.casts.iter().enumerate() {
+            catalog.casts.insert((cast.source, cast.target), at);
+        }
+        catalog.contents = contents;
+        catalog
+    }
+}
+
+impl Catalog {
+    /// Reads a snapshot: `results` are the rows of each of [`QUERIES`], in order, every cell as text.
+    ///
+    /// # Errors
+    /// A result is missing, or a cell is not what its query gives.
+    pub fn from_rows(database: &str, results: &[Rows]) -> Result<Self, CatalogError> {
+        super::snapshot::contents(database, results).map(Self::from)
+    }
+
+    /// The database it describes.
+    #[must_use]
+    pub fn database(&self) -> &Arc<str> {
+        &self.contents.database
+    }
+
+    /// `server_version_num`: 150020 for 15.20.
+    #[must_use]
+    pub fn server_version(&self) -> u32 {
+        self.contents.server_version
+    }
+
+    /// The search path under which view definitions and defaults were printed.
+    #[must_use]
+    pub fn definition_path(&self) -> &[Arc<str>] {
+        &self.contents.path
+    }
+
+    /// Every relation.
+    #[must_use]
+    pub fn relations(&self) -> &[Relation] {
+        &self.contents.relations
+    }
+
+    /// Whether there is a schema of this name.
+    #[must_use]
+    pub fn has_schema(&self, name: &str) -> bool {
+        self.contents.schemas.iter().any(|schema| &**schema == name)
+    }
+
+    /// The relation of this name in this schema.
+    #[must_use]
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        let key = (Arc::from(schema), Arc::from(name));
+        self.relation_names.get(&key).and_then(|at| self.contents.relations.get(*at))
+    }
+
+    /// The relation with this `pg_class.oid`.
+    #[must_use]
+    pub fn relation_by_oid(&self, oid: u32) -> Option<&Relation> {
+        self.relation_oids.get(&oid).and_then(|at| self.contents.relations.get(*at))
+    }
+
+    /// The relation whose rows have this composite type.
+    #[must_use]
+    pub fn relation_of_row_type(&self, type_oid: u32) -> Option<&Relation> {
+        self.row_types.get(&type_oid).and_then(|oid| self.relation_by_oid(*oid))
+    }
+
+    /// The type with this `pg_type.oid`; none for row types of relations.
+    #[must_use]
+    pub fn type_by_oid(&self, oid: u32) -> Option<&Type> {
+        self.type_oids.get(&oid).and_then(|at| self.contents.types.get(*at))
+    }
+
+    /// Types of this name, in any schema.
+    pub fn types_named(&self, name: &str) -> impl Iterator<Item = &Type> {
+        self.type_names.get(name).into_iter().flatten().filter_map(|at| self.contents.types.get(*at))
+    }
+
+    /// Routines of this name, in any schema.
+    pub fn routines_named(&self, name: &str) -> impl Iterator<Item = &Routine> {
+        self.routine_names.get(name).into_iter().flatten().filter_map(|at| self.contents.routines.get(*at))
+    }
+
+    /// The routine with this `pg_proc.oid`.
+    #[must_use]
+    pub fn routine_by_oid(&self, oid: u32) -> Option<&Routine> {
+        self.routine_oids.get(&oid).and_then(|at| self.contents.routines.get(*at))
+    }
+
+    /// Operators of this name, in any schema.
+    pub fn operators_named(&self, name: &str) -> impl Iterator<Item = &Operator> {
+        self.operator_names.get(name).into_iter().flatten().filter_map(|at| self.contents.operators.get(*at))
+    }
+
+    /// The cast from one type to another.
+    #[must_use]
+    pub fn cast(&self, source: u32, target: u32) -> Option<&Cast> {
+        self.casts.get(&(source, target)).and_then(|at| self.contents.casts.get(*at))
+    }
+
+    /// Every cast.
+    #[must_use]
+    pub fn casts(&self) -> &[Cast] {
+        &self.contents.casts
+    }
+
+    /// Functions that DDL fires, by `pg_proc.oid`.
+    #[must_use]
+    pub fn event_triggers(&self) -> &[u32] {
+        &self.contents.event_triggers
+    }
+
+    /// A domain's innermost type; any other type itself.
+    #[must_use]
+    pub fn base_type(&self, mut oid: u32) -> u32 {
+        for _ in 0..32 {
+            match self.type_by_oid(oid).map_or(0, |kind| kind.base) {
+                0 => return oid,
+                base => oid = base,
+            }
+        }
+        oid
+    }
+
+    /// Everything whose rows are also this relation's: its partitions and children, theirs too, nearest first; at most `limit`.
+    #[must_use]
+    pub fn descendants(&self, oid: u32, limit: usize) -> Vec<u32> {
+        self.relatives(oid, limit, |relation| &relation.children)
+    }
+
+    /// Everything this relation's rows also are in: what it is a partition or child of, and that in turn, nearest first.
+    #[must_use]
+    pub fn ancestors(&self, oid: u32) -> Vec<u32> {
+        self.relatives(oid, 64, |relation| &relation.parents)
+    }
+
+    fn relatives(&self, oid: u32, limit: usize, next: impl Fn(&Relation) -> &Vec<u32>) -> Vec<u32> {
+        let mut found: Vec<u32> = Vec::new();
+        let mut seen = std::collections::HashSet::from([oid]);
+        let mut at = 0;
+        let mut from = Some(oid);
+        while let Some(oid) = from {
+            for relative in self.relation_by_oid(oid).map(&next).into_iter().flatten() {
+                if found.len() < limit && seen.insert(*relative) {
+                    found.push(*relative);
+                }
+            }
+            from = found.get(at).copied();
+            at += 1;
+        }
+        found
+    }
+}

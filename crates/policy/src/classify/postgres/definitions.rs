@@ -1,0 +1,269 @@
+//! Code and definitions that a statement reaches without spelling them out: functions, views, rules, triggers.
+
+use std::sync::Arc;
+
+use model::{Action, Object};
+use pg_query::{NodeEnum, protobuf::RawStmt};
+
+use super::{
+    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference},
+    builtins::{self, Nature},
+    catalog::{FIRST_USER_OID, Relation, RelationKind, Routine},
+    names::split_identifier,
+};
+
+/// Extension functions that leave the server or open another session on it, by the beginning of their name.
+const REACHING: &[&str] = &[
+    "dblink",
+    "postgres_fdw_",
+    "file_fdw_",
+    "lo_import",
+    "lo_export",
+    "pg_read_",
+    "pg_file_",
+    "pg_logdir_ls",
+    "http",
+    "net_http",
+    "aws_",
+    "pg_execute_",
+];
+
+impl<'a> Analysis<'a> {
+    /// The function with this OID runs, if it is one that somebody defined.
+    pub(super) fn run_oid(&mut self, oid: u32) {
+        if oid < FIRST_USER_OID {
+            return;
+        }
+        match self.catalog.routine_by_oid(oid) {
+            Some(routine) => self.run_routine(routine),
+            None => self.found.doubt("it runs a function that is not in the catalog snapshot"),
+        }
+    }
+
+    /// A function that somebody defined runs.
+    pub(super) fn run_routine(&mut self, routine: &'a Routine) {
+        let object = self.function(&routine.schema, &routine.name);
+        self.found.pair(Action::Execute, object);
+        self.found.functions.insert(Arc::from(format!("{}.{}", routine.schema, routine.name)));
+        self.found.opaque = true;
+        self.found.raise(4);
+        if &*routine.language == "c" && REACHING.iter().any(|start| routine.name.starts_with(start)) {
+            let host = self.host();
+            self.found.pair(Action::Escape, host);
+        }
+        match &routine.body {
+            Some(body) if &*routine.language == "sql" => self.follow_body(routine, body),
+            _ => self.found.code_runs(),
+        }
+    }
+
+    fn follow_body(&mut self, routine: &'a Routine, body: &'a Arc<str>) {
+        if self.touched.contains(&routine.name) {
+            return self.found.doubt("it uses a function that an earlier statement of the same message makes or changes");
+        }
+        if !self.enter(routine.oid) {
+            return;
+        }
+        let path = self.path_of(routine);
+        self.definition(body, path, |this, statements| {
+            this.scopes.push(Scope { sources: vec![arguments(routine)], ctes: vec![] });
+            for statement in statements {
+                this.body_statement(statement);
+            }
+            this.scopes.clear();
+        });
+        self.leave();
+    }
+
+    /// A statement of a body; the standard form of a body (`BEGIN ATOMIC`, `RETURN`) comes as the CREATE FUNCTION that holds it.
+    fn body_statement(&mut self, statement: &RawStmt) {
+        let Some(node) = boxed(statement.stmt.as_ref()) else { return };
+        match node {
+            NodeEnum::CreateFunctionStmt(create) => {
+                if let Some(body) = boxed(create.sql_body.as_ref()) {
+                    self.standard_body(body);
+                } else {
+                    self.found.code_runs();
+                }
+            }
+            other => drop(self.statement(other, "")),
+        }
+    }
+
+    pub(super) fn standard_body(&mut self, body: &NodeEnum) {
+        match body {
+            NodeEnum::List(list) => list.items.iter().filter_map(inner).for_each(|node| self.deeper(|this| this.standard_body(node))),
+            NodeEnum::ReturnStmt(value) => drop(value.returnval.as_ref().map(|node| self.expression(node))),
+            other => drop(self.statement(other, "")),
+        }
+    }
+
+    fn path_of(&self, routine: &Routine) -> Vec<Arc<str>> {
+        let setting = routine.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
+        setting.map_or_else(|| self.path.clone(), search_path)
+    }
+
+    /// A built-in function is called, with these constant arguments (none where an argument is not constant).
+    pub(super) fn run_built_in(&mut self, routine: &Routine, constants: &[Option<String>]) {
+        let object = self.function(&routine.schema, &routine.name);
+        let nature = builtins::nature(&routine.name, routine.volatility);
+        if nature != Nature::Pure {
+            self.found.functions.insert(Arc::from(format!("{}.{}", routine.schema, routine.name)));
+        }
+        match nature {
+            Nature::Pure => {}
+            Nature::Dynamic => {
+                self.found.pair(Action::Execute, object);
+                self.found.doubt(&format!("{} runs what a string says", routine.name));
+            }
+            Nature::Unknown => {
+                self.found.pair(Action::Execute, object);
+                self.found.doubt(&format!("nothing is known of the built-in function {}", routine.name));
+            }
+            Nature::File => {
+                let host = self.host();
+                self.found.pair(Action::Escape, host);
+            }
+            Nature::Admin => {
+                self.found.pair(Action::Execute, object);
+                self.found.pair(Action::Privilege, Object::Connection);
+            }
+            Nature::Signal => self.found.pair(Action::Execute, object),
+            Nature::SetConfig => self.set_config(constants),
+            Nature::Sequence => self.move_sequence(constants),
+            Nature::LargeObjectRead => self.large_object(Action::Export),
+            Nature::LargeObjectWrite => self.large_object(Action::Write),
+            Nature::LargeObjectRemove => self.large_object(Action::Destroy),
+        }
+    }
+
+    fn large_object(&mut self, action: Action) {
+        let Some(relation) = self.catalog.relation("pg_catalog", "pg_largeobject") else {
+            let database = self.database();
+            return self.found.pair(action, database);
+        };
+        let object = self.object(relation);
+        self.found.pair(action, object);
+        self.found.opaque = true;
+        if action == Action::Export {
+            self.found.reads.insert(reference(relation))
+        } else {
+            self.found.writes.insert(reference(relation))
+        };
+    }
+
+    fn move_sequence(&mut self, constants: &[Option<String>]) {
+        let name = constants.first().and_then(Option::as_deref).and_then(split_identifier);
+        match name.and_then(|(schema, name)| self.find_relation(&schema, &name)) {
+            Some(sequence) => {
+                let object = self.object(sequence);
+                self.found.pair(Action::Write, object);
+                self.found.writes.insert(reference(sequence));
+            }
+            None => {
+                let database = self.database();
+                self.found.pair(Action::Write, database);
+            }
+        }
+    }
+
+    /// What lies under a view is read: its query is walked, under the search path it was printed with.
+    pub(super) fn expand_view(&mut self, view: &'a Relation) {
+        let Some(text) = &view.definition else {
+            if !view.built_in() {
+                self.found.doubt("the definition of a view is not known");
+            }
+            return;
+        };
+        if !self.enter(view.oid) {
+            return;
+        }
+        let path = self.catalog.definition_path().to_vec();
+        self.definition(text, path, |this, statements| {
+            for statement in statements {
+                if let Some(node) = boxed(statement.stmt.as_ref()) {
+                    this.statement(node, "");
+                }
+            }
+        });
+        self.leave();
+    }
+
+    /// What a materialised view was made from is where its values come from, though reading it runs nothing of that.
+    pub(super) fn origins_of_copy(&mut self, copy: &'a Relation) {
+        let before = self.found.clone();
+        self.expand_view(copy);
+        let mut after = std::mem::replace(&mut self.found, before);
+        self.found.reads.append(&mut after.reads);
+        if let Some(why) = after.doubt {
+            self.found.doubt(&why);
+        }
+    }
+
+    /// The definition of a rule is walked: its actions run in place of, or beside, the write.
+    pub(super) fn run_rule(&mut self, relation: &'a Relation, text: &'a Arc<str>) {
+        self.found.opaque = true;
+        let path = self.catalog.definition_path().to_vec();
+        self.definition(text, path, |this, statements| {
+            for statement in statements {
+                let Some(NodeEnum::RuleStmt(rule)) = boxed(statement.stmt.as_ref()) else { continue };
+                this.scopes.push(Scope { sources: vec![row_of("new", relation), row_of("old", relation)], ctes: vec![] });
+                if let Some(condition) = &rule.where_clause {
+                    this.expression(condition);
+                }
+                for action in rule.actions.iter().filter_map(inner) {
+                    this.statement(action, "");
+                }
+                this.scopes.clear();
+            }
+        });
+    }
+
+    /// Whether reading this relation shows values of relations that RowDescription will not name.
+    pub(super) fn hides_origin(relation: &Relation) -> bool {
+        match relation.kind {
+            RelationKind::View => !relation.built_in() || relation.name.starts_with("pg_stats"),
+            RelationKind::MaterializedView
+            | RelationKind::Partition
+            | RelationKind::InheritanceChild
+            | RelationKind::Foreign
+            | RelationKind::Toast => true,
+            RelationKind::Table => {
+                matches!((&*relation.schema, &*relation.name), ("pg_catalog", "pg_statistic" | "pg_statistic_ext_data" | "pg_largeobject"))
+            }
+            RelationKind::Partitioned | RelationKind::Sequence | RelationKind::Index | RelationKind::Composite => false,
+        }
+    }
+}
+
+/// The names of a function's arguments, as a source of columns.
+fn arguments(routine: &Routine) -> Source {
+    let named = routine.argument_names.iter().enumerate();
+    let columns = named.map(|(at, name)| Output { name: name.clone(), ty: routine.arguments.get(at).copied(), harmless: false });
+    Source { alias: routine.name.clone(), relation: None, outputs: Outputs { columns: columns.collect(), open: false } }
+}
+
+/// A relation's columns under another name.
+pub(super) fn row_of(alias: &str, relation: &Relation) -> Source {
+    Source { alias: Arc::from(alias), relation: Some(relation.oid), outputs: columns_of(relation) }
+}
+
+/// A relation's columns.
+pub(super) fn columns_of(relation: &Relation) -> Outputs {
+    let columns = relation.columns.iter().map(|column| Output { name: column.name.clone(), ty: Some(column.type_oid), harmless: false });
+    Outputs { columns: columns.collect(), open: relation.columns.is_empty() }
+}
+
+/// The path a `search_path` setting means: quoted names kept, others in lower case, `pg_catalog` first unless it is named.
+pub(super) fn search_path(setting: &str) -> Vec<Arc<str>> {
+    let names = setting.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let plain = names.map(|name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => Arc::from(quoted.replace("\"\"", "\"")),
+        None => Arc::from(name.to_ascii_lowercase()),
+    });
+    let mut path: Vec<Arc<str>> = plain.filter(|name: &Arc<str>| !name.is_empty()).collect();
+    if !path.iter().any(|name| &**name == "pg_catalog") {
+        path.insert(0, Arc::from("pg_catalog"));
+    }
+    path
+}

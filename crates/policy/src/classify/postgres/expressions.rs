@@ -1,0 +1,498 @@
+//! Expressions: what they read, call and cast, and of which type they are as far as that can be told.
+
+use std::sync::Arc;
+
+use pg_query::{
+    NodeEnum,
+    protobuf::{self as pb, AExpr, AExprKind, ColumnRef, FuncCall, Node, SubLink, SubLinkType, TypeCast, a_const::Val},
+};
+
+use super::{
+    analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
+    catalog::Routine,
+    constants,
+    names::qualified,
+    types::{self, unanimous},
+};
+
+impl<'a> Analysis<'a> {
+    /// Several expressions, for what they do only.
+    pub(super) fn expressions(&mut self, nodes: &[Node]) {
+        for node in nodes {
+            self.expression(node);
+        }
+    }
+
+    /// An expression that may be absent.
+    pub(super) fn optional(&mut self, node: Option<&Box<Node>>) -> Ty {
+        node.and_then(|node| self.expression(node))
+    }
+
+    /// An expression. Its type, if that can be told.
+    pub(super) fn expression(&mut self, node: &Node) -> Ty {
+        let node = inner(node)?;
+        self.deeper(|this| this.node(node))
+    }
+
+    fn node(&mut self, node: &NodeEnum) -> Ty {
+        match node {
+            NodeEnum::ColumnRef(column) => self.column(column),
+            NodeEnum::AConst(constant) => Some(constant_type(constant)),
+            NodeEnum::ParamRef(_) | NodeEnum::SetToDefault(_) | NodeEnum::CaseTestExpr(_) | NodeEnum::CurrentOfExpr(_) | NodeEnum::AStar(_) => None,
+            NodeEnum::AExpr(expression) => self.operation(expression),
+            NodeEnum::BoolExpr(expression) => self.all(&expression.args, types::BOOL),
+            NodeEnum::NullTest(test) => self.then(test.arg.as_ref(), types::BOOL),
+            NodeEnum::BooleanTest(test) => self.then(test.arg.as_ref(), types::BOOL),
+            NodeEnum::TypeCast(cast) => self.cast(cast),
+            NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_ref()),
+            NodeEnum::FuncCall(call) => self.call(call),
+            NodeEnum::SubLink(link) => self.sublink(link),
+            NodeEnum::CaseExpr(case) => self.case(case),
+            NodeEnum::CoalesceExpr(coalesce) => self.first_type(&coalesce.args),
+            NodeEnum::MinMaxExpr(extreme) => self.first_type(&extreme.args),
+            NodeEnum::SqlvalueFunction(_) | NodeEnum::MergeSupportFunc(_) => None,
+            NodeEnum::AArrayExpr(array) => self.nothing_of(&array.elements),
+            NodeEnum::RowExpr(row) => self.all(&row.args, types::RECORD),
+            NodeEnum::AIndirection(indirection) => self.indirection(indirection),
+            NodeEnum::GroupingFunc(grouping) => self.all(&grouping.args, types::INT4),
+            NodeEnum::NamedArgExpr(argument) => self.optional(argument.arg.as_ref()),
+            NodeEnum::MultiAssignRef(assign) => self.optional(assign.source.as_ref()),
+            NodeEnum::List(list) => self.nothing_of(&list.items),
+            NodeEnum::ResTarget(target) => self.optional(target.val.as_ref()),
+            NodeEnum::SortBy(sort) => self.sort(sort),
+            NodeEnum::GroupingSet(set) => self.nothing_of(&set.content),
+            NodeEnum::WindowDef(window) => self.window(window),
+            NodeEnum::XmlExpr(xml) => self.all(&xml.args, types::XML).and(self.all(&xml.named_args, types::XML)),
+            NodeEnum::XmlSerialize(xml) => self.then(xml.expr.as_ref(), types::TEXT),
+            // The select of an INSERT's or assignment's parenthesised list.
+            NodeEnum::SelectStmt(select) => self.select(select).columns.first().and_then(|column| column.ty),
+            other => self.json(other),
+        }
+    }
+
+    fn nothing_of(&mut self, nodes: &[Node]) -> Ty {
+        self.expressions(nodes);
+        None
+    }
+
+    fn all(&mut self, nodes: &[Node], ty: u32) -> Ty {
+        self.expressions(nodes);
+        Some(ty)
+    }
+
+    fn then(&mut self, node: Option<&Box<Node>>, ty: u32) -> Ty {
+        self.optional(node);
+        Some(ty)
+    }
+
+    fn first_type(&mut self, nodes: &[Node]) -> Ty {
+        let found: Vec<Ty> = nodes.iter().map(|node| self.expression(node)).collect();
+        found.into_iter().flatten().find(|ty| *ty != types::UNKNOWN)
+    }
+
+    /// A column, a whole row, or a function written as a column (`people.get_ssn`).
+    fn column(&mut self, column: &ColumnRef) -> Ty {
+        if matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))) {
+            return None;
+        }
+        match strings(&column.fields).as_slice() {
+            [name] => self.bare_column(name),
+            [.., source, name] => self.qualified_column(source, name),
+            [] => None,
+        }
+    }
+
+    fn bare_column(&self, name: &str) -> Ty {
+        for scope in self.scopes.iter().rev() {
+            for source in &scope.sources {
+                if let Some(column) = source.outputs.columns.iter().find(|column| &*column.name == name) {
+                    return column.ty;
+                }
+            }
+        }
+        self.row_named(name).map(|relation| relation.unwrap_or(types::RECORD))
+    }
+
+    /// The row type of a source of this name, if there is one: `Some(None)` if its rows have no named type.
+    fn row_named(&self, alias: &str) -> Option<Ty> {
+        let source = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| &*source.alias == alias)?;
+        Some(source.relation.and_then(|oid| self.catalog.relation_by_oid(oid)).map(|relation| relation.row_type))
+    }
+
+    fn qualified_column(&mut self, alias: &str, name: &str) -> Ty {
+        let source = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| &*source.alias == alias);
+        if let Some(source) = source
+            && let Some(column) = source.outputs.columns.iter().find(|column| &*column.name == name)
+        {
+            return column.ty;
+        }
+        let row = self.row_named(alias).flatten();
+        self.field_function(name, row)
+    }
+
+    /// `value.name` where no such field is known: a function of one argument may be meant.
+    fn field_function(&mut self, name: &str, argument: Ty) -> Ty {
+        let candidates = self.routines("", name, 1);
+        if candidates.is_empty() {
+            if self.touched.contains(name) {
+                self.found.doubt("it uses a function that an earlier statement of the same message makes or changes");
+            }
+            return None;
+        }
+        self.run_chosen(candidates, &[argument], &[None])
+    }
+
+    fn indirection(&mut self, indirection: &pb::AIndirection) -> Ty {
+        let mut ty = self.optional(indirection.arg.as_ref());
+        for step in indirection.indirection.iter().filter_map(inner) {
+            ty = match step {
+                NodeEnum::String(field) => self.field(ty, &field.sval),
+                NodeEnum::AIndices(indices) => {
+                    self.optional(indices.lidx.as_ref());
+                    self.optional(indices.uidx.as_ref());
+                    let element = ty.and_then(|oid| self.catalog.type_by_oid(oid)).map_or(0, |kind| kind.element);
+                    if indices.is_slice { ty } else { Some(element).filter(|element| *element != 0) }
+                }
+                _ => None,
+            };
+        }
+        ty
+    }
+
+    fn field(&mut self, ty: Ty, name: &str) -> Ty {
+        let relation = ty.and_then(|oid| self.catalog.relation_of_row_type(oid));
+        match relation.and_then(|relation| relation.column(name)) {
+            Some(column) => Some(column.type_oid),
+            None => self.field_function(name, ty),
+        }
+    }
+
+    fn operation(&mut self, expression: &AExpr) -> Ty {
+        let left = expression.lexpr.as_ref().map(|node| self.expression(node));
+        let (schema, name) = qualified(&expression.name);
+        match expression.kind() {
+            AExprKind::AexprIn => self.in_list(schema, name, left, expression.rexpr.as_ref()),
+            AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym => {
+                self.in_list("", ">=", left, expression.rexpr.as_ref());
+                self.in_list("", "<=", left, expression.rexpr.as_ref());
+                Some(types::BOOL)
+            }
+            AExprKind::AexprOpAny | AExprKind::AexprOpAll => {
+                let array = self.optional(expression.rexpr.as_ref());
+                let element = array.and_then(|oid| self.catalog.type_by_oid(oid)).map(|kind| kind.element).filter(|element| *element != 0);
+                self.operator(schema, name, left, element);
+                Some(types::BOOL)
+            }
+            AExprKind::AexprNullif => {
+                let right = self.optional(expression.rexpr.as_ref());
+                self.operator(schema, name, left, right);
+                left.flatten()
+            }
+            _ => {
+                let right = self.optional(expression.rexpr.as_ref());
+                self.operator(schema, name, left, right)
+            }
+        }
+    }
+
+    fn in_list(&mut self, schema: &str, name: &str, left: Option<Ty>, list: Option<&Box<Node>>) -> Ty {
+        let Some(NodeEnum::List(list)) = boxed(list) else { return Some(types::BOOL) };
+        let mut seen: Vec<Ty> = vec![];
+        for item in &list.items {
+            let ty = self.expression(item);
+            if !seen.contains(&ty) {
+                seen.push(ty);
+                self.operator(schema, name, left, ty);
+            }
+        }
+        Some(types::BOOL)
+    }
+
+    fn cast(&mut self, cast: &TypeCast) -> Ty {
+        let from = self.optional(cast.arg.as_ref());
+        let name = cast.type_name.as_ref()?;
+        let to = self.type_of(name);
+        match to {
+            Some(to) => self.coerce(from, to),
+            None if name.setof || name.pct_type => self.found.doubt("it casts to a type that is not named plainly"),
+            None if name.array_bounds.is_empty() => self.missing_type(name),
+            None => {}
+        }
+        to
+    }
+
+    pub(super) fn missing_type(&mut self, name: &pb::TypeName) {
+        if !name.pct_type {
+            self.found.missing("42704", format!("type \"{}\" does not exist", strings(&name.names).join(".")));
+        }
+    }
+
+    fn case(&mut self, case: &pb::CaseExpr) -> Ty {
+        let subject = case.arg.as_ref().map(|node| self.expression(node));
+        let mut result = None;
+        for node in &case.args {
+            let Some(NodeEnum::CaseWhen(when)) = inner(node) else { continue };
+            let condition = self.optional(when.expr.as_ref());
+            if subject.is_some() {
+                self.operator("", "=", subject, condition);
+            }
+            result = result.or(self.optional(when.result.as_ref()).filter(|ty| *ty != types::UNKNOWN));
+        }
+        result.or(self.optional(case.defresult.as_ref()))
+    }
+
+    fn sublink(&mut self, link: &SubLink) -> Ty {
+        let test = link.testexpr.as_ref().map(|node| self.expression(node));
+        let Some(NodeEnum::SelectStmt(select)) = boxed(link.subselect.as_ref()) else { return None };
+        let outputs = self.select(select);
+        let first = outputs.columns.first().and_then(|column| column.ty);
+        match link.sub_link_type() {
+            SubLinkType::ExistsSublink => Some(types::BOOL),
+            SubLinkType::AnySublink | SubLinkType::AllSublink | SubLinkType::RowcompareSublink => {
+                let (schema, name) = if link.oper_name.is_empty() { ("", "=") } else { qualified(&link.oper_name) };
+                for column in &outputs.columns {
+                    // A row on the left is compared field by field; its fields' types are not kept.
+                    let left = if outputs.columns.len() == 1 { test.flatten() } else { None };
+                    self.operator(schema, name, Some(left), column.ty);
+                }
+                Some(types::BOOL)
+            }
+            SubLinkType::ExprSublink => first,
+            _ => None,
+        }
+    }
+
+    fn sort(&mut self, sort: &pb::SortBy) -> Ty {
+        let ty = self.optional(sort.node.as_ref());
+        if !sort.use_op.is_empty() {
+            let (schema, name) = qualified(&sort.use_op);
+            self.operator(schema, name, Some(ty), ty);
+        }
+        ty
+    }
+
+    pub(super) fn window(&mut self, window: &pb::WindowDef) -> Ty {
+        self.expressions(&window.partition_clause);
+        self.expressions(&window.order_clause);
+        self.optional(window.start_offset.as_ref());
+        self.optional(window.end_offset.as_ref());
+        None
+    }
+
+    /// A call; its type, if that can be told.
+    pub(super) fn call(&mut self, call: &FuncCall) -> Ty {
+        let mut arguments: Vec<Ty> = call.args.iter().map(|node| self.expression(node)).collect();
+        let ordered: Vec<Ty> = call.agg_order.iter().map(|node| self.expression(node)).collect();
+        self.optional(call.agg_filter.as_ref());
+        if let Some(window) = &call.over {
+            self.window(window);
+        }
+        if call.agg_within_group {
+            arguments.extend(ordered);
+        }
+        let (schema, name) = qualified(&call.funcname);
+        if self.touched.contains(name) {
+            self.found.doubt("it uses a function that an earlier statement of the same message makes or changes");
+        }
+        let candidates = self.routines(schema, name, arguments.len());
+        if candidates.is_empty() {
+            return self.call_of_nothing(schema, name, call, &arguments);
+        }
+        let constants: Vec<Option<String>> = call.args.iter().map(|node| constants::text(node, &self.parameters)).collect();
+        if self.unsettled && candidates.iter().any(|routine| !routine.built_in()) {
+            self.found.doubt("an earlier statement of the same message may have changed what its names mean");
+        }
+        self.run_chosen(candidates, &arguments, &constants)
+    }
+
+    fn run_chosen(&mut self, candidates: Vec<&'a Routine>, arguments: &[Ty], constants: &[Option<String>]) -> Ty {
+        let chosen = self.choose_routines(candidates, arguments);
+        let mut natures: Vec<&str> = vec![];
+        for routine in &chosen {
+            if !routine.built_in() {
+                self.run_routine(routine);
+            } else if !natures.contains(&&*routine.name) {
+                natures.push(&routine.name);
+                self.run_built_in(routine, constants);
+            }
+            for (actual, declared) in arguments.iter().zip(&routine.arguments) {
+                self.coerce(*actual, *declared);
+            }
+        }
+        unanimous(chosen.iter().map(|routine| routine.returns))
+    }
+
+    /// No function of this name takes that many arguments: a cast or a field may be meant, or nothing.
+    fn call_of_nothing(&mut self, schema: &str, name: &str, call: &FuncCall, arguments: &[Ty]) -> Ty {
+        if let [argument] = arguments {
+            if let Some(ty) = self.find_type(schema, name) {
+                self.coerce(*argument, ty);
+                return Some(ty);
+            }
+            let row = argument.and_then(|oid| self.catalog.relation_of_row_type(oid));
+            if schema.is_empty() && (*argument == Some(types::RECORD) || row.is_some_and(|row| row.column(name).is_some())) {
+                return row.and_then(|row| row.column(name)).map(|column| column.type_oid);
+            }
+        }
+        let shown = strings(&call.funcname).join(".");
+        if !schema.is_empty() && !self.catalog.has_schema(self.real_schema(schema)) {
+            self.found.missing("3F000", format!("schema \"{schema}\" does not exist"));
+            return None;
+        }
+        let listed: Vec<String> = arguments.iter().map(|ty| self.type_name(*ty)).collect();
+        self.found.missing("42883", format!("function {shown}({}) does not exist", listed.join(", ")));
+        None
+    }
+
+    /// The JSON constructors and predicates of the standard.
+    fn json(&mut self, node: &NodeEnum) -> Ty {
+        match node {
+            NodeEnum::JsonValueExpr(value) => return self.optional(value.raw_expr.as_ref()),
+            NodeEnum::JsonIsPredicate(predicate) => return self.then(predicate.expr.as_ref(), types::BOOL),
+            NodeEnum::JsonObjectConstructor(object) => self.expressions(&object.exprs),
+            NodeEnum::JsonArrayConstructor(array) => self.expressions(&array.exprs),
+            NodeEnum::JsonArrayQueryConstructor(array) => drop(self.optional(array.query.as_ref())),
+            NodeEnum::JsonKeyValue(pair) => {
+                self.optional(pair.key.as_ref());
+                self.json_value(pair.value.as_deref());
+            }
+            NodeEnum::JsonObjectAgg(aggregate) => {
+                self.json_aggregate(aggregate.constructor.as_deref());
+                if let Some(pair) = &aggregate.arg {
+                    self.optional(pair.key.as_ref());
+                    self.json_value(pair.value.as_deref());
+                }
+            }
+            NodeEnum::JsonArrayAgg(aggregate) => {
+                self.json_aggregate(aggregate.constructor.as_deref());
+                self.json_value(aggregate.arg.as_deref());
+            }
+            NodeEnum::JsonParseExpr(parse) => self.json_value(parse.expr.as_deref()),
+            NodeEnum::JsonScalarExpr(scalar) => drop(self.optional(scalar.expr.as_ref())),
+            NodeEnum::JsonSerializeExpr(serialize) => self.json_value(serialize.expr.as_deref()),
+            NodeEnum::JsonFuncExpr(function) => self.json_function(function),
+            NodeEnum::JsonArgument(argument) => self.json_value(argument.val.as_deref()),
+            NodeEnum::JsonTablePathSpec(path) => drop(self.optional(path.string.as_ref())),
+            _ => self.found.doubt("it holds an expression of a kind that is not known"),
+        }
+        None
+    }
+
+    pub(super) fn json_value(&mut self, value: Option<&pb::JsonValueExpr>) {
+        if let Some(value) = value {
+            self.optional(value.raw_expr.as_ref());
+        }
+    }
+
+    fn json_aggregate(&mut self, constructor: Option<&pb::JsonAggConstructor>) {
+        let Some(constructor) = constructor else { return };
+        self.optional(constructor.agg_filter.as_ref());
+        self.expressions(&constructor.agg_order);
+        if let Some(window) = &constructor.over {
+            self.window(window);
+        }
+        self.json_output(constructor.output.as_ref());
+    }
+
+    fn json_output(&mut self, output: Option<&pb::JsonOutput>) {
+        if let Some(name) = output.and_then(|output| output.type_name.as_ref())
+            && let Some(ty) = self.type_of(name)
+        {
+            self.coerce(Some(types::TEXT), ty);
+        }
+    }
+
+    fn json_function(&mut self, function: &pb::JsonFuncExpr) {
+        self.json_value(function.context_item.as_deref());
+        self.optional(function.pathspec.as_ref());
+        self.expressions(&function.passing);
+        self.json_output(function.output.as_ref());
+        for behavior in [&function.on_empty, &function.on_error].into_iter().flatten() {
+            self.optional(behavior.expr.as_ref());
+        }
+    }
+
+    /// The columns a target list gives.
+    pub(super) fn targets(&mut self, targets: &[Node]) -> Outputs {
+        let mut outputs = Outputs::default();
+        for node in targets {
+            let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
+            let Some(value) = &target.val else { continue };
+            if let Some(star) = star(value) {
+                self.expand_star(&star, &mut outputs);
+                continue;
+            }
+            let ty = self.expression(value);
+            let name = if target.name.is_empty() { column_name(value) } else { &target.name };
+            let harmless = self.is_harmless(value);
+            outputs.columns.push(Output { name: Arc::from(name), ty, harmless });
+        }
+        outputs
+    }
+
+    fn expand_star(&mut self, fields: &[String], outputs: &mut Outputs) {
+        let Some(scope) = self.scopes.last() else { return };
+        let wanted = fields.last();
+        let mut any = false;
+        for source in scope.sources.iter().filter(|source| wanted.is_none_or(|alias| **alias == *source.alias)) {
+            any = true;
+            outputs.open |= source.outputs.open;
+            outputs.columns.extend(source.outputs.columns.iter().map(|column| Output { harmless: false, ..column.clone() }));
+        }
+        // A join's USING columns come once, and aliases of joins hide others: positions are only certain for one source.
+        outputs.open |= !any || (wanted.is_none() && scope.sources.len() > 1);
+    }
+
+    /// Whether a result column is a constant or `count(*)`.
+    fn is_harmless(&self, node: &Node) -> bool {
+        match inner(node) {
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => true,
+            Some(NodeEnum::TypeCast(cast)) => {
+                cast.arg.as_ref().is_some_and(|node| matches!(inner(node), Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))))
+            }
+            Some(NodeEnum::FuncCall(call)) => {
+                let (schema, name) = qualified(&call.funcname);
+                call.agg_star && name == "count" && call.over.is_none() && self.routines(schema, name, 0).iter().all(|routine| routine.built_in())
+            }
+            _ => false,
+        }
+    }
+}
+
+fn constant_type(constant: &pb::AConst) -> u32 {
+    match &constant.val {
+        Some(Val::Ival(_)) => types::INT4,
+        Some(Val::Fval(number)) => {
+            if number.fval.parse::<i64>().is_ok() {
+                types::INT8
+            } else {
+                types::NUMERIC
+            }
+        }
+        Some(Val::Boolval(_)) => types::BOOL,
+        Some(Val::Bsval(_)) => types::BIT,
+        Some(Val::Sval(_)) | None => types::UNKNOWN,
+    }
+}
+
+/// The qualification of a `*`, if the node is one.
+fn star(node: &Node) -> Option<Vec<String>> {
+    let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return None };
+    matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))).then(|| strings(&column.fields).into_iter().map(str::to_owned).collect())
+}
+
+/// The name PostgreSQL gives a column without one (`FigureColname`), as far as other names may refer to it.
+fn column_name(node: &Node) -> &str {
+    match inner(node) {
+        Some(NodeEnum::ColumnRef(column)) => strings(&column.fields).last().copied().unwrap_or("?column?"),
+        Some(NodeEnum::FuncCall(call)) => qualified(&call.funcname).1,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_ref().map_or("?column?", |node| match column_name(node) {
+            "?column?" => cast.type_name.as_ref().map_or("?column?", |name| qualified(&name.names).1),
+            name => name,
+        }),
+        Some(NodeEnum::CollateClause(clause)) => clause.arg.as_ref().map_or("?column?", |node| column_name(node)),
+        Some(NodeEnum::CoalesceExpr(_)) => "coalesce",
+        Some(NodeEnum::CaseExpr(_)) => "case",
+        _ => "?column?",
+    }
+}

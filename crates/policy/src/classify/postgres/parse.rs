@@ -1,0 +1,115 @@
+//! From text to tree, and how that can fail.
+
+use pg_query::protobuf::{ScanToken, Token};
+
+use super::SessionView;
+
+/// Most tokens that can nest for which the stack of any thread of ours is known to suffice.
+const SHALLOW_TOKENS: usize = 120;
+
+/// Client encodings in which a byte of a longer character can be an ASCII one, a quote or backslash among them
+/// (<https://www.postgresql.org/docs/current/multibyte.html>, "server: no").
+const SHIFTING_ENCODINGS: &[&str] = &["BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"];
+
+/// Why the text may mean something else to the server than to the parser here, if it may.
+pub(super) fn lexing_doubt(text: &str, view: &SessionView) -> Option<&'static str> {
+    if text.contains('\0') {
+        return Some("it holds a zero byte");
+    }
+    if !view.standard_conforming_strings && text.contains('\\') {
+        return Some("standard_conforming_strings is off and it holds a backslash");
+    }
+    let encoding = view.client_encoding.as_ref();
+    if text.is_ascii() || matches!(encoding, "UTF8" | "SQL_ASCII") {
+        return None;
+    }
+    if SHIFTING_ENCODINGS.contains(&encoding) {
+        return Some("its client encoding can hide a quote inside a character");
+    }
+    // The bytes outside ASCII spell other names at the server than they do here; inside strings and comments they change nothing.
+    let named = tokens(text)
+        .is_none_or(|tokens| tokens.iter().any(|token| matches!(token.token(), Token::Ident | Token::Uident) && !slice(text, token).is_ascii()));
+    named.then_some("it holds names in an encoding other than UTF8")
+}
+
+/// Whether its tree is certainly shallow: a level of the tree needs a word or a sign of its own. Strings, quoted names, numbers and comments count as little as they can.
+pub(super) fn is_shallow(text: &str) -> bool {
+    let mut tokens = 0_usize;
+    let mut in_word = false;
+    for byte in text.bytes() {
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+        let sign = !word && !byte.is_ascii_whitespace() && !matches!(byte, b',' | b'.' | b';');
+        tokens += usize::from((word && !in_word) || sign);
+        in_word = word;
+        if tokens > SHALLOW_TOKENS {
+            return false;
+        }
+    }
+    true
+}
+
+/// The tokens of a text, comments among them; none if it cannot be scanned.
+pub(super) fn tokens(text: &str) -> Option<Vec<ScanToken>> {
+    pg_query::scan(text).ok().map(|scanned| scanned.tokens)
+}
+
+/// The text of a token.
+pub(super) fn slice<'t>(text: &'t str, token: &ScanToken) -> &'t str {
+    let start = usize::try_from(token.start).unwrap_or(0);
+    let end = usize::try_from(token.end).unwrap_or(0);
+    text.get(start..end).unwrap_or_default()
+}
+
+/// What the parser said against a text.
+pub(super) enum Refused {
+    /// It is not SQL: PostgreSQL's message, and the place in characters from 1, 0 if not known.
+    Syntax(String, u32),
+    /// It could not be handled here, whatever the server would do.
+    Limit(&'static str),
+}
+
+/// The tree of a text.
+pub(super) fn tree(text: &str) -> Result<pg_query::protobuf::ParseResult, Refused> {
+    match pg_query::parse(text, pg_query::ParserOptions::DEFAULT) {
+        Ok(parsed) => Ok(parsed.protobuf),
+        Err(pg_query::Error::Parse(message)) if is_limit(&message) => Err(Refused::Limit("it is nested too deeply")),
+        Err(pg_query::Error::Parse(message)) => {
+            let position = position(text, &message);
+            Err(Refused::Syntax(message, position))
+        }
+        Err(_) => Err(Refused::Limit("its tree could not be read")),
+    }
+}
+
+fn is_limit(message: &str) -> bool {
+    ["stack depth", "nested too deeply", "memory exhausted", "out of memory", "too deep", "Failed to"].iter().any(|sign| message.contains(sign))
+}
+
+/// How many places an error may have for it to be looked for.
+const MAX_CANDIDATES: usize = 24;
+
+/// Where the error is. The parser gives no place, but it stops at the first token that cannot follow: a text cut behind that token fails alike,
+/// cut behind an earlier one it does not.
+fn position(text: &str, message: &str) -> u32 {
+    if message.ends_with("at end of input") {
+        return characters(text, text.len());
+    }
+    let Some(near) = message.split_once("at or near \"").and_then(|(_, rest)| rest.strip_suffix('"')) else { return 0 };
+    let candidates: Vec<usize> = text.match_indices(near).map(|(at, _)| at).take(MAX_CANDIDATES + 1).collect();
+    if let [only] = candidates.as_slice() {
+        return characters(text, *only);
+    }
+    if candidates.len() > MAX_CANDIDATES || text.len() > 16_384 || near.is_empty() {
+        return 0;
+    }
+    let fails_alike = |at: &&usize| {
+        let cut = text.get(..**at + near.len()).unwrap_or_default();
+        matches!(pg_query::parse(cut, pg_query::ParserOptions::DEFAULT), Err(pg_query::Error::Parse(again)) if again == message)
+    };
+    candidates.iter().find(fails_alike).map_or(0, |at| characters(text, *at))
+}
+
+fn characters(text: &str, bytes: usize) -> u32 {
+    let before = text.get(..bytes).unwrap_or_default().chars().count();
+    u32::try_from(before + 1).unwrap_or(0)
+}

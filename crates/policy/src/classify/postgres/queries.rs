@@ -1,0 +1,424 @@
+//! SELECT and everything FROM can hold.
+
+use std::sync::Arc;
+
+use model::{Action, facts::RelationRef};
+use pg_query::{
+    NodeEnum,
+    protobuf::{self as pb, Alias, JoinExpr, Node, RangeFunction, RangeVar, SelectStmt, SetOperation, WithClause},
+};
+
+use super::{
+    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
+    catalog::{Relation, RelationKind},
+    definitions::columns_of,
+    names::qualified,
+    types,
+};
+
+/// Most partitions and children of one table that are named one by one.
+pub(super) const MAX_DESCENDANTS: usize = 10_000;
+
+impl<'a> Analysis<'a> {
+    /// A SELECT, VALUES or set operation, with its own names inside. Its columns.
+    pub(super) fn select(&mut self, select: &SelectStmt) -> Outputs {
+        self.deeper(|this| {
+            this.scopes.push(Scope::default());
+            let outputs = this.select_inside(select);
+            this.scopes.pop();
+            outputs
+        })
+    }
+
+    fn select_inside(&mut self, select: &SelectStmt) -> Outputs {
+        self.with(select.with_clause.as_ref());
+        let locking = self.locking;
+        self.locking |= !select.locking_clause.is_empty();
+        let outputs = if matches!(select.op(), SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept) {
+            self.set_operation(select)
+        } else {
+            self.simple_select(select)
+        };
+        self.locking = locking;
+        self.expressions(&select.sort_clause);
+        self.optional(select.limit_offset.as_ref());
+        self.optional(select.limit_count.as_ref());
+        if let Some(into) = &select.into_clause {
+            self.creates_from_query(into.rel.as_ref());
+        }
+        outputs
+    }
+
+    fn simple_select(&mut self, select: &SelectStmt) -> Outputs {
+        for item in &select.from_clause {
+            self.from_item(item);
+        }
+        self.optional(select.where_clause.as_ref());
+        let mut outputs = self.targets(&select.target_list);
+        for row in &select.values_lists {
+            outputs = self.values_row(row);
+        }
+        self.expressions(&select.distinct_clause);
+        self.expressions(&select.group_clause);
+        self.optional(select.having_clause.as_ref());
+        self.expressions(&select.window_clause);
+        outputs
+    }
+
+    fn values_row(&mut self, row: &Node) -> Outputs {
+        let Some(NodeEnum::List(list)) = inner(row) else { return Outputs { open: true, ..Outputs::default() } };
+        let mut columns = vec![];
+        for (at, value) in list.items.iter().enumerate() {
+            let ty = self.expression(value).filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
+            columns.push(Output { name: Arc::from(format!("column{}", at + 1)), ty, harmless: false });
+        }
+        Outputs { columns, open: false }
+    }
+
+    /// The arms of a chain of set operations, walked along its left side without recursion: there may be hundreds.
+    fn set_operation(&mut self, select: &SelectStmt) -> Outputs {
+        let mut arms: Vec<&SelectStmt> = vec![];
+        let mut left = select;
+        loop {
+            let chained = left.larg.as_deref().filter(|_| std::ptr::eq(left, select) || plain_chain(left));
+            match (chained, left.rarg.as_deref()) {
+                (Some(next), Some(right)) => {
+                    arms.push(right);
+                    left = next;
+                }
+                _ => break,
+            }
+        }
+        let mut outputs = self.select(left);
+        for arm in arms.into_iter().rev() {
+            let other = self.select(arm);
+            outputs.open |= other.open || other.columns.len() != outputs.columns.len();
+            for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
+                column.harmless &= other.harmless;
+                if column.ty != other.ty {
+                    column.ty = None;
+                }
+            }
+        }
+        outputs
+    }
+
+    /// WITH: each query in turn; a recursive one sees its own name.
+    pub(super) fn with(&mut self, with: Option<&WithClause>) {
+        let Some(with) = with else { return };
+        for node in &with.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = inner(node) else { continue };
+            let name: Arc<str> = Arc::from(cte.ctename.as_str());
+            if with.recursive {
+                let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true };
+                self.scope().ctes.push((name.clone(), unknown));
+            }
+            let mut outputs = boxed(cte.ctequery.as_ref()).map(|query| self.statement(query, "")).unwrap_or_default();
+            rename(&mut outputs, &cte.aliascolnames);
+            outputs.open |= cte.search_clause.is_some() || cte.cycle_clause.is_some();
+            self.scope().ctes.push((name, outputs));
+        }
+    }
+
+    /// One item of FROM: its names are added to the innermost scope.
+    pub(super) fn from_item(&mut self, node: &Node) {
+        let Some(node) = inner(node) else { return };
+        self.deeper(|this| match node {
+            NodeEnum::RangeVar(range) => this.range(range),
+            NodeEnum::RangeSubselect(sub) => {
+                let mut outputs = match boxed(sub.subquery.as_ref()) {
+                    Some(NodeEnum::SelectStmt(select)) => this.select(select),
+                    _ => Outputs { open: true, ..Outputs::default() },
+                };
+                rename_by_alias(&mut outputs, sub.alias.as_ref());
+                this.source(sub.alias.as_ref(), "", None, outputs);
+            }
+            NodeEnum::JoinExpr(join) => this.join(join),
+            NodeEnum::RangeFunction(function) => this.range_function(function),
+            NodeEnum::RangeTableSample(sample) => this.sample(sample),
+            NodeEnum::RangeTableFunc(table) => this.xml_table(table),
+            NodeEnum::JsonTable(table) => this.json_table(table),
+            _ => this.found.doubt("FROM holds something of a kind that is not known"),
+        });
+    }
+
+    fn source(&mut self, alias: Option<&Alias>, name: &str, relation: Option<u32>, outputs: Outputs) {
+        let alias = alias.map_or(name, |alias| alias.aliasname.as_str());
+        let source = Source { alias: Arc::from(alias), relation, outputs };
+        self.scope().sources.push(source);
+    }
+
+    fn range(&mut self, range: &RangeVar) {
+        let cte = self
+            .scopes
+            .iter()
+            .rev()
+            .flat_map(|scope| scope.ctes.iter().rev())
+            .find(|(name, _)| range.schemaname.is_empty() && **name == *range.relname);
+        if let Some((_, outputs)) = cte {
+            let mut outputs = outputs.clone();
+            rename_by_alias(&mut outputs, range.alias.as_ref());
+            return self.source(range.alias.as_ref(), &range.relname, None, outputs);
+        }
+        let (relation, mut outputs) = match self.relation(range) {
+            Some(relation) => {
+                self.reads(relation, range.inh);
+                (Some(relation.oid), columns_of(relation))
+            }
+            None => (None, Outputs { open: true, ..Outputs::default() }),
+        };
+        rename_by_alias(&mut outputs, range.alias.as_ref());
+        self.source(range.alias.as_ref(), &range.relname, relation, outputs);
+    }
+
+    /// A relation is read: its rows, those of its partitions and children (`inherit`), and what lies under it.
+    pub(super) fn reads(&mut self, relation: &'a Relation, inherit: bool) {
+        self.reads_as(Action::Read, relation, inherit);
+    }
+
+    /// As [`Self::reads`], by this action (`read` or `export`).
+    pub(super) fn reads_as(&mut self, action: Action, relation: &'a Relation, inherit: bool) {
+        self.touch(action, relation, inherit);
+        if self.locking {
+            self.touch(Action::Write, relation, inherit);
+            self.found.raise(3);
+        }
+        self.found.opaque |= Self::hides_origin(relation);
+        for code in &relation.policy_code {
+            self.run_oid(*code);
+        }
+        match relation.kind {
+            RelationKind::View => self.expand_view(relation),
+            RelationKind::MaterializedView => self.origins_of_copy(relation),
+            RelationKind::Toast | RelationKind::Index => {
+                if let Some(owner) = relation.owner.and_then(|oid| self.catalog.relation_by_oid(oid)) {
+                    self.touch(action, owner, inherit);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The pair, for the relation, what its rows are also in, and what its rows come from.
+    pub(super) fn touch(&mut self, action: Action, relation: &Relation, inherit: bool) {
+        let mut related = self.catalog.ancestors(relation.oid);
+        if inherit && !relation.children.is_empty() {
+            related.extend(self.catalog.descendants(relation.oid, MAX_DESCENDANTS));
+        }
+        self.touch_one(action, relation);
+        for oid in related {
+            if let Some(relative) = self.catalog.relation_by_oid(oid) {
+                self.touch_one(action, relative);
+            }
+        }
+    }
+
+    fn touch_one(&mut self, action: Action, relation: &Relation) {
+        let object = self.object(relation);
+        self.found.pair(action, object);
+        let reference: RelationRef = reference(relation);
+        let set = if matches!(action, Action::Read | Action::Export) { &mut self.found.reads } else { &mut self.found.writes };
+        set.insert(reference);
+    }
+
+    fn join(&mut self, join: &JoinExpr) {
+        for side in [&join.larg, &join.rarg].into_iter().flatten() {
+            self.from_item(side);
+        }
+        for name in strings(&join.using_clause) {
+            let types = self.column_types(name);
+            self.equal(&types);
+        }
+        if join.is_natural {
+            for types in self.shared_columns() {
+                self.equal(&types);
+            }
+        }
+        self.optional(join.quals.as_ref());
+        if let Some(alias) = &join.alias {
+            let mut outputs = Outputs { open: true, ..Outputs::default() };
+            rename_by_alias(&mut outputs, Some(alias));
+            self.source(Some(alias), "", None, outputs);
+        }
+        if let Some(alias) = &join.join_using_alias {
+            self.source(Some(alias), "", None, Outputs { open: true, ..Outputs::default() });
+        }
+    }
+
+    fn column_types(&self, name: &str) -> Vec<Option<u32>> {
+        let sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
+        sources.filter_map(|source| source.outputs.columns.iter().find(|column| &*column.name == name)).map(|column| column.ty).collect()
+    }
+
+    fn shared_columns(&self) -> Vec<Vec<Option<u32>>> {
+        let sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
+        let names: std::collections::BTreeSet<&str> = sources.flat_map(|source| &source.outputs.columns).map(|column| &*column.name).collect();
+        names.into_iter().map(|name| self.column_types(name)).filter(|types| types.len() > 1).collect()
+    }
+
+    /// Columns joined by name are compared with `=`.
+    fn equal(&mut self, types: &[Option<u32>]) {
+        match types {
+            [] | [_] => {
+                self.operator("", "=", Some(None), None);
+            }
+            [first, rest @ ..] => {
+                for other in rest {
+                    self.operator("", "=", Some(*first), *other);
+                }
+            }
+        }
+    }
+
+    fn range_function(&mut self, function: &RangeFunction) {
+        let mut outputs = Outputs::default();
+        for node in &function.functions {
+            let Some(NodeEnum::List(pair)) = inner(node) else { continue };
+            if let Some(call) = pair.items.first() {
+                let ty = self.expression(call);
+                self.function_columns(ty, call, function.alias.as_ref(), &mut outputs);
+            }
+            if let Some(NodeEnum::List(definitions)) = pair.items.get(1).and_then(inner) {
+                self.column_definitions(&definitions.items, &mut outputs);
+            }
+        }
+        self.column_definitions(&function.coldeflist, &mut outputs);
+        outputs.open |= function.ordinality;
+        rename_by_alias(&mut outputs, function.alias.as_ref());
+        let name = function.functions.first().map(function_name).unwrap_or_default();
+        self.source(function.alias.as_ref(), name, None, outputs);
+    }
+
+    fn function_columns(&self, ty: Option<u32>, call: &Node, alias: Option<&Alias>, outputs: &mut Outputs) {
+        if let Some(relation) = ty.and_then(|oid| self.catalog.relation_of_row_type(oid)) {
+            outputs.columns.extend(columns_of(relation).columns);
+            return;
+        }
+        outputs.open |= ty.is_none_or(|oid| oid == types::RECORD);
+        let name = alias.map_or_else(|| call_name(call), |alias| alias.aliasname.as_str());
+        outputs.columns.push(Output { name: Arc::from(name), ty, harmless: false });
+    }
+
+    fn column_definitions(&mut self, definitions: &[Node], outputs: &mut Outputs) {
+        if !definitions.is_empty() {
+            outputs.columns.clear();
+            outputs.open = false;
+        }
+        for node in definitions {
+            let Some(NodeEnum::ColumnDef(definition)) = inner(node) else { continue };
+            let ty = definition.type_name.as_ref().and_then(|name| self.type_of(name));
+            if let Some(ty) = ty {
+                self.coerce(None, ty);
+            }
+            outputs.columns.push(Output { name: Arc::from(definition.colname.as_str()), ty, harmless: false });
+        }
+    }
+
+    fn sample(&mut self, sample: &pb::RangeTableSample) {
+        if let Some(relation) = &sample.relation {
+            self.from_item(relation);
+        }
+        self.expressions(&sample.args);
+        self.optional(sample.repeatable.as_ref());
+        let (schema, name) = qualified(&sample.method);
+        for routine in self.routines(schema, name, 1) {
+            if !routine.built_in() {
+                self.run_routine(routine);
+            }
+        }
+    }
+
+    fn xml_table(&mut self, table: &pb::RangeTableFunc) {
+        self.optional(table.docexpr.as_ref());
+        self.optional(table.rowexpr.as_ref());
+        self.expressions(&table.namespaces);
+        let mut outputs = Outputs::default();
+        for node in &table.columns {
+            let Some(NodeEnum::RangeTableFuncCol(column)) = inner(node) else { continue };
+            self.optional(column.colexpr.as_ref());
+            self.optional(column.coldefexpr.as_ref());
+            let ty = column.type_name.as_ref().and_then(|name| self.type_of(name));
+            if let Some(ty) = ty {
+                self.coerce(Some(types::TEXT), ty);
+            }
+            outputs.columns.push(Output { name: Arc::from(column.colname.as_str()), ty, harmless: false });
+        }
+        rename_by_alias(&mut outputs, table.alias.as_ref());
+        self.source(table.alias.as_ref(), "xmltable", None, outputs);
+    }
+
+    fn json_table(&mut self, table: &pb::JsonTable) {
+        self.json_value(table.context_item.as_deref());
+        self.expressions(&table.passing);
+        let mut outputs = Outputs { open: true, ..Outputs::default() };
+        self.json_columns(&table.columns, &mut outputs);
+        if let Some(behavior) = &table.on_error {
+            self.optional(behavior.expr.as_ref());
+        }
+        rename_by_alias(&mut outputs, table.alias.as_ref());
+        self.source(table.alias.as_ref(), "json_table", None, outputs);
+    }
+
+    fn json_columns(&mut self, columns: &[Node], outputs: &mut Outputs) {
+        for node in columns {
+            let Some(NodeEnum::JsonTableColumn(column)) = inner(node) else { continue };
+            let ty = column.type_name.as_ref().and_then(|name| self.type_of(name));
+            if let Some(ty) = ty {
+                self.coerce(Some(types::JSON), ty);
+            }
+            for behavior in [&column.on_empty, &column.on_error].into_iter().flatten() {
+                self.optional(behavior.expr.as_ref());
+            }
+            outputs.columns.push(Output { name: Arc::from(column.name.as_str()), ty, harmless: false });
+            self.deeper(|this| this.json_columns(&column.columns, outputs));
+        }
+    }
+}
+
+/// Whether a set operation has nothing of its own but its two sides.
+fn plain_chain(select: &SelectStmt) -> bool {
+    matches!(select.op(), SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept)
+        && select.with_clause.is_none()
+        && select.sort_clause.is_empty()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+        && select.locking_clause.is_empty()
+        && select.into_clause.is_none()
+}
+
+fn named_columns(names: &[Node]) -> Vec<Output> {
+    strings(names).into_iter().map(|name| Output { name: Arc::from(name), ty: None, harmless: false }).collect()
+}
+
+fn rename(outputs: &mut Outputs, names: &[Node]) {
+    let names = strings(names);
+    if names.len() > outputs.columns.len() || (outputs.open && !names.is_empty()) {
+        outputs.open = true;
+        outputs.columns.extend(names.iter().map(|name| Output { name: Arc::from(*name), ty: None, harmless: false }));
+        return;
+    }
+    for (column, name) in outputs.columns.iter_mut().zip(names) {
+        column.name = Arc::from(name);
+    }
+}
+
+fn rename_by_alias(outputs: &mut Outputs, alias: Option<&Alias>) {
+    if let Some(alias) = alias {
+        rename(outputs, &alias.colnames);
+    }
+}
+
+fn function_name(node: &Node) -> &str {
+    match inner(node) {
+        Some(NodeEnum::List(pair)) => pair.items.first().map(call_name).unwrap_or_default(),
+        _ => "",
+    }
+}
+
+fn call_name(node: &Node) -> &str {
+    match inner(node) {
+        Some(NodeEnum::FuncCall(call)) => qualified(&call.funcname).1,
+        Some(NodeEnum::CoalesceExpr(_)) => "coalesce",
+        _ => "?column?",
+    }
+}

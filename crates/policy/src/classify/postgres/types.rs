@@ -1,0 +1,193 @@
+//! Which operator, function or cast is meant: as much of PostgreSQL's overload resolution as tells built-in code from code somebody defined.
+//! Where it cannot tell, everything that may be meant is.
+
+use super::{
+    analysis::{Analysis, Ty},
+    catalog::{FIRST_USER_OID, Operator, Routine},
+};
+
+// OIDs of `pg_type.dat`.
+pub(super) const BOOL: u32 = 16;
+pub(super) const INT8: u32 = 20;
+pub(super) const INT4: u32 = 23;
+pub(super) const TEXT: u32 = 25;
+pub(super) const JSON: u32 = 114;
+pub(super) const XML: u32 = 142;
+pub(super) const UNKNOWN: u32 = 705;
+pub(super) const NUMERIC: u32 = 1700;
+pub(super) const BIT: u32 = 1560;
+pub(super) const RECORD: u32 = 2249;
+
+/// Polymorphic types: "any", anyarray, anyelement, anynonarray, anyenum, anyrange, anymultirange, anycompatible and its kin.
+const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080];
+
+/// The names SQL has for types that the catalog calls otherwise.
+pub(super) const fn sql_name(oid: u32) -> Option<&'static str> {
+    Some(match oid {
+        BOOL => "boolean",
+        INT8 => "bigint",
+        21 => "smallint",
+        INT4 => "integer",
+        700 => "real",
+        701 => "double precision",
+        1042 => "character",
+        1043 => "character varying",
+        1114 => "timestamp without time zone",
+        1184 => "timestamp with time zone",
+        1083 => "time without time zone",
+        UNKNOWN => "unknown",
+        _ => return None,
+    })
+}
+
+/// Whether two declared types can stand for one another without any code of a user's: both known and the same.
+fn same(actual: Ty, declared: u32) -> bool {
+    actual == Some(declared)
+}
+
+impl<'a> Analysis<'a> {
+    /// Whether a value of this type can be passed where that one is declared, without being cast by name.
+    fn fits(&self, actual: Ty, declared: u32) -> bool {
+        let Some(actual) = actual else { return true };
+        let base = self.catalog.base_type(actual);
+        if actual == declared || base == declared || actual == UNKNOWN || POLYMORPHIC.contains(&declared) {
+            return true;
+        }
+        if [actual, base].iter().any(|from| self.catalog.cast(*from, declared).is_some_and(|cast| cast.implicit)) {
+            return true;
+        }
+        self.fits_by_parts(base, declared)
+    }
+
+    /// Arrays by their elements; rows of a child as its parent's; any row as a record.
+    fn fits_by_parts(&self, actual: u32, declared: u32) -> bool {
+        let element = |oid| self.catalog.type_by_oid(oid).map_or(0, |kind| kind.element);
+        let (from, to) = (element(actual), element(declared));
+        if from != 0 && to != 0 {
+            return from == to || self.catalog.cast(from, to).is_some_and(|cast| cast.implicit);
+        }
+        let row = |oid| oid == RECORD || self.catalog.relation_of_row_type(oid).is_some();
+        row(actual) && row(declared)
+    }
+
+    /// An operator is applied; `left` is `Some(None)` where the type is not known, `None` for a prefix operator. The result's type, if known.
+    pub(super) fn operator(&mut self, schema: &str, name: &str, left: Option<Ty>, right: Ty) -> Ty {
+        let (left_ty, right_ty) = same_unless_known(left, right);
+        let candidates: Vec<&'a Operator> = self
+            .catalog
+            .operators_named(name)
+            .filter(|operator| (operator.left == 0) == left.is_none() && self.sees(schema, &operator.schema))
+            .filter(|operator| (left.is_none() || self.fits(left_ty, operator.left)) && self.fits(right_ty, operator.right))
+            .collect();
+        let chosen = self.prefer(
+            candidates,
+            |operator| exactness(&[(left_ty, operator.left), (right_ty, operator.right)], left.is_none()),
+            |operator| operator.schema.as_ref(),
+        );
+        for operator in &chosen {
+            self.run_oid(operator.function);
+            self.coerce(right_ty, operator.right);
+            if left.is_some() {
+                self.coerce(left_ty, operator.left);
+            }
+        }
+        if chosen.is_empty() && self.touched.contains(name) {
+            self.found.doubt("it uses an operator that an earlier statement of the same message makes");
+        }
+        unanimous(chosen.iter().map(|operator| operator.result))
+    }
+
+    /// Of several that fit, those that may be meant: the first exact one of the path, else all.
+    fn prefer<T: Copy>(&self, candidates: Vec<T>, exact: impl Fn(T) -> bool, schema: impl Fn(T) -> &'a str) -> Vec<T> {
+        let place = |one: T| self.path.iter().position(|searched| **searched == *schema(one)).unwrap_or(usize::MAX);
+        match candidates.iter().copied().filter(|one| exact(*one)).min_by_key(|one| place(*one)) {
+            Some(one) => vec![one],
+            None => candidates,
+        }
+    }
+
+    /// Of the routines a name can mean, those that types allow; all of them if types allow none, for they are only known in part here.
+    pub(super) fn choose_routines(&self, candidates: Vec<&'a Routine>, arguments: &[Ty]) -> Vec<&'a Routine> {
+        let declared = |routine: &Routine, at: usize| match routine.arguments.get(at) {
+            Some(_) if routine.variadic != 0 && at + 1 >= routine.arguments.len() => routine.variadic,
+            Some(oid) => *oid,
+            None => routine.variadic,
+        };
+        let fits = |routine: &&Routine| {
+            arguments.iter().enumerate().all(|(at, actual)| {
+                let whole = routine.arguments.get(at).is_some_and(|oid| self.fits(*actual, *oid));
+                whole || self.fits(*actual, declared(routine, at))
+            })
+        };
+        let fitting: Vec<&Routine> = candidates.iter().copied().filter(|routine| fits(routine)).collect();
+        let candidates = if fitting.is_empty() { candidates } else { fitting };
+        let exact = |routine: &Routine| {
+            routine.arguments.len() == arguments.len() && arguments.iter().zip(&routine.arguments).all(|(actual, declared)| same(*actual, *declared))
+        };
+        self.prefer(candidates, exact, |routine| routine.schema.as_ref())
+    }
+
+    /// A value becomes one of another type, asked for or not: casts and checks somebody defined run.
+    pub(super) fn coerce(&mut self, from: Ty, to: u32) {
+        if from == Some(to) {
+            return;
+        }
+        for (source, target) in self.cast_steps(from, to) {
+            for cast in self.catalog.casts().iter().filter(|cast| cast.function >= FIRST_USER_OID && cast.target == target) {
+                if source.is_none_or(|source| source == cast.source) {
+                    self.run_oid(cast.function);
+                }
+            }
+        }
+        let mut oid = to;
+        for _ in 0..32 {
+            let Some(kind) = self.catalog.type_by_oid(oid) else { return };
+            for code in &kind.code {
+                self.run_oid(*code);
+            }
+            match (kind.base, kind.element) {
+                (0, 0) => return,
+                (0, element) => oid = element,
+                (base, _) => oid = base,
+            }
+        }
+    }
+
+    /// The pairs of types between which a cast may be looked for. A literal is read by its type's input function instead.
+    fn cast_steps(&self, from: Ty, to: u32) -> Vec<(Ty, u32)> {
+        if from == Some(UNKNOWN) {
+            return vec![];
+        }
+        let element = |oid| self.catalog.type_by_oid(oid).map_or(0, |kind| kind.element);
+        let mut steps = vec![(from, to), (from, self.catalog.base_type(to))];
+        if let Some(from) = from {
+            steps.push((Some(self.catalog.base_type(from)), self.catalog.base_type(to)));
+            if element(from) != 0 && element(to) != 0 {
+                steps.push((Some(element(from)), element(to)));
+            }
+        } else if element(to) != 0 {
+            steps.push((None, element(to)));
+        }
+        steps.dedup();
+        steps
+    }
+}
+
+/// A literal beside a value is first taken for the value's type.
+fn same_unless_known(left: Option<Ty>, right: Ty) -> (Ty, Ty) {
+    match (left, right) {
+        (Some(Some(UNKNOWN)), Some(right)) if right != UNKNOWN => (Some(right), Some(right)),
+        (Some(Some(left)), Some(UNKNOWN)) if left != UNKNOWN => (Some(left), Some(left)),
+        (left, right) => (left.flatten(), right),
+    }
+}
+
+fn exactness(pairs: &[(Ty, u32)], prefix: bool) -> bool {
+    pairs.iter().skip(usize::from(prefix)).all(|(actual, declared)| same(*actual, *declared))
+}
+
+/// The one value they all have.
+pub(super) fn unanimous(mut values: impl Iterator<Item = u32>) -> Ty {
+    let first = values.next()?;
+    (values.all(|value| value == first) && !POLYMORPHIC.contains(&first)).then_some(first)
+}
