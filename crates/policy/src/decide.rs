@@ -2,7 +2,7 @@
 //!
 //! Doubt denies: a policy that errs, facts that cannot be put to the policies, an operation that asks for nothing.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use cedar_policy::{Context, Entities};
 use model::{
@@ -209,16 +209,13 @@ impl Hearing<'_> {
             .collect::<Result<Vec<_>, Unaskable>>()?;
         let entities = world.close()?;
         let looks_at = |name: &str| rulebook.looks_at(name);
-        let passes = Passes {
-            unsigned: circumstances.context(rulebook.vocabulary(), &looks_at, Some(false))?,
-            signed: circumstances.context(rulebook.vocabulary(), &looks_at, Some(true))?,
-            entities,
-        };
+        let unsigned = circumstances.context(rulebook.vocabulary(), &looks_at, Some(false))?;
+        let passes = Passes { rulebook, circumstances, unsigned, signed: OnceCell::new(), entities };
         let mut sets = Sets::default();
         for (actor, principal) in &members {
             for (pair, resource) in &objects {
                 let question = Question { principal, action: pair.action.as_str(), resource };
-                let finding = passes.ask(rulebook, &question, &mut sets)?;
+                let finding = passes.ask(&question, &mut sets)?;
                 self.note(finding, actor, pair, findings);
             }
         }
@@ -300,9 +297,12 @@ impl Hearing<'_> {
 }
 
 /// The two ways a question is asked: as nobody had signed, and as everybody had.
-struct Passes {
+struct Passes<'a> {
+    rulebook: &'a Rulebook,
+    circumstances: &'a Circumstances<'a>,
     unsigned: Context,
-    signed: Context,
+    /// Made when first needed: most operations are settled without it.
+    signed: OnceCell<Context>,
     entities: Entities,
 }
 
@@ -315,16 +315,17 @@ enum Finding {
     NothingPermits,
 }
 
-impl Passes {
+impl Passes<'_> {
     /// The second pass is only asked when the first denies because of forbids that signatures lift: such a forbid never errs with
     /// `approved == true` where it did not with `false`, and no other policy can tell the passes apart.
-    fn ask(&self, rulebook: &Rulebook, question: &Question<'_>, sets: &mut Sets) -> Result<Finding, Unaskable> {
+    fn ask(&self, question: &Question<'_>, sets: &mut Sets) -> Result<Finding, Unaskable> {
+        let rulebook = self.rulebook;
         let set = rulebook.policy_set(sets, rulebook.slice(question))?;
         let first = rulebook.ask(question, set, &self.unsigned, &self.entities)?;
         if let Some(finding) = settled(rulebook, &first) {
             return Ok(finding);
         }
-        let second = rulebook.ask(question, set, &self.signed, &self.entities)?;
+        let second = rulebook.ask(question, set, self.signed()?, &self.entities)?;
         if !second.erred.is_empty() {
             return Ok(Finding::Erred(second.erred));
         }
@@ -333,6 +334,15 @@ impl Passes {
             Answer { decided, .. } if decided.is_empty() => Finding::NothingPermits,
             Answer { decided, .. } => Finding::Forbidden(decided),
         })
+    }
+
+    fn signed(&self) -> Result<&Context, Unaskable> {
+        if let Some(context) = self.signed.get() {
+            return Ok(context);
+        }
+        let looks_at = |name: &str| self.rulebook.looks_at(name);
+        let context = self.circumstances.context(self.rulebook.vocabulary(), &looks_at, Some(true))?;
+        Ok(self.signed.get_or_init(|| context))
     }
 }
 
@@ -533,5 +543,54 @@ permit (principal in Group::"leads", action == Action::"reveal", resource == Dat
         let version = load(POLICY);
         assert_eq!(visible_connections(&version, &chain(&[("alice", &["engineers"])]), now()).len(), 1);
         assert!(visible_connections(&version, &chain(&[("eve", &[])]), now()).is_empty());
+    }
+
+    /// Allow 0, hold 1, deny 2: what a longer chain may only raise.
+    fn severity(decision: &Decision) -> u8 {
+        match decision.outcome {
+            Outcome::Allow => 0,
+            Outcome::Hold(_) => 1,
+            Outcome::Deny => 2,
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 48, ..Default::default() })]
+
+        #[test]
+        fn no_member_and_no_pair_ever_widens(
+            members in proptest::collection::vec(proptest::collection::vec(0..3usize, 0..3), 1..4),
+            pairs in proptest::collection::vec((0..4usize, 0..3usize), 1..4),
+        ) {
+            let version = load(POLICY);
+            let names = ["ann", "ben", "cid"];
+            let groups = ["engineers", "readers", "dba"];
+            let tables = ["customers", "payments", "ledger"];
+            let actions = [Action::Connect, Action::Read, Action::Destroy, Action::Write];
+            let groups_of: Vec<Vec<&str>> = members.iter().map(|member| member.iter().map(|group| groups[*group]).collect()).collect();
+            let actors: Vec<(&str, &[&str])> = names.into_iter().zip(groups_of.iter().map(Vec::as_slice)).collect();
+            let pairs: Vec<(Action, Object)> = pairs.iter().map(|(action, object)| (actions[*action], table(tables[*object]))).collect();
+            let connection = connection();
+            let ask = |actors: &[(&str, &[&str])], pairs: &[(Action, Object)]| {
+                let (chain, facts) = (chain(actors), facts(pairs));
+                decide(&version, &Case { chain: &chain, connection: &connection, database: "shop", facts: &facts, now: now() })
+            };
+            let whole = ask(&actors, &pairs);
+            let mut parts = Vec::new();
+            for actor in &actors {
+                for pair in &pairs {
+                    parts.push(ask(std::slice::from_ref(actor), std::slice::from_ref(pair)));
+                }
+            }
+            // The whole is exactly as severe as its worst part, and asks for every signature that any part asks for.
+            proptest::prop_assert_eq!(severity(&whole), parts.iter().map(severity).max().unwrap_or(0));
+            if let Outcome::Hold(requirements) = &whole.outcome {
+                let mut wanted: Vec<Requirement> =
+                    parts.iter().flat_map(|part| if let Outcome::Hold(requirements) = &part.outcome { requirements.clone() } else { Vec::new() }).collect();
+                wanted.sort();
+                wanted.dedup();
+                proptest::prop_assert_eq!(requirements, &wanted);
+            }
+        }
     }
 }

@@ -138,3 +138,71 @@ fn facts_of(pair: Pair) -> Facts {
         secret_spans: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    const TESTS: &str = r#"
+[identities]
+alice = { groups = ["engineers"] }
+[[test]]
+name = "right"
+identity = "alice"
+connection = "prod-pg"
+action = "destroy"
+table = "public.payments"
+expect = "hold"
+policies = ["prod-destroy"]
+[[test]]
+name = "wrong answer"
+identity = "alice"
+connection = "prod-pg"
+action = "write"
+table = "public.payments"
+expect = "allow"
+[[test]]
+name = "wrong policy"
+identity = "alice"
+connection = "prod-pg"
+action = "destroy"
+table = "public.payments"
+expect = "hold"
+policies = ["other"]
+[[test]]
+name = "no snapshot"
+identity = "alice"
+connection = "prod-pg"
+statement = "select 1"
+expect = "allow"
+[[test]]
+name = "wrong environment is no production"
+identity = "alice"
+environment = "staging"
+action = "destroy"
+table = "public.payments"
+expect = "deny"
+"#;
+
+    #[test]
+    fn what_differs_is_said() {
+        let mut files = fixtures::files(
+            r#"permit (principal in Group::"engineers", action == Action::"destroy", resource in Environment::"production");
+@id("prod-destroy") @approvers("dba") forbid (principal, action == Action::"destroy", resource) unless { context.approved };"#,
+        );
+        files.insert("tests/a.toml".to_owned(), TESTS.to_owned());
+        let version = fixtures::load_files(&files);
+        let outcomes = run_tests(&version, &BTreeMap::new(), fixtures::now());
+        let found: Vec<(u32, Vec<&str>)> =
+            outcomes.iter().map(|outcome| (outcome.test.line, outcome.differences.iter().map(String::as_str).collect())).collect();
+        let expected: [(u32, Vec<&str>); 5] = [
+            (4, vec![]),
+            (12, vec!["expected allow, got deny: no policy permits `write` on public.payments for alice"]),
+            (19, vec!["policy `other` did not decide; these did: prod-destroy"]),
+            (27, vec!["there is no catalog snapshot `prod-pg`: write one with `countersign catalog export prod-pg`"]),
+            (33, vec![]),
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -26,8 +26,8 @@ use crate::{
 
 pub use cell::{MAX_MASKED_CELL_BYTES, mask_cell};
 
-/// Partitions and children looked at for one classified relation; a relation with more is treated as classified throughout by [`plan`].
-const MAX_DESCENDANTS: usize = 100_000;
+/// Partitions and children looked at for one relation: more than a server can plan for.
+const MAX_DESCENDANTS: usize = 1_000_000;
 
 /// Catalog relations that hold copies of column values, for the planner.
 /// <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
@@ -135,7 +135,7 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
         return None;
     }
     let full = matches!(case.facts.understanding, Understanding::Full);
-    let classes = here.by_column(catalog, &hidden);
+    let classes = here.by_column(catalog, &touched, &hidden);
     Some(MaskPlan {
         copy_refused: case.facts.effects.copy_out,
         generic_errors: true,
@@ -190,11 +190,15 @@ impl<'v> Classified<'v> {
         classes
     }
 
-    /// Where the hidden classes are, partitions and children included: their columns go by the same names.
-    fn by_column(&self, catalog: &Catalog, hidden: &BTreeSet<&DataClassName>) -> HiddenClasses<'v> {
+    /// Where the hidden classes are in what is touched, partitions and children included: their columns go by the same names.
+    fn by_column(&self, catalog: &Catalog, touched: &BTreeSet<u32>, hidden: &BTreeSet<&DataClassName>) -> HiddenClasses<'v> {
         let mut classes = HiddenClasses::new();
         for (class, column) in self.columns.iter().filter(|(class, _)| hidden.contains(&class.name)) {
             let Some(relation) = catalog.relation(&column.schema, &column.table) else { continue };
+            // INVARIANT: with a relation, `touched` holds all above and below it, so whoever shares rows with what is read is here.
+            if !touched.contains(&relation.oid) {
+                continue;
+            }
             let family =
                 std::iter::once(relation.oid).chain(catalog.descendants(relation.oid, MAX_DESCENDANTS)).chain(catalog.ancestors(relation.oid));
             for member in family.filter_map(|oid| catalog.relation_by_oid(oid)) {

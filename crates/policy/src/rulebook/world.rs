@@ -167,7 +167,9 @@ impl<'v> World<'v> {
         let Some(parent) = above(object) else { return self.connection(connection) };
         let parent = self.object(connection, &parent)?;
         let uid = self.vocabulary.object(connection, object)?;
-        self.add(&uid, attributes(object), std::slice::from_ref(&parent.uid))?;
+        if !self.entities.contains_key(&uid) {
+            self.add(&uid, attributes(object), std::slice::from_ref(&parent.uid))?;
+        }
         let above = std::iter::once(parent.uid).chain(parent.above).collect();
         Ok(Lineage { uid, above })
     }
