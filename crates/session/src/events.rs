@@ -19,6 +19,14 @@ pub(crate) async fn append(store: &Store, event: Event) -> Result<(), StoreError
     store.state().append_event(&event).await.map(drop)
 }
 
+/// Writes down an act whose own row is stored already, with who and when: that this second note fails does not undo it.
+pub(crate) async fn note(store: &Store, event: Event) {
+    let kind = event.kind.clone();
+    if let Err(error) = append(store, event).await {
+        tracing::error!(kind, %error, "an act of governing was done and stored, and its event could not be written down");
+    }
+}
+
 fn event(at: Timestamp, actor: &IdentityName, kind: &str, subject: impl ToString, detail: Value) -> Event {
     Event { at, actor: actor.clone(), kind: kind.to_owned(), subject: subject.to_string(), detail }
 }

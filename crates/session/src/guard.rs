@@ -59,7 +59,7 @@ pub enum GovernError {
     /// It cannot be done as asked.
     #[error("{0}")]
     Invalid(String),
-    /// It could not be written down, and was not done.
+    /// The state store failed; what ends access may have been done all the same.
     #[error("the state store cannot be reached")]
     State(#[from] StoreError),
 }
@@ -189,7 +189,7 @@ impl Guard {
         self.store.state().add_version(hash, files, by, now).await?;
         self.version.store(Arc::new(version));
         self.decide_anew(now).await;
-        events::append(&self.store, events::policy_applied(hash, before, by, now)).await?;
+        events::note(&self.store, events::policy_applied(hash, before, by, now)).await;
         Ok(hash)
     }
 
@@ -242,13 +242,16 @@ impl Guard {
     }
 
     /// Looks after the live sessions until it is dropped: ends those whose window has closed, and all of them when the state store has not answered
-    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms).
+    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms). Where policies look at the clock, `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(Duration::from_millis(self.limits.watch_interval_ms.max(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut minutes = tokio::time::interval(CLOCK_POLICIES_INTERVAL);
         loop {
-            ticks.tick().await;
-            self.look_after(Timestamp::now()).await;
+            tokio::select! {
+                _ = ticks.tick() => self.look_after(Timestamp::now()).await,
+                _ = minutes.tick() => if self.version().looks_at_the_clock() { self.decide_anew(Timestamp::now()).await },
+            }
         }
     }
 
@@ -276,6 +279,9 @@ impl Guard {
         own || self.may(by, SystemAction::Revoke, now)
     }
 }
+
+/// How often live sessions are decided anew under policies that look at the clock.
+const CLOCK_POLICIES_INTERVAL: Duration = Duration::from_secs(60);
 
 type Identities = std::collections::HashMap<IdentityId, Identity>;
 

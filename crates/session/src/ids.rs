@@ -2,9 +2,7 @@
 
 use model::{HoldId, IdentityId, SessionId, TokenId};
 
-/// A session's.
-#[must_use]
-pub fn session() -> SessionId {
+pub(crate) fn session() -> SessionId {
     SessionId::from_random(random())
 }
 

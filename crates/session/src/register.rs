@@ -126,7 +126,7 @@ impl Guard {
         }
         self.store().state().revoke_identity(name, &by.name, now).await?;
         let ended = self.live().end_by_identity(identity.id, name);
-        events::append(self.store(), events::identity_changed("identity.revoked", name, json!({ "sessions_ended": ended }), by, now)).await?;
+        events::note(self.store(), events::identity_changed("identity.revoked", name, json!({ "sessions_ended": ended }), by, now)).await;
         Ok(ended)
     }
 

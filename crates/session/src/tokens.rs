@@ -81,7 +81,7 @@ impl Guard {
         }
         self.store().state().revoke_token(id, &by.name, now).await?;
         let ended = self.live().end_by_token(id);
-        events::append(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await?;
+        events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
         Ok(ended)
     }
 

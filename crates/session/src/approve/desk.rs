@@ -132,7 +132,7 @@ impl Approvals {
         let version = self.desk.version.load_full();
         let policy = Policy { version: &version, draft: &held.requester, now };
         let progress = held.change(&self.desk.store, |machine| machine.sign(signer, digest, &policy, now)).await?;
-        events::append(&self.desk.store, events::hold_signed(&held.draft, signer, digest, now)).await?;
+        events::note(&self.desk.store, events::hold_signed(&held.draft, signer, digest, now)).await;
         match progress {
             Progress::Waiting { .. } => Ok(held.row()),
             Progress::Complete => Ok(held.outcome(&self.desk.store, self.desk.limits.recheck()).await),
@@ -148,7 +148,7 @@ impl Approvals {
         let version = self.desk.version.load_full();
         let policy = Policy { version: &version, draft: &held.requester, now };
         held.change(&self.desk.store, |machine| machine.deny(signer, reason.clone(), &policy, now)).await?;
-        events::append(&self.desk.store, events::hold_denied(&held.draft, signer, reason.as_deref(), now)).await?;
+        events::note(&self.desk.store, events::hold_denied(&held.draft, signer, reason.as_deref(), now)).await;
         Ok(held.row())
     }
 
@@ -173,7 +173,7 @@ impl Approvals {
         };
         let audits = decide::may(&self.desk.version.load(), viewer, SystemAction::Audit, now);
         let live: HashSet<HoldId> = rows.iter().map(|row| row.id).collect();
-        let ended = self.desk.store.state().holds(limit).await?;
+        let ended = self.desk.store.state().holds(if audits { limit } else { MAX_SEARCHED }).await?;
         rows.extend(ended.into_iter().filter(|row| !live.contains(&row.id) && row.state != HoldState::Waiting && (audits || took_part(row, viewer))));
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -435,6 +435,9 @@ impl Held {
         Ok(())
     }
 }
+
+/// How many of the newest holds are looked through for those somebody took part in.
+const MAX_SEARCHED: u32 = 10_000;
 
 /// Why an operation is withdrawn whose session let go of it without saying why.
 pub(super) const CALLER_LEFT: &str = "the caller left or cancelled it";

@@ -155,8 +155,11 @@ impl Machine {
             if useful {
                 able.push(at);
             }
+            if useful && able.len() >= places && self.seat(&able).is_some_and(|seats| seats.iter().flatten().count() == places) {
+                return true;
+            }
         }
-        self.seat(&able).is_some_and(|seats| seats.iter().flatten().count() == places)
+        false
     }
 
     /// The requirements `signer` may sign for, without regard to what is already signed.

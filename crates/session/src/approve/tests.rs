@@ -37,8 +37,8 @@ async fn a_second_person_signs_and_it_is_released_and_written_down() {
     let (alice, bob) = (gate.user("alice", &["engineers"]).await, gate.user("bob", &["dba"]).await);
     let waiting = approvals(&gate).open(drop_payments(ActorChain::alone(alice), vec![needs("dba", 1)]), now()).await.unwrap();
     let row = waiting.row();
-    assert_eq!(waiting.signers(), [bob.name.clone()]);
-    assert_eq!(gate.guard.store().state().waiting_holds().await.unwrap(), [row.clone()]);
+    assert_eq!(waiting.signers(), std::slice::from_ref(&bob.name));
+    assert_eq!(gate.guard.store().state().waiting_holds().await.unwrap(), std::slice::from_ref(&row));
     let (ran, signed) = soon(async { tokio::join!(run(waiting), approvals(&gate).sign(row.id, &bob, &row.digest, later(1))) }).await;
     assert_eq!(ran.unwrap()[0].signer, bob.name);
     let signed = signed.unwrap();
@@ -238,7 +238,8 @@ async fn the_policy_in_force_at_the_signature_decides_who_may_sign() {
     let (alice, bob) = (gate.user("alice", &["engineers"]).await, gate.user("bob", &["dba"]).await);
     let waiting = approvals(&gate).open(drop_payments(ActorChain::alone(alice), vec![needs("dba", 1)]), now()).await.unwrap();
     let row = waiting.row();
-    let without = files_with(r#"principal in Group::"dba", action == Action::"approve""#, r#"principal in Group::"chiefs", action == Action::"approve""#);
+    let without =
+        files_with(r#"principal in Group::"dba", action == Action::"approve""#, r#"principal in Group::"chiefs", action == Action::"approve""#);
     gate.guard.apply_as(&without, &name("init"), now()).await.unwrap();
     assert!(matches!(approvals(&gate).sign(row.id, &bob, &row.digest, now()).await, Err(VoteError::NotFound(_))));
     gate.guard.apply_as(&files("// again\n"), &name("init"), now()).await.unwrap();

@@ -103,7 +103,7 @@ async fn what_an_identity_can_reach_is_asked_of_the_policies() {
     let actions: Vec<(Action, bool)> = reach.actions.iter().map(|reached| (reached.action, reached.held)).collect();
     assert_eq!(actions, [(Action::Connect, false), (Action::Read, false), (Action::Destroy, true)]);
     assert_eq!(reach.actions[2].policies[0].as_str(), "prod-destroy");
-    assert_eq!(gate.guard.identity_facts(&olga.name, &olga, now()).await.unwrap().owns, [nightly.name.clone()]);
+    assert_eq!(gate.guard.identity_facts(&olga.name, &olga, now()).await.unwrap().owns, std::slice::from_ref(&nightly.name));
     // What has ended reaches nothing.
     assert_eq!(gate.guard.identity_facts(&nightly.name, &olga, later(86_400 * 31)).await.unwrap().reach, []);
 }

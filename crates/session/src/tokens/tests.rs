@@ -103,7 +103,10 @@ async fn web_14_tokens_are_seen_and_revoked_by_those_they_concern() {
     }
     let (hidden, missing) = (ids[0], TokenId::from_random(5));
     let refused = gate.guard.revoke_token(hidden, &alice, now()).await.unwrap_err().to_string();
-    assert_eq!(refused.replace(&hidden.to_string(), "x"), gate.guard.revoke_token(missing, &alice, now()).await.unwrap_err().to_string().replace(&missing.to_string(), "x"));
+    assert_eq!(
+        refused.replace(&hidden.to_string(), "x"),
+        gate.guard.revoke_token(missing, &alice, now()).await.unwrap_err().to_string().replace(&missing.to_string(), "x")
+    );
     assert!(gate.guard.revoke_token(hidden, &ada, now()).await.is_err());
     for (id, by) in ids.iter().skip(1).zip([&olga, &nightly, &root]) {
         assert!(gate.guard.revoke_token(*id, by, now()).await.is_ok(), "{}", by.name);
