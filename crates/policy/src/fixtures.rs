@@ -5,7 +5,7 @@ use model::{
     Understanding, facts::Outputs,
 };
 
-use crate::{Files, Version};
+use crate::{Files, Version, classify::postgres::catalog::Catalog};
 
 pub(crate) const CONNECTION: &str = r#"
 protocol = "postgres"
@@ -80,4 +80,33 @@ pub(crate) fn facts(pairs: &[(Action, Object)]) -> Facts {
         outputs: Outputs::default(),
         secret_spans: Vec::new(),
     }
+}
+
+pub(crate) const CUSTOMERS: u32 = 20_000;
+pub(crate) const PLAIN: u32 = 20_001;
+pub(crate) const ORDERS: u32 = 20_002;
+pub(crate) const ORDERS_2026: u32 = 20_003;
+pub(crate) const VIEW: u32 = 20_004;
+pub(crate) const STATISTIC: u32 = 2_619;
+const EMAIL_DOMAIN: u32 = 20_100;
+
+/// A few relations as a snapshot would hold them.
+pub(crate) fn catalog() -> Catalog {
+    let column = |number: i16, name: &str, type_oid: u32| serde_json::json!({ "number": number, "name": name, "type_oid": type_oid, "not_null": false, "has_default": false });
+    let relation = |oid: u32, schema: &str, name: &str, kind: &str, columns: &[serde_json::Value], parents: &[u32], children: &[u32]| serde_json::json!({ "oid": oid, "schema": schema, "name": name, "kind": kind, "columns": columns, "parents": parents, "children": children, "row_type": 0 });
+    let customers =
+        [column(1, "id", 23), column(2, "email", EMAIL_DOMAIN), column(3, "phone", 1043), column(4, "salary", 1700), column(5, "name", 25)];
+    let orders = [column(1, "id", 23), column(2, "email", 25)];
+    let relations = [
+        relation(CUSTOMERS, "public", "customers", "table", &customers, &[], &[]),
+        relation(PLAIN, "public", "plain", "table", &[column(1, "id", 23)], &[], &[]),
+        relation(ORDERS, "public", "orders", "partitioned", &orders, &[], &[ORDERS_2026]),
+        relation(ORDERS_2026, "public", "orders_2026", "partition", &orders, &[ORDERS], &[]),
+        relation(VIEW, "public", "contacts", "view", &[column(1, "email", 25)], &[], &[]),
+        relation(STATISTIC, "pg_catalog", "pg_statistic", "table", &[column(1, "starelid", 26)], &[], &[]),
+    ];
+    let mut json = serde_json::to_value(Catalog::default()).unwrap();
+    json["relations"] = serde_json::json!(relations);
+    json["types"] = serde_json::json!([{ "oid": EMAIL_DOMAIN, "schema": "public", "name": "email_address", "base": 25, "element": 0 }]);
+    serde_json::from_value(json).unwrap()
 }

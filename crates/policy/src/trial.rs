@@ -205,4 +205,27 @@ expect = "deny"
         ];
         assert_eq!(found, expected);
     }
+
+    #[test]
+    fn a_statement_is_understood_by_its_snapshot() {
+        let mut files = fixtures::files("permit (principal, action in [Action::\"connect\", Action::\"read\"], resource);");
+        files.insert("data-classes.toml".to_owned(), "[email]\nmask = \"keep-domain\"\ncolumns = [\"public.customers.email\"]".to_owned());
+        let test = |statement: &str, expect: &str, masked: &str| {
+            format!(
+                "[[test]]\nname = {statement:?}\nidentity = \"alice\"\nconnection = \"prod-pg\"\ncatalog = \"snapshot\"\nstatement = {statement:?}\n\
+                 expect = {expect:?}\nmasked = [{masked}]\n"
+            )
+        };
+        let tests = [
+            test("select id from plain", "allow", ""),
+            test("select * from customers", "allow", "\"public.customers.email\""),
+            test("drop table customers", "deny", "\"public.customers.email\""),
+        ];
+        files.insert("tests/a.toml".to_owned(), format!("[identities]\nalice = {{}}\n{}", tests.concat()));
+        let version = fixtures::load_files(&files);
+        let catalogs = BTreeMap::from([("snapshot".to_owned(), fixtures::catalog())]);
+        for outcome in run_tests(&version, &catalogs, fixtures::now()) {
+            assert!(outcome.passed(), "{}: {:?}", outcome.test.name, outcome.differences);
+        }
+    }
 }

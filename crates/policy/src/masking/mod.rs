@@ -319,7 +319,7 @@ mod tests {
     use model::{Action, Object, facts::Outputs, facts::RelationRef};
 
     use super::*;
-    use crate::fixtures;
+    use crate::fixtures::{self, CUSTOMERS, ORDERS, ORDERS_2026, PLAIN, STATISTIC, VIEW, catalog};
 
     const CLASSES: &str = r#"
 [email]
@@ -341,34 +341,6 @@ columns = ["prod-pg/other/public.plain.id"]
 permit (principal in Group::"leads", action == Action::"reveal", resource == DataClass::"email");
 permit (principal in Group::"half", action == Action::"reveal", resource == DataClass::"phone");
 permit (principal in Group::"all", action == Action::"reveal", resource);"#;
-
-    const CUSTOMERS: u32 = 20_000;
-    const PLAIN: u32 = 20_001;
-    const ORDERS: u32 = 20_002;
-    const ORDERS_2026: u32 = 20_003;
-    const VIEW: u32 = 20_004;
-    const STATISTIC: u32 = 2_619;
-    const EMAIL_DOMAIN: u32 = 20_100;
-
-    fn catalog() -> Catalog {
-        let column = |number: i16, name: &str, type_oid: u32| serde_json::json!({ "number": number, "name": name, "type_oid": type_oid, "not_null": false, "has_default": false });
-        let relation = |oid: u32, schema: &str, name: &str, kind: &str, columns: &[serde_json::Value], parents: &[u32], children: &[u32]| serde_json::json!({ "oid": oid, "schema": schema, "name": name, "kind": kind, "columns": columns, "parents": parents, "children": children, "row_type": 0 });
-        let customers =
-            [column(1, "id", 23), column(2, "email", EMAIL_DOMAIN), column(3, "phone", 1043), column(4, "salary", 1700), column(5, "name", 25)];
-        let orders = [column(1, "id", 23), column(2, "email", 25)];
-        let relations = [
-            relation(CUSTOMERS, "public", "customers", "table", &customers, &[], &[]),
-            relation(PLAIN, "public", "plain", "table", &[column(1, "id", 23)], &[], &[]),
-            relation(ORDERS, "public", "orders", "partitioned", &orders, &[], &[ORDERS_2026]),
-            relation(ORDERS_2026, "public", "orders_2026", "partition", &orders, &[ORDERS], &[]),
-            relation(VIEW, "public", "contacts", "view", &[column(1, "email", 25)], &[], &[]),
-            relation(STATISTIC, "pg_catalog", "pg_statistic", "table", &[column(1, "starelid", 26)], &[], &[]),
-        ];
-        let mut json = serde_json::to_value(Catalog::default()).unwrap();
-        json["relations"] = serde_json::json!(relations);
-        json["types"] = serde_json::json!([{ "oid": EMAIL_DOMAIN, "schema": "public", "name": "email_address", "base": 25, "element": 0 }]);
-        serde_json::from_value(json).unwrap()
-    }
 
     fn version() -> Version {
         let mut files = fixtures::files(POLICY);
