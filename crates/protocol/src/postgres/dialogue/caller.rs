@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{
     Answer, Dialogue, Ending, Forwarding, Move, Operation, OperationKind, Parameter, Prepared, Reply, ReplyKind, Skip, Stream, Transaction,
-    names::Portal,
-    owed::{Owed, Run},
+    names::{self, Change, Known, Portal},
+    owed::{MadeReal, Owed, Run},
 };
 use crate::{
     Side,
@@ -28,11 +28,25 @@ pub(super) struct Pending {
     pub(super) operation: u64,
     kind: OperationKind,
     frame: Bytes,
-    /// Statement or portal name, by kind.
+    /// The statement a Parse names, the portal an Execute runs.
     name: Bytes,
+    /// The portal a Bind makes.
     portal: Bytes,
     text: Arc<str>,
     types: Vec<u32>,
+}
+
+/// A COPY from the caller that was sent and may take data.
+#[derive(Debug)]
+pub(super) struct OpenCopy {
+    /// Of which run.
+    pub(super) serial: u64,
+    operation: u64,
+    show: bool,
+    /// The operation may copy in again after this.
+    many: bool,
+    /// The target asked for the data.
+    pub(super) began: bool,
 }
 
 /// What to do with the message at the front of the buffer.
@@ -52,16 +66,28 @@ impl<P> Dialogue<P> {
     pub(super) fn step_caller(&mut self, now_us: u64) {
         // Bytes at the front of the buffer that are forwarded unchanged, in one piece.
         let mut run = 0;
-        while !self.ended && self.pending.is_none() && self.owed.len() < self.limits.max_owed {
-            match self.step_message(&mut run, now_us) {
-                Step::Pass | Step::Drop | Step::Taken => {}
-                Step::Stop => break,
+        self.stalled = false;
+        while !self.ended && self.pending.is_none() {
+            if !self.has_room() {
+                self.stall(&mut run);
+                break;
+            }
+            if matches!(self.step_message(&mut run, now_us), Step::Stop) {
+                break;
             }
         }
         self.flush_caller(&mut run);
-        if self.pending.is_some() && self.caller.len() > self.limits.max_waiting_bytes {
-            self.limit_passed(format!("more than {} bytes wait behind an operation that is not decided", self.limits.max_waiting_bytes));
+        if self.held && self.caller.len() > self.limits.max_waiting_bytes {
+            self.limit_passed(format!("more than {} bytes wait behind an operation that is held", self.limits.max_waiting_bytes));
         }
+    }
+
+    /// The next message waits until the target has answered more; it is asked to.
+    fn stall(&mut self, run: &mut usize) -> Step {
+        self.flush_caller(run);
+        self.flush_owed();
+        self.stalled = true;
+        Step::Stop
     }
 
     fn step_message(&mut self, run: &mut usize, now_us: u64) -> Step {
@@ -108,7 +134,7 @@ impl<P> Dialogue<P> {
             drop(self.caller.split_to(there));
             return Step::Drop;
         }
-        if let Some((operation, true)) = self.copying_in() {
+        if let Some(OpenCopy { operation, show: true, .. }) = self.open_copy {
             self.flush_caller(run);
             let frames = self.caller.split_to(there).freeze();
             self.moves.push_back(Move::Show(Reply { operation, kind: ReplyKind::Copy(Side::Caller), frames }));
@@ -118,20 +144,33 @@ impl<P> Dialogue<P> {
         Step::Pass
     }
 
-    /// The operation at the head of what the target owes if it copies in, and whether its data is shown.
-    fn copying_in(&mut self) -> Option<(u64, bool)> {
-        match self.owed.head() {
-            Some(Owed::Query(run) | Owed::Execute(run)) if run.forwarding.copy_in => Some((run.operation, run.forwarding.show)),
-            _ => None,
-        }
-    }
-
     fn step_whole(&mut self, tag: u8, len: usize, run: &mut usize, now_us: u64) -> Step {
-        if self.skip != Skip::No && !matches!(tag, b'S' | b'X') {
-            return Step::Drop;
+        match tag {
+            b'X' => {
+                *run += len;
+                self.flush_caller(run);
+                self.end(Ending::Terminated);
+                return Step::Taken;
+            }
+            // A password message after login.
+            b'p' => {
+                self.flush_caller(run);
+                self.malformed(Malformed("a message that has no place after login"));
+                return Step::Stop;
+            }
+            b'S' => {}
+            _ if self.skip != Skip::No => return Step::Drop,
+            _ => {}
+        }
+        if let Some(step) = self.copy_gate(tag, len, run) {
+            return step;
         }
         match tag {
             b'Q' | b'P' | b'B' | b'F' => {
+                let body = self.caller.get(*run + HEAD_BYTES..*run + len).unwrap_or_default();
+                if self.must_wait(tag, body) {
+                    return self.stall(run);
+                }
                 self.flush_caller(run);
                 let frame = self.caller.split_to(len).freeze();
                 self.ask_about(tag, frame);
@@ -143,38 +182,55 @@ impl<P> Dialogue<P> {
                 self.unflushed = false;
                 Step::Pass
             }
-            b'X' => {
-                *run += len;
+            _ => self.step_named(tag, len, run, now_us),
+        }
+    }
+
+    /// While a COPY takes data the target reads nothing else: Flush and Sync it ignores, anything else costs the connection
+    /// (`CopyGetData`). Until it is known whether the COPY began, nothing but its data goes on.
+    fn copy_gate(&mut self, tag: u8, len: usize, run: &mut usize) -> Option<Step> {
+        let copy = self.open_copy.as_ref()?;
+        match tag {
+            b'c' | b'f' | b'H' => None,
+            b'S' if copy.began && self.caller.len() > *run + len => {
                 self.flush_caller(run);
-                self.end(Ending::Terminated);
-                Step::Taken
+                Some(Step::Drop)
             }
-            b'D' | b'E' | b'C' => self.step_named(tag, len, run, now_us),
-            // A password message after login.
-            _ => {
+            // Should the COPY fail before it reads anything, this Sync is the one that ends the pipeline.
+            b'S' => Some(self.stall(run)),
+            _ if copy.began => {
                 self.flush_caller(run);
-                self.malformed(Malformed("a message that has no place after login"));
-                Step::Stop
+                let refusal = Refusal::new(Sqlstate::PROTOCOL_VIOLATION, format!("unexpected message type 0x{tag:02X} during COPY from stdin"));
+                self.break_off(&refusal, "a message that is no COPY data during COPY".to_owned());
+                Some(Step::Stop)
             }
+            _ => Some(self.stall(run)),
+        }
+    }
+
+    /// Whether what a message means depends on answers the target still owes. A malformed message never waits.
+    fn must_wait(&self, tag: u8, body: &[u8]) -> bool {
+        if self.names.coming_bytes() > self.limits.max_prepared_bytes {
+            return true;
+        }
+        match tag {
+            b'B' => Bind::decode(body).is_ok_and(|bind| self.names.statement(bind.statement, self.segment) == Known::NotYet),
+            b'Q' | b'P' => !self.names.is_settled() && names::speaks_of_names(body),
+            _ => false,
         }
     }
 
     fn step_named(&mut self, tag: u8, len: usize, run: &mut usize, now_us: u64) -> Step {
-        let frame = Bytes::copy_from_slice(self.caller.get(*run..*run + len).unwrap_or_default());
-        let body = frame.slice(HEAD_BYTES.min(frame.len())..);
-        let step = match tag {
-            b'D' => self.describe(&body),
-            b'C' => self.close(&body),
-            _ => self.execute(&frame, &body, now_us),
+        let body = self.caller.get(*run + HEAD_BYTES..*run + len).unwrap_or_default();
+        // An unnamed one, the common case, is copied without an allocation.
+        let decoded = match tag {
+            b'E' => Execute::decode(body).map(|execute| (Kind::Portal, Bytes::copy_from_slice(execute.portal))),
+            _ => Named::decode(body).map(|named| (named.kind, Bytes::copy_from_slice(named.name))),
         };
-        match step {
-            Ok(Step::Taken) => {
-                // An Execute that is decided on its own: it leaves the buffer.
-                self.flush_caller(run);
-                drop(self.caller.split_to(len));
-                Step::Taken
-            }
-            Ok(step) => step,
+        match decoded {
+            Ok((kind, name)) if tag == b'D' => self.describe(kind, name),
+            Ok((kind, name)) if tag == b'C' => self.close(kind, name),
+            Ok((_, name)) => self.execute(name, len, run, now_us),
             Err(malformed) => {
                 self.flush_caller(run);
                 self.malformed(malformed);
@@ -184,106 +240,90 @@ impl<P> Dialogue<P> {
     }
 
     fn sync(&mut self) -> Step {
-        let copy_began = self.copy_began();
-        match self.skip {
-            Skip::Here => {
-                self.skip = Skip::No;
-                let transaction = self.transaction;
-                self.send_to_caller(|out| backend::ready_for_query(out, transaction));
-                return Step::Drop;
-            }
-            Skip::WithTarget => self.skip = Skip::No,
-            Skip::No if copy_began => {
-                self.deferred_sync = true;
-                return Step::Drop;
-            }
-            Skip::No => {}
+        if self.skip == Skip::Here {
+            self.skip = Skip::No;
+            self.send_to_caller(|out| backend::ready_for_query(out, Transaction::Idle));
+            return Step::Drop;
         }
-        self.owe_sync();
+        self.skip = Skip::No;
+        self.owed.push(Owed::Sync);
+        self.segment_ends();
         Step::Pass
     }
 
-    fn owe_sync(&mut self) {
-        self.owed.push(Owed::Sync { doubtful: false, for_caller: true });
+    const fn segment_ends(&mut self) {
         self.unsynced = false;
         self.unflushed = false;
-        self.epoch += 1;
-    }
-
-    fn copy_began(&mut self) -> bool {
-        matches!(self.owed.head(), Some(Owed::Query(run) | Owed::Execute(run)) if run.copying == super::owed::Copying::In)
+        self.segment += 1;
     }
 
     fn copy_ends(&mut self) -> Step {
-        self.deferred_sync = false;
         if !self.owed.expects_copy() {
             return Step::Drop;
         }
-        self.owed.push(Owed::CopyEnd);
+        match &mut self.open_copy {
+            Some(copy) if copy.many => copy.began = false,
+            open => *open = None,
+        }
         Step::Pass
     }
 
-    /// The caller's COPY failed at the target while a Sync of the caller was kept back: now it counts.
-    pub(super) fn release_deferred_sync(&mut self) {
-        if std::mem::take(&mut self.deferred_sync) {
-            self.skip = Skip::No;
-            self.owe_sync();
-            self.send_to_target(|out| {
-                frontend::sync(out);
-                Ok(())
-            });
-        }
-    }
-
-    fn describe(&mut self, body: &Bytes) -> Result<Step, Malformed> {
-        let Named { kind, name } = Named::decode(body)?;
-        match kind {
-            Kind::Statement => self.owed.push(Owed::DescribeStatement { name: body.slice_ref(name) }),
-            Kind::Portal => {
-                let operation = self.names.portal(name).map(|portal| portal.operation);
-                self.owed.push(Owed::DescribePortal { operation, ours: false });
-            }
-        }
+    fn describe(&mut self, kind: Kind, name: Bytes) -> Step {
+        self.owed.push(match kind {
+            Kind::Statement => Owed::DescribeStatement { name },
+            Kind::Portal => Owed::DescribePortal,
+        });
         self.extended();
-        Ok(Step::Pass)
+        Step::Pass
     }
 
-    fn close(&mut self, body: &Bytes) -> Result<Step, Malformed> {
-        let Named { kind, name } = Named::decode(body)?;
-        let name = body.slice_ref(name);
-        let undo = match kind {
-            Kind::Statement => self.names.close_statement(name),
-            Kind::Portal => self.names.close_portal(name),
+    fn close(&mut self, kind: Kind, name: Bytes) -> Step {
+        let change = match kind {
+            Kind::Statement => Change::Statement(name, None),
+            Kind::Portal => Change::Portal(name, None),
         };
-        self.owed.push(Owed::Close { undo, for_caller: true });
+        self.names.begin(&change, self.segment);
+        self.owed.push(Owed::Close(change));
         self.extended();
-        Ok(Step::Pass)
+        Step::Pass
     }
 
     /// Runs a portal. One the protocol bound was decided then; any other is an operation of its own.
-    fn execute(&mut self, frame: &Bytes, body: &Bytes, now_us: u64) -> Result<Step, Malformed> {
-        let Execute { portal: name, .. } = Execute::decode(body)?;
-        if let Some(portal) = self.names.portal(name) {
-            let (operation, forwarding) = (portal.operation, portal.forwarding.clone());
-            self.owe_execute(operation, forwarding, now_us);
-            return Ok(Step::Pass);
+    fn execute(&mut self, name: Bytes, len: usize, run: &mut usize, now_us: u64) -> Step {
+        match self.names.portal(&name, self.segment) {
+            Known::Yes(Portal { operation, forwarding }) => {
+                self.owe_execute(operation, forwarding, now_us);
+                return Step::Pass;
+            }
+            Known::NotYet => return self.stall(run),
+            Known::No => {}
         }
-        let text = match self.settings.decode(name) {
-            Some(name) => format!("FETCH FORWARD ALL FROM {}", quoted(&name)),
-            None => return Err(Malformed("a name is not in the client's encoding")),
-        };
-        let pending = Pending { name: body.slice_ref(name), ..self.pending(OperationKind::Execute, frame.clone(), Arc::from(text)) };
-        self.ask(pending, None, Vec::new());
-        Ok(Step::Taken)
+        self.flush_caller(run);
+        let frame = self.caller.split_to(len).freeze();
+        match self.settings.decode(&name) {
+            Some(text) => {
+                let text = format!("FETCH FORWARD ALL FROM {}", quoted(&text));
+                let pending = Pending { name, ..self.pending(OperationKind::Execute, frame, Arc::from(text)) };
+                self.ask(pending, None, Vec::new());
+            }
+            None => self.malformed(Malformed("a name is not in the client's encoding")),
+        }
+        Step::Taken
     }
 
     fn owe_execute(&mut self, operation: u64, forwarding: Arc<Forwarding>, now_us: u64) {
-        let undo = self.names.follow(&forwarding.names, true, self.epoch);
-        if forwarding.opaque {
-            self.names.cursors_unknown();
-        }
-        self.owed.push(Owed::Execute(Run::new(operation, forwarding, undo, now_us)));
+        let run = self.begin_run(operation, forwarding, false, now_us);
+        self.owed.push(Owed::Execute(run));
         self.extended();
+    }
+
+    fn begin_run(&mut self, operation: u64, forwarding: Arc<Forwarding>, many: bool, now_us: u64) -> Run {
+        self.runs += 1;
+        self.names.begin_effects(&forwarding);
+        if forwarding.copy_in {
+            self.open_copy = Some(OpenCopy { serial: self.runs, operation, show: forwarding.show, many, began: false });
+        }
+        Run::new(operation, self.runs, forwarding, now_us)
     }
 
     const fn extended(&mut self) {
@@ -307,6 +347,9 @@ impl<P> Dialogue<P> {
     fn ask_query(&mut self, frame: Bytes, body: &Bytes) -> Result<(), Malformed> {
         let query = Query::decode(body)?;
         let text = self.decoded(query.statement)?;
+        if self.names_full(0) {
+            return Ok(());
+        }
         let pending = self.pending(OperationKind::Query, frame, text);
         self.ask(pending, None, Vec::new());
         Ok(())
@@ -316,25 +359,40 @@ impl<P> Dialogue<P> {
         let parse = Parse::decode(body)?;
         let text = self.decoded(parse.statement)?;
         let types = parse.types.iter().collect();
-        if self.names.bytes() + text.len() > self.limits.max_prepared_bytes {
-            self.limit_passed(format!("more than {} bytes of prepared statements", self.limits.max_prepared_bytes));
+        if self.names_full(text.len()) {
             return Ok(());
         }
-        let pending = Pending { name: body.slice_ref(parse.name), types, ..self.pending(OperationKind::Parse, frame, text) };
+        let name = Bytes::copy_from_slice(parse.name);
+        let pending = Pending { name, types, ..self.pending(OperationKind::Parse, frame, text) };
         self.ask(pending, None, Vec::new());
         Ok(())
     }
 
+    /// Whether `more` bytes would pass the limit of what is kept by name; if so the conversation is over.
+    fn names_full(&mut self, more: usize) -> bool {
+        let full = self.names.bytes() + more > self.limits.max_prepared_bytes;
+        if full {
+            self.limit_passed(format!("more than {} bytes of prepared statements and cursors", self.limits.max_prepared_bytes));
+        }
+        full
+    }
+
     fn ask_bind(&mut self, frame: Bytes, body: &Bytes) -> Result<(), Malformed> {
         let bind = Bind::decode(body)?;
-        let prepared = self.names.statement(bind.statement).cloned();
+        let prepared = match self.names.statement(bind.statement, self.segment) {
+            Known::Yes(prepared) => Some(prepared),
+            Known::No | Known::NotYet => None,
+        };
         let text = match &prepared {
             Some(prepared) => prepared.text.clone(),
             None => Arc::from(format!("EXECUTE {}", quoted(&self.decoded(bind.statement)?))),
         };
+        if self.names_full(0) {
+            return Ok(());
+        }
         let parameters = parameters(&bind, body, prepared.as_deref());
-        let pending =
-            Pending { name: body.slice_ref(bind.statement), portal: body.slice_ref(bind.portal), ..self.pending(OperationKind::Bind, frame, text) };
+        let portal = Bytes::copy_from_slice(bind.portal);
+        let pending = Pending { portal, ..self.pending(OperationKind::Bind, frame, text) };
         self.ask(pending, prepared.map(|prepared| prepared.id), parameters);
         Ok(())
     }
@@ -372,12 +430,10 @@ impl<P> Dialogue<P> {
             OperationKind::Parse => self.forward_parse(pending, replacement),
             OperationKind::Bind => self.forward_bind(pending, forwarding),
             OperationKind::Execute => {
-                let show = forwarding.show;
-                let forwarding = Arc::new(forwarding);
-                if show {
+                if forwarding.show {
                     self.describe_ourselves(pending.operation, &pending.name);
                 }
-                self.owe_execute(pending.operation, forwarding, now_us);
+                self.owe_execute(pending.operation, Arc::new(forwarding), now_us);
                 self.moves.push_back(Move::Send(Side::Target, pending.frame));
             }
             // Never forwarded: the session refuses it; should it not, nothing happens at the target either.
@@ -388,14 +444,11 @@ impl<P> Dialogue<P> {
     }
 
     fn forward_query(&mut self, pending: Pending, forwarding: Forwarding, replacement: Option<String>, now_us: u64) {
-        let undo = self.names.follow(&forwarding.names, forwarding.alone, self.epoch);
-        if forwarding.opaque {
-            self.names.cursors_unknown();
-        }
-        self.owed.push(Owed::Query(Run::new(pending.operation, Arc::new(forwarding), undo, now_us)));
-        self.unsynced = false;
-        self.unflushed = false;
-        self.epoch += 1;
+        let many = !forwarding.alone;
+        let run = self.begin_run(pending.operation, Arc::new(forwarding), many, now_us);
+        self.names.begin(&no_unnamed(), self.segment);
+        self.owed.push(Owed::Query(run));
+        self.segment_ends();
         match replacement {
             Some(text) => self.send_to_target(|out| frontend::query(out, text.as_bytes())),
             None => self.moves.push_back(Move::Send(Side::Target, pending.frame)),
@@ -403,8 +456,9 @@ impl<P> Dialogue<P> {
     }
 
     fn forward_parse(&mut self, pending: Pending, replacement: Option<String>) {
-        let undo = self.names.prepare(pending.name.clone(), pending.text, pending.types);
-        self.owed.push(Owed::Parse { undo, for_caller: true });
+        let change = self.names.prepare(pending.name.clone(), pending.text, pending.types);
+        self.names.begin(&change, self.segment);
+        self.owed.push(Owed::Parse(change));
         self.extended();
         match replacement {
             Some(text) => self.send_to_target(|out| frontend::parse(out, &pending.name, text.as_bytes(), &[])),
@@ -414,9 +468,10 @@ impl<P> Dialogue<P> {
 
     fn forward_bind(&mut self, pending: Pending, forwarding: Forwarding) {
         let show = forwarding.show;
-        let portal = Portal { operation: pending.operation, forwarding: Arc::new(forwarding), epoch: self.epoch };
-        let undo = self.names.bind(pending.portal.clone(), portal);
-        self.owed.push(Owed::Bind { operation: pending.operation, undo, for_caller: true });
+        let portal = Portal { operation: pending.operation, forwarding: Arc::new(forwarding) };
+        let change = Change::Portal(pending.portal.clone(), Some(portal));
+        self.names.begin(&change, self.segment);
+        self.owed.push(Owed::Bind { operation: pending.operation, change });
         self.extended();
         self.moves.push_back(Move::Send(Side::Target, pending.frame));
         if show {
@@ -426,7 +481,7 @@ impl<P> Dialogue<P> {
 
     /// Rows of this portal will be shown: their shape must be known whether or not the caller asks for it.
     fn describe_ourselves(&mut self, operation: u64, portal: &[u8]) {
-        self.owed.push(Owed::DescribePortal { operation: Some(operation), ours: true });
+        self.owed.push(Owed::Shape { operation });
         self.extended();
         self.send_to_target(|out| frontend::describe(out, Kind::Portal, portal));
     }
@@ -434,27 +489,33 @@ impl<P> Dialogue<P> {
     /// Brings caller and target where they would be had the operation failed at the target.
     pub(super) fn refuse(&mut self, pending: &Pending, refusal: Refusal) {
         let whole = matches!(pending.kind, OperationKind::Query | OperationKind::FunctionCall);
-        if self.transaction == Transaction::Idle && self.owed.is_empty() && !self.unsynced {
+        // A Query or a Parse of the unnamed statement drops the old one, even if it fails.
+        let drops = pending.kind == OperationKind::Query || (pending.kind == OperationKind::Parse && pending.name.is_empty());
+        if self.transaction == Transaction::Idle && self.owed.is_empty() && !self.unsynced && !(drops && self.names.has_unnamed()) {
             return self.refuse_here(whole, &refusal);
         }
         // Something of this transaction may stand at the target: one message that must fail there undoes it. It is not SQL in any
         // state of the session, so it fails before anything else is looked at, and it stands in the target's own log.
         let failing = format!("countersign refused operation {}: {}", pending.operation, model::name::printable(refusal.message()));
+        let change = drops.then(no_unnamed);
+        if let Some(change) = &change {
+            self.names.begin(change, self.segment);
+        }
+        self.owed.push(Owed::Refusal(MadeReal { refusal, whole, told: false, change }));
         if whole {
-            self.unsynced = false;
-            self.unflushed = false;
-            self.epoch += 1;
+            self.segment_ends();
             self.send_to_target(|out| frontend::query(out, failing.as_bytes()));
         } else {
             self.skip = Skip::WithTarget;
             self.unsynced = true;
+            self.unflushed = false;
+            let name: &[u8] = if drops { b"" } else { b"_countersign_refusal" };
             self.send_to_target(|out| {
-                frontend::parse(out, b"_countersign_refusal", failing.as_bytes(), &[])?;
+                frontend::parse(out, name, failing.as_bytes(), &[])?;
                 frontend::flush(out);
                 Ok(())
             });
         }
-        self.owed.push(Owed::Refusal { refusal: Box::new(refusal), whole, told: false });
     }
 
     /// Nothing is open at the target and nothing is owed: it need not know.
@@ -473,6 +534,8 @@ impl<P> Dialogue<P> {
     /// The target skips everything up to the next Sync: so is the caller's operation that is being decided.
     pub(super) fn skip_with_target(&mut self) {
         self.skip = Skip::WithTarget;
+        self.held = false;
+        self.question = None;
         if let Some(pending) = self.pending.take() {
             self.moves.push_back(Move::Withdraw(pending.operation));
         }
@@ -489,6 +552,11 @@ impl<P> Dialogue<P> {
             self.moves.push_back(Move::Send(Side::Target, bytes));
         }
     }
+}
+
+/// What becomes of the unnamed statement when a Query runs (`exec_simple_query`).
+pub(super) const fn no_unnamed() -> Change {
+    Change::Statement(Bytes::new(), None)
 }
 
 /// A name as a quoted SQL identifier.

@@ -21,8 +21,8 @@ use bytes::{Bytes, BytesMut};
 use model::facts::{ApplicationName, NameEffect};
 
 use self::{
-    caller::Pending,
-    owed::{Ledger, Owed},
+    caller::{OpenCopy, Pending},
+    owed::{Ledger, Owed, Part},
 };
 pub use self::{
     names::{Cursor, Names, Prepared},
@@ -242,8 +242,14 @@ pub struct Dialogue<P> {
     unsynced: bool,
     /// Some of them since the last Flush.
     unflushed: bool,
-    /// A Sync of the caller that came during its own COPY: swallowed at the COPY's end, forwarded if it fails.
-    deferred_sync: bool,
+    /// A COPY from the caller whose data may still come: nothing else goes to the target meanwhile.
+    open_copy: Option<OpenCopy>,
+    /// The caller's next message waits for an answer of the target.
+    stalled: bool,
+    /// The operation being decided waits for people.
+    held: bool,
+    /// The operation the driver was last asked about.
+    asked: u64,
     /// Bytes of a caller's CopyData still to come; whether they are forwarded.
     caller_stream: Stream,
     /// Bytes of a target's row or CopyData still to come.
@@ -255,8 +261,9 @@ pub struct Dialogue<P> {
     /// Notices of ours that wait for the end of a message to the caller.
     notices: Vec<Bytes>,
     next_operation: u64,
-    epoch: u64,
-    synced_epoch: u64,
+    runs: u64,
+    /// Counts Syncs and Queries sent: within one segment whatever follows a failure is skipped.
+    segment: u64,
     /// Something of the open transaction, or all of it, is rolled back.
     undone: bool,
     /// The caller's `application_name` as the end of the transaction restored it, to be told before ReadyForQuery.
@@ -307,7 +314,10 @@ impl<P> Dialogue<P> {
             transaction: Transaction::Idle,
             unsynced: false,
             unflushed: false,
-            deferred_sync: false,
+            open_copy: None,
+            stalled: false,
+            held: false,
+            asked: 0,
             caller_stream: Stream::default(),
             target_stream: 0,
             target_shown: None,
@@ -315,8 +325,8 @@ impl<P> Dialogue<P> {
             generic_errors: false,
             notices: Vec::new(),
             next_operation: 0,
-            epoch: 0,
-            synced_epoch: 0,
+            runs: 0,
+            segment: 0,
             undone: false,
             restored_name: None,
             ended: false,
@@ -332,11 +342,16 @@ impl<P> Dialogue<P> {
         }
     }
 
-    /// Whether more of `side` should be read now: not while the caller waits for a ruling with a full buffer, nor while the target owes too much.
+    /// Whether more of `side` should be read now: not of the caller while its next message waits for a ruling or an answer with a full buffer,
+    /// nor while the target owes too much. While an operation is held the caller is read on, so that its departure is noticed.
     #[must_use]
     pub fn wants(&self, side: Side) -> bool {
         match side {
-            Side::Caller => !self.ended && self.owed.len() < self.limits.max_owed,
+            Side::Caller => {
+                let waits = self.stalled || (self.pending.is_some() && !self.held);
+                let full = waits && self.caller.len() >= self.limits.max_waiting_bytes;
+                !self.ended && !full && self.has_room()
+            }
             Side::Target => !self.ended,
         }
     }
@@ -358,12 +373,18 @@ impl<P> Dialogue<P> {
 
     /// The next thing to do, in order. [`Move::Wait`] when there is nothing.
     pub fn next_move(&mut self) -> Move {
-        self.moves.pop_front().unwrap_or(Move::Wait)
+        let next = self.moves.pop_front().unwrap_or(Move::Wait);
+        if let Move::Ask(operation) = &next {
+            self.asked = operation.id;
+        }
+        next
     }
 
-    /// Settles the operation last asked about.
+    /// Settles the operation last asked about. Without effect if that was withdrawn meanwhile.
     pub fn rule(&mut self, ruling: Ruling<P>, now_us: u64) {
-        let Some(pending) = self.pending.take() else { return };
+        // INVARIANT: a permit counts only for the operation the driver has seen last, never for one whose Ask is still queued.
+        let Some(pending) = self.pending.take_if(|pending| pending.operation == self.asked) else { return };
+        self.held = false;
         match ruling {
             Ruling::Forward(permit, forwarding) => self.forward(permit, pending, forwarding, now_us),
             Ruling::Refuse(refusal) => self.refuse(&pending, refusal),
@@ -373,13 +394,8 @@ impl<P> Dialogue<P> {
 
     /// The operation last asked about waits for people: asks the target for all it owes, so that the caller has it meanwhile.
     pub fn hold(&mut self) {
-        if self.unflushed {
-            self.unflushed = false;
-            self.send_to_target(|out| {
-                frontend::flush(out);
-                Ok(())
-            });
-        }
+        self.held = self.pending.is_some();
+        self.flush_owed();
     }
 
     /// Tells the caller something on the side, between two of the target's messages.
@@ -400,9 +416,9 @@ impl<P> Dialogue<P> {
         }
         if self.unsynced {
             self.unflushed = true;
-            self.hold();
+            self.flush_owed();
         } else {
-            self.owed.push(Owed::Sync { doubtful: false, for_caller: false });
+            self.owed.push(Owed::Question(Part::Sync));
             self.send_to_target(|out| {
                 frontend::sync(out);
                 Ok(())
@@ -413,6 +429,7 @@ impl<P> Dialogue<P> {
     fn ask_target(&mut self, statement: &str) {
         const NAME: &[u8] = b"_countersign";
         self.send_to_target(|out| {
+            frontend::close(out, Kind::Portal, NAME)?;
             frontend::close(out, Kind::Statement, NAME)?;
             frontend::parse(out, NAME, statement.as_bytes(), &[])?;
             frontend::bind(out, NAME, NAME, &[], &[], &[])?;
@@ -420,12 +437,24 @@ impl<P> Dialogue<P> {
             frontend::close(out, Kind::Portal, NAME)?;
             frontend::close(out, Kind::Statement, NAME)
         });
-        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
-        self.owed.push(Owed::Parse { undo: names::Undo::Nothing, for_caller: false });
-        self.owed.push(Owed::Bind { operation: 0, undo: names::Undo::Nothing, for_caller: false });
-        self.owed.push(Owed::Question);
-        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
-        self.owed.push(Owed::Close { undo: names::Undo::Nothing, for_caller: false });
+        for part in [Part::Close, Part::Close, Part::Parse, Part::Bind, Part::Rows, Part::Close, Part::Close] {
+            self.owed.push(Owed::Question(part));
+        }
+    }
+
+    /// Asks the target for all it owes, if it may be keeping some of it back.
+    fn flush_owed(&mut self) {
+        if std::mem::take(&mut self.unflushed) {
+            self.send_to_target(|out| {
+                frontend::flush(out);
+                Ok(())
+            });
+        }
+    }
+
+    /// Whether the target owes few enough answers to be sent more. A COPY that waits for its data is always sent them.
+    fn has_room(&self) -> bool {
+        self.owed.len() < self.limits.max_owed || self.open_copy.is_some()
     }
 
     /// Prepared statements and cursors as they stand for the operation being decided.

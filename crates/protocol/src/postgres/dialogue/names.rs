@@ -1,8 +1,10 @@
 //! Prepared statements and portals of one session. SQL's `PREPARE` and the protocol's Parse share one namespace, and so do
-//! `DECLARE` and Bind; what the target will know under a name is followed here, in the order it will read the messages.
+//! `DECLARE` and Bind.
 //!
-//! Changes are made when a message is forwarded and taken back when the target answers that it failed or was skipped: each
-//! leaves an [`Undo`] with what the target owes.
+//! What a name means is only ever what the target has confirmed, in the order it answered. A change that was sent and is not answered
+//! is *coming*. It may be relied on within the segment of the pipeline it was sent in (up to the next Sync or Query): should it fail, the
+//! target skips what relies on it. Beyond that segment nobody knows whether it happened, and whoever needs the name waits
+//! ([`Known::NotYet`]): else a Parse that fails because its name is taken would lend its harmless text to the statement that has the name.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,6 +12,9 @@ use bytes::Bytes;
 use model::facts::NameEffect;
 
 use super::Forwarding;
+
+/// Bytes a name costs besides its texts, for the limit.
+const NAME_BYTES: usize = 256;
 
 /// A statement as it was prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +32,6 @@ pub struct Prepared {
 pub(super) struct Portal {
     pub(super) operation: u64,
     pub(super) forwarding: Arc<Forwarding>,
-    /// Syncs forwarded before it: it ends with the transaction it was made in.
-    pub(super) epoch: u64,
 }
 
 /// A cursor made by `DECLARE`.
@@ -37,206 +40,402 @@ pub struct Cursor {
     /// The text of its query.
     pub text: Arc<str>,
     hold: bool,
-    epoch: u64,
 }
 
-/// What to put back if the target did not do it.
+/// What a message does to a name once the target has done it.
 #[derive(Debug)]
-pub(super) enum Undo {
-    Nothing,
+pub(super) enum Change {
     Statement(Bytes, Option<Arc<Prepared>>),
     Portal(Bytes, Option<Portal>),
-    /// A whole simple query: what it names is unknown if it failed half-way.
-    Unknown(Vec<NameEffect>),
-    /// The single statement of a simple query or an executed portal.
-    Restore(Box<(Statements, Cursors)>),
 }
 
-pub(super) type Statements = HashMap<Bytes, Arc<Prepared>>;
-pub(super) type Cursors = HashMap<Bytes, Cursor>;
+/// What a name means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known<T> {
+    Yes(T),
+    No,
+    /// The target must answer first.
+    NotYet,
+}
+
+/// One name: what the target confirmed, and what is coming.
+#[derive(Debug)]
+struct Slot<T> {
+    settled: Option<T>,
+    coming: usize,
+    /// The segment of the change sent last, and what it makes of the name.
+    segment: u64,
+    latest: Option<T>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { settled: None, coming: 0, segment: 0, latest: None }
+    }
+}
+
+impl<T: Clone> Slot<T> {
+    fn known(&self, segment: u64) -> Known<T> {
+        let value = match self.coming {
+            0 => &self.settled,
+            _ if self.segment == segment => &self.latest,
+            _ => return Known::NotYet,
+        };
+        value.clone().map_or(Known::No, Known::Yes)
+    }
+
+    fn begin(&mut self, value: Option<T>, segment: u64) {
+        self.coming += 1;
+        self.segment = segment;
+        self.latest = value;
+    }
+
+    /// The target answered one change: what the name means now, if it says another thing than before.
+    fn end(&mut self, outcome: Option<Option<T>>) {
+        self.coming = self.coming.saturating_sub(1);
+        if self.coming == 0 {
+            self.latest = None;
+        }
+        if let Some(value) = outcome {
+            self.settled = value;
+        }
+    }
+
+    const fn is_unused(&self) -> bool {
+        self.coming == 0 && self.settled.is_none()
+    }
+}
 
 /// The names of one session.
 #[derive(Debug, Default)]
 pub struct Names {
-    statements: Statements,
-    cursors: Cursors,
-    portals: HashMap<Bytes, Portal>,
+    unnamed: Slot<Arc<Prepared>>,
+    statements: HashMap<Bytes, Slot<Arc<Prepared>>>,
+    cursors: HashMap<Bytes, Cursor>,
+    unnamed_portal: Slot<Portal>,
+    portals: HashMap<Bytes, Slot<Portal>>,
+    /// Changes of named statements that are coming.
+    coming_statements: usize,
+    /// Operations under way that may change prepared statements by SQL.
+    statement_effects: usize,
+    /// Operations under way that may change cursors by SQL.
+    cursor_effects: usize,
     bytes: usize,
+    coming_bytes: usize,
     next_id: u64,
     revision: u64,
 }
 
 impl Names {
-    /// Grows with every change; a copy made at the same revision is still true.
+    /// Grows with every change of what [`Names::statements`] and [`Names::cursors`] tell; a copy made at the same revision is still true.
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Prepared statements by name, as far as the names are UTF-8.
+    /// Named prepared statements the target has, as far as the names are UTF-8.
     pub fn statements(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
-        self.statements.iter().filter_map(|(name, prepared)| Some((std::str::from_utf8(name).ok()?, &prepared.text)))
+        self.statements.iter().filter_map(|(name, slot)| Some((std::str::from_utf8(name).ok()?, &slot.settled.as_ref()?.text)))
     }
 
-    /// Cursors by name, as far as the names are UTF-8.
+    /// Cursors the target has, as far as the names are UTF-8.
     pub fn cursors(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
         self.cursors.iter().filter_map(|(name, cursor)| Some((std::str::from_utf8(name).ok()?, &cursor.text)))
     }
 
-    /// Bytes of text kept, for the limit.
+    /// Bytes kept, for the limit.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn statement(&self, name: &[u8]) -> Option<&Arc<Prepared>> {
-        self.statements.get(name)
+    /// Bytes of statements that are coming.
+    pub(super) const fn coming_bytes(&self) -> usize {
+        self.coming_bytes
     }
 
-    pub(super) fn portal(&self, name: &[u8]) -> Option<&Portal> {
-        self.portals.get(name)
+    /// Whether SQL that speaks of a statement or cursor can be understood now: what is coming may change what it means.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.coming_statements == 0 && self.statement_effects == 0 && self.cursor_effects == 0
     }
 
-    pub(super) fn prepare(&mut self, name: Bytes, text: Arc<str>, types: Vec<u32>) -> Undo {
+    /// Whether the target has, or may have, an unnamed statement.
+    pub(super) const fn has_unnamed(&self) -> bool {
+        !self.unnamed.is_unused()
+    }
+
+    pub(super) fn statement(&self, name: &[u8], segment: u64) -> Known<Arc<Prepared>> {
+        if name.is_empty() {
+            return self.unnamed.known(segment);
+        }
+        // SQL can drop a named statement and make another of its name.
+        if self.statement_effects > 0 {
+            return Known::NotYet;
+        }
+        self.statements.get(name).map_or(Known::No, |slot| slot.known(segment))
+    }
+
+    pub(super) fn portal(&self, name: &[u8], segment: u64) -> Known<Portal> {
+        if name.is_empty() {
+            return self.unnamed_portal.known(segment);
+        }
+        if self.cursor_effects > 0 {
+            return Known::NotYet;
+        }
+        self.portals.get(name).map_or(Known::No, |slot| slot.known(segment))
+    }
+
+    pub(super) fn prepare(&mut self, name: Bytes, text: Arc<str>, types: Vec<u32>) -> Change {
         let prepared = Arc::new(Prepared { id: self.fresh_id(), text, types });
-        let before = self.put_statement(name.clone(), Some(prepared));
-        Undo::Statement(name, before)
+        Change::Statement(name, Some(prepared))
     }
 
-    pub(super) fn bind(&mut self, name: Bytes, portal: Portal) -> Undo {
-        self.revision += 1;
-        // A portal of a cursor's name replaces what the name meant.
-        self.cursors.remove(&name);
-        let before = self.portals.insert(name.clone(), portal);
-        Undo::Portal(name, before)
+    /// The change was sent.
+    pub(super) fn begin(&mut self, change: &Change, segment: u64) {
+        match change {
+            Change::Statement(name, value) => {
+                self.coming_bytes += weight(value.as_ref());
+                if name.is_empty() {
+                    self.unnamed.begin(value.clone(), segment);
+                } else {
+                    self.coming_statements += 1;
+                    self.statements.entry(name.clone()).or_default().begin(value.clone(), segment);
+                }
+            }
+            Change::Portal(name, value) if name.is_empty() => self.unnamed_portal.begin(value.clone(), segment),
+            Change::Portal(name, value) => self.portals.entry(name.clone()).or_default().begin(value.clone(), segment),
+        }
     }
 
-    pub(super) fn close_statement(&mut self, name: Bytes) -> Undo {
-        let before = self.put_statement(name.clone(), None);
-        Undo::Statement(name, before)
+    /// The target did it.
+    pub(super) fn done(&mut self, change: Change) {
+        match change {
+            Change::Statement(name, value) => self.end_statement(&name, value.as_ref(), Some(value.clone())),
+            Change::Portal(name, value) => {
+                self.drop_cursor(&name);
+                self.end_portal(&name, Some(value));
+            }
+        }
     }
 
-    pub(super) fn close_portal(&mut self, name: Bytes) -> Undo {
-        self.revision += 1;
-        self.cursors.remove(&name);
-        let before = self.portals.remove(&name);
-        Undo::Portal(name, before)
+    /// The target tried and failed. A Parse of the unnamed statement has dropped the old one by then (`exec_parse_message`).
+    pub(super) fn failed(&mut self, change: Change) {
+        match change {
+            Change::Statement(name, value) if name.is_empty() => self.end_statement(&name, value.as_ref(), Some(None)),
+            change => self.skipped(change),
+        }
+    }
+
+    /// The target never tried.
+    pub(super) fn skipped(&mut self, change: Change) {
+        match change {
+            Change::Statement(name, value) => self.end_statement(&name, value.as_ref(), None),
+            Change::Portal(name, _) => self.end_portal(&name, None),
+        }
+    }
+
+    fn end_statement(&mut self, name: &Bytes, sent: Option<&Arc<Prepared>>, outcome: Option<Option<Arc<Prepared>>>) {
+        self.coming_bytes = self.coming_bytes.saturating_sub(weight(sent));
+        if name.is_empty() {
+            self.unnamed.end(outcome);
+            return;
+        }
+        self.coming_statements = self.coming_statements.saturating_sub(1);
+        if let Some(value) = outcome {
+            self.put_statement(name.clone(), value);
+        }
+        if let Some(slot) = self.statements.get_mut(name) {
+            slot.end(None);
+            if slot.is_unused() {
+                self.statements.remove(name);
+            }
+        }
+    }
+
+    fn end_portal(&mut self, name: &Bytes, outcome: Option<Option<Portal>>) {
+        if name.is_empty() {
+            self.unnamed_portal.end(outcome);
+            return;
+        }
+        let Some(slot) = self.portals.get_mut(name) else { return };
+        let before = usize::from(slot.settled.is_some());
+        slot.end(outcome);
+        let after = usize::from(slot.settled.is_some());
+        self.bytes = (self.bytes + after * NAME_BYTES).saturating_sub(before * NAME_BYTES);
+        if slot.is_unused() {
+            self.portals.remove(name);
+        }
     }
 
     /// The target named the types of a statement's parameters.
     pub(super) fn describe(&mut self, name: &[u8], types: Vec<u32>) {
-        if let Some(prepared) = self.statements.get_mut(name)
+        let slot = if name.is_empty() { Some(&mut self.unnamed) } else { self.statements.get_mut(name) };
+        if let Some(prepared) = slot.and_then(|slot| slot.settled.as_mut())
             && prepared.types != types
         {
             *prepared = Arc::new(Prepared { types, ..Prepared::clone(prepared) });
         }
     }
 
-    /// Follows what SQL does to names. `alone`: the operation is this one statement, so it takes effect whole or not at all.
-    pub(super) fn follow(&mut self, effects: &[NameEffect], alone: bool, epoch: u64) -> Undo {
-        if effects.is_empty() {
-            return Undo::Nothing;
-        }
-        let undo = if alone { Undo::Restore(Box::new((self.statements.clone(), self.cursors.clone()))) } else { Undo::Unknown(effects.to_vec()) };
-        for effect in effects {
-            self.apply(effect, epoch);
-        }
-        undo
+    /// An operation that may change names by SQL was sent.
+    pub(super) fn begin_effects(&mut self, forwarding: &Forwarding) {
+        let (statements, cursors) = effects(forwarding);
+        self.statement_effects += usize::from(statements);
+        self.cursor_effects += usize::from(cursors);
     }
 
-    fn apply(&mut self, effect: &NameEffect, epoch: u64) {
-        self.revision += 1;
+    /// It ended. `did`: it did all of it.
+    pub(super) fn end_effects(&mut self, forwarding: &Forwarding, did: Did) {
+        let (statements, cursors) = effects(forwarding);
+        self.statement_effects = self.statement_effects.saturating_sub(usize::from(statements));
+        self.cursor_effects = self.cursor_effects.saturating_sub(usize::from(cursors));
+        for effect in &forwarding.names {
+            match did {
+                Did::All => self.apply(effect),
+                Did::Some => self.forget(effect),
+                Did::Nothing | Did::Skipped => {}
+            }
+        }
+        if forwarding.opaque && did != Did::Skipped {
+            self.cursors_unknown();
+        }
+    }
+
+    fn apply(&mut self, effect: &NameEffect) {
         match effect {
             NameEffect::Prepare { name, body } => {
                 let prepared = Arc::new(Prepared { id: self.fresh_id(), text: Arc::from(body.as_str()), types: Vec::new() });
                 self.put_statement(Bytes::copy_from_slice(name.as_bytes()), Some(prepared));
             }
-            NameEffect::Deallocate(name) => {
-                self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None);
-            }
-            NameEffect::DeallocateAll => {
-                self.statements.clear();
-                self.bytes = 0;
-            }
+            NameEffect::Deallocate(name) => self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None),
+            NameEffect::DeallocateAll => self.forget_statements(),
             NameEffect::Declare { name, body, hold } => {
-                let name = Bytes::copy_from_slice(name.as_bytes());
-                self.portals.remove(&name);
-                self.cursors.insert(name, Cursor { text: Arc::from(body.as_str()), hold: *hold, epoch });
+                self.close_cursor(name);
+                self.revision += 1;
+                self.bytes += NAME_BYTES + body.len();
+                self.cursors.insert(Bytes::copy_from_slice(name.as_bytes()), Cursor { text: Arc::from(body.as_str()), hold: *hold });
             }
-            NameEffect::Close(name) => {
-                self.cursors.remove(name.as_bytes());
-                self.portals.remove(name.as_bytes());
-            }
+            NameEffect::Close(name) => self.close_cursor(name),
             NameEffect::CloseAll => {
-                self.cursors.clear();
-                self.portals.clear();
+                self.cursors_unknown();
+                self.forget_portals();
             }
         }
     }
 
-    pub(super) fn undo(&mut self, undo: Undo) {
-        self.revision += 1;
-        match undo {
-            Undo::Nothing => {}
-            Undo::Statement(name, before) => {
-                self.put_statement(name, before);
-            }
-            Undo::Portal(name, Some(before)) => {
-                self.portals.insert(name, before);
-            }
-            Undo::Portal(name, None) => {
-                self.portals.remove(&name);
-            }
-            Undo::Unknown(effects) => effects.iter().for_each(|effect| self.forget(effect)),
-            Undo::Restore(before) => {
-                (self.statements, self.cursors) = *before;
-                self.bytes = self.statements.values().map(|prepared| prepared.text.len()).sum();
-            }
-        }
-    }
-
+    /// It may have been done or not: nobody knows the name any more.
     fn forget(&mut self, effect: &NameEffect) {
         match effect {
-            NameEffect::Prepare { name, .. } | NameEffect::Deallocate(name) => {
-                self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None);
+            NameEffect::Prepare { name, .. } | NameEffect::Deallocate(name) => self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None),
+            NameEffect::Declare { name, .. } | NameEffect::Close(name) => self.close_cursor(name),
+            NameEffect::DeallocateAll => self.forget_statements(),
+            NameEffect::CloseAll => {
+                self.cursors_unknown();
+                self.forget_portals();
             }
-            NameEffect::Declare { name, .. } | NameEffect::Close(name) => {
-                self.cursors.remove(name.as_bytes());
-            }
-            NameEffect::DeallocateAll | NameEffect::CloseAll => {}
         }
     }
 
     /// A transaction ended: portals and cursors made in it are gone, but those held over.
-    pub(super) fn transaction_ended(&mut self, epoch: u64) {
-        if self.portals.is_empty() && self.cursors.is_empty() {
-            return;
+    pub(super) fn transaction_ended(&mut self) {
+        self.forget_portals();
+        if self.cursors.values().any(|cursor| !cursor.hold) {
+            self.revision += 1;
+            let gone: usize = self.cursors.values().filter(|cursor| !cursor.hold).map(|cursor| NAME_BYTES + cursor.text.len()).sum();
+            self.bytes = self.bytes.saturating_sub(gone);
+            self.cursors.retain(|_, cursor| cursor.hold);
         }
-        self.revision += 1;
-        self.portals.retain(|_, portal| portal.epoch > epoch);
-        self.cursors.retain(|_, cursor| cursor.hold || cursor.epoch > epoch);
     }
 
-    /// Code ran that may have opened, closed or replaced cursors out of sight.
-    pub(super) fn cursors_unknown(&mut self) {
+    fn forget_portals(&mut self) {
+        self.unnamed_portal.settled = None;
+        if self.portals.is_empty() {
+            return;
+        }
+        let gone = self.portals.values().filter(|slot| slot.settled.is_some()).count() * NAME_BYTES;
+        self.bytes = self.bytes.saturating_sub(gone);
+        self.portals.values_mut().for_each(|slot| slot.settled = None);
+        self.portals.retain(|_, slot| slot.coming > 0);
+    }
+
+    /// Named ones: `DEALLOCATE ALL` leaves the unnamed statement (`DropAllPreparedStatements`).
+    fn forget_statements(&mut self) {
+        self.revision += 1;
+        let gone: usize = self.statements.values().map(|slot| weight(slot.settled.as_ref())).sum();
+        self.bytes = self.bytes.saturating_sub(gone);
+        self.statements.values_mut().for_each(|slot| slot.settled = None);
+        self.statements.retain(|_, slot| slot.coming > 0);
+    }
+
+    fn drop_cursor(&mut self, name: &[u8]) {
+        if let Some(cursor) = self.cursors.remove(name) {
+            self.revision += 1;
+            self.bytes = self.bytes.saturating_sub(NAME_BYTES + cursor.text.len());
+        }
+    }
+
+    fn close_cursor(&mut self, name: &str) {
+        self.drop_cursor(name.as_bytes());
+        if let Some(slot) = self.portals.get_mut(name.as_bytes())
+            && slot.settled.take().is_some()
+        {
+            self.bytes = self.bytes.saturating_sub(NAME_BYTES);
+            if slot.is_unused() {
+                self.portals.remove(name.as_bytes());
+            }
+        }
+    }
+
+    /// Cursors may have been opened, closed or replaced out of sight.
+    fn cursors_unknown(&mut self) {
         if !self.cursors.is_empty() {
             self.revision += 1;
+            let gone: usize = self.cursors.values().map(|cursor| NAME_BYTES + cursor.text.len()).sum();
+            self.bytes = self.bytes.saturating_sub(gone);
             self.cursors.clear();
         }
     }
 
-    fn fresh_id(&mut self) -> u64 {
+    const fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    fn put_statement(&mut self, name: Bytes, prepared: Option<Arc<Prepared>>) -> Option<Arc<Prepared>> {
+    fn put_statement(&mut self, name: Bytes, prepared: Option<Arc<Prepared>>) {
         self.revision += 1;
-        self.bytes += prepared.as_ref().map_or(0, |new| new.text.len());
-        let before = match prepared {
-            Some(prepared) => self.statements.insert(name, prepared),
-            None => self.statements.remove(&name),
-        };
-        self.bytes = self.bytes.saturating_sub(before.as_ref().map_or(0, |old| old.text.len()));
-        before
+        let slot = self.statements.entry(name.clone()).or_default();
+        self.bytes = (self.bytes + weight(prepared.as_ref())).saturating_sub(weight(slot.settled.as_ref()));
+        slot.settled = prepared;
+        if slot.is_unused() {
+            self.statements.remove(&name);
+        }
     }
+}
+
+/// How far an operation got that changes names by SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Did {
+    All,
+    /// Some of its statements.
+    Some,
+    /// It was tried and failed as a whole.
+    Nothing,
+    /// It was never tried.
+    Skipped,
+}
+
+/// Whether an operation may change prepared statements, and whether cursors.
+fn effects(forwarding: &Forwarding) -> (bool, bool) {
+    let of_statements = |effect: &NameEffect| matches!(effect, NameEffect::Prepare { .. } | NameEffect::Deallocate(_) | NameEffect::DeallocateAll);
+    let statements = forwarding.names.iter().any(of_statements);
+    (statements, forwarding.opaque || !forwarding.names.iter().all(of_statements))
+}
+
+fn weight(prepared: Option<&Arc<Prepared>>) -> usize {
+    prepared.map_or(0, |prepared| NAME_BYTES + prepared.text.len())
+}
+
+/// Whether a statement can speak of a prepared statement or a cursor. Key words have no other spelling, so their letters are enough.
+pub(super) fn speaks_of_names(statement: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"EXECUTE", b"FETCH", b"MOVE", b"CURRENT"];
+    WORDS.iter().any(|word| statement.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
 }

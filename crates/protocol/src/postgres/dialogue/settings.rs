@@ -52,7 +52,8 @@ impl Settings {
             }
             b"application_name" => {
                 self.displaced = true;
-                self.callers = Arc::from(value);
+                let before = std::mem::replace(&mut self.callers, Arc::from(value));
+                self.before_transaction.get_or_insert(before);
             }
             _ => {}
         }
@@ -131,6 +132,9 @@ impl Settings {
     /// A statement's bytes as text. None when the encoding says otherwise.
     pub(super) fn decode(&self, text: &[u8]) -> Option<Arc<str>> {
         match std::str::from_utf8(text) {
+            Ok(text) if text.is_ascii() || &*self.client_encoding != "LATIN1" => Some(Arc::from(text)),
+            // Every byte is the character of that number, whatever else the bytes might mean.
+            _ if &*self.client_encoding == "LATIN1" => Some(text.iter().map(|byte| char::from(*byte)).collect::<String>().into()),
             Ok(text) => Some(Arc::from(text)),
             // Single-byte encodings: every byte is a character, and those below 0x80 are ASCII. The classifier refuses the others by name.
             Err(_) if &*self.client_encoding != "UTF8" => Some(text.iter().map(|byte| char::from(*byte)).collect::<String>().into()),

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Answer, Dialogue, Ending, Move, Reply, ReplyKind, TargetError,
-    names::Undo,
-    owed::{Copying, Owed, Run},
+    names::Did,
+    owed::{Copying, MadeReal, Owed, Part, Run, is_sync},
 };
 use crate::{
     Side,
@@ -103,7 +103,7 @@ impl<P> Dialogue<P> {
     fn shows_rows(&mut self) -> bool {
         match self.owed.head() {
             Some(Owed::Query(run) | Owed::Execute(run)) => run.forwarding.show || run.forwarding.application_name.is_some(),
-            Some(Owed::Question) => true,
+            Some(Owed::Question(_)) => true,
             _ => false,
         }
     }
@@ -175,13 +175,10 @@ impl<P> Dialogue<P> {
         match tag {
             b'N' => self.notice(body),
             b'S' => self.parameter_status(body),
-            b'A' => Ok(Fate::Pass),
+            b'A' => Ok(backend::NotificationResponse::decode(body).map(|_| Fate::Pass)?),
             b'E' => self.error(body, now_us),
             b'Z' => self.ready(body, now_us),
-            _ => {
-                self.owed.drop_doubtful();
-                self.answer(tag, len, body, now_us)
-            }
+            _ => self.answer(tag, len, body, now_us),
         }
     }
 
@@ -197,7 +194,8 @@ impl<P> Dialogue<P> {
     fn parameter_status(&mut self, body: &[u8]) -> Result<Fate, Broken> {
         let status = backend::ParameterStatus::decode(body)?;
         Ok(match self.settings.reported(status.name, status.value) {
-            Some(value) => Fate::Replace(application_name_status(&value)),
+            // The caller was told its own value when that changed.
+            Some(_) => Fate::Swallow,
             None => Fate::Pass,
         })
     }
@@ -205,35 +203,42 @@ impl<P> Dialogue<P> {
     /// Every message that answers the entry at the head.
     fn answer(&mut self, tag: u8, len: usize, body: &[u8], now_us: u64) -> Result<Fate, Broken> {
         match (self.owed.head(), tag) {
-            (Some(Owed::Parse { for_caller, .. }), b'1')
-            | (Some(Owed::Bind { for_caller, .. }), b'2')
-            | (Some(Owed::Close { for_caller, .. }), b'3') => {
-                let fate = if *for_caller { Fate::Pass } else { Fate::Swallow };
-                self.owed.pop();
-                Ok(fate)
-            }
+            (Some(Owed::Parse(_) | Owed::Close(_) | Owed::Bind { .. }), b'1' | b'2' | b'3') => self.confirmed(tag),
             (Some(Owed::DescribeStatement { name }), b't') => {
-                let name = name.clone();
                 let types = backend::ParameterDescription::decode(body)?.types.iter().collect();
-                self.names.describe(&name, types);
+                self.names.describe(name, types);
                 Ok(Fate::Pass)
             }
-            (Some(Owed::DescribeStatement { .. }), b'T' | b'n') => {
+            (Some(Owed::DescribeStatement { .. } | Owed::DescribePortal), b'T' | b'n') => {
                 self.owed.pop();
                 Ok(Fate::Pass)
             }
-            (Some(Owed::DescribePortal { operation, ours }), b'T' | b'n') => {
-                let fate = match (*operation, *ours, tag) {
-                    (Some(operation), true, b'T') => Fate::Show(operation, ReplyKind::Shape { forward: false }),
-                    (_, true, _) => Fate::Swallow,
-                    (_, false, _) => Fate::Pass,
-                };
+            (Some(Owed::Shape { operation }), b'T') => {
+                let operation = *operation;
                 self.owed.pop();
-                Ok(fate)
+                Ok(Fate::Show(operation, ReplyKind::Shape { forward: false }))
             }
-            (Some(Owed::Question), _) => self.learn(tag, body),
+            (Some(Owed::Shape { .. }), b'n') => {
+                self.owed.pop();
+                Ok(Fate::Swallow)
+            }
+            (Some(Owed::Question(part)), _) => {
+                let part = *part;
+                self.learn(part, tag, body)
+            }
             (Some(Owed::Query(_) | Owed::Execute(_)), _) => self.result(tag, len, body, now_us),
             _ => Err(Broken("a message that answers nothing it was asked")),
+        }
+    }
+
+    /// A name means now what was sent.
+    fn confirmed(&mut self, tag: u8) -> Result<Fate, Broken> {
+        match (self.owed.pop(), tag) {
+            (Some(Owed::Parse(change)), b'1') | (Some(Owed::Bind { change, .. }), b'2') | (Some(Owed::Close(change)), b'3') => {
+                self.names.done(change);
+                Ok(Fate::Pass)
+            }
+            _ => Err(Broken("it confirms what it was not asked")),
         }
     }
 
@@ -253,14 +258,17 @@ impl<P> Dialogue<P> {
                 }
                 Ok(if run.forwarding.show { Fate::Show(run.operation, ReplyKind::Rows) } else { Fate::Pass })
             }
-            b'd' => {
+            b'd' if run.copying == Copying::Out => {
                 run.bytes += len as u64;
                 Ok(if run.forwarding.show { Fate::Show(run.operation, ReplyKind::Copy(Side::Target)) } else { Fate::Pass })
             }
             b'T' if whole => Ok(if run.forwarding.show { Fate::Show(run.operation, ReplyKind::Shape { forward: true }) } else { Fate::Pass }),
             b'G' if run.forwarding.copy_in => {
                 run.copying = Copying::In;
-                self.owed.doubt_syncs();
+                let serial = run.serial;
+                if let Some(copy) = self.open_copy.as_mut().filter(|copy| copy.serial == serial) {
+                    copy.began = true;
+                }
                 Ok(Fate::Pass)
             }
             b'G' => Err(Broken("it asks for COPY data of a statement that reads none")),
@@ -271,21 +279,16 @@ impl<P> Dialogue<P> {
             b'c' if run.copying == Copying::Out => Ok(Fate::Pass),
             b'C' | b'I' => {
                 run.copying = Copying::No;
-                run.completed += 1;
                 if tag == b'C' {
                     let tag = backend::CommandComplete::decode(body)?.tag;
                     run.tag = Some(Bytes::copy_from_slice(tag));
-                    match tag {
-                        b"ROLLBACK" => self.undone = true,
-                        b"COMMIT" => self.undone = false,
-                        _ => {}
-                    }
+                    self.tagged(tag);
                 }
                 Ok(self.completed(whole, now_us))
             }
             b's' if !whole => {
                 if let Some(Owed::Execute(run)) = self.owed.pop() {
-                    self.answered(run, now_us);
+                    self.answered(run, Did::Nothing, now_us);
                 }
                 Ok(Fate::Pass)
             }
@@ -293,23 +296,30 @@ impl<P> Dialogue<P> {
         }
     }
 
+    /// What a command tag says of the transaction.
+    fn tagged(&mut self, tag: &[u8]) {
+        match tag {
+            b"ROLLBACK" => self.undone = true,
+            b"COMMIT" => {
+                self.undone = false;
+                // It may chain: the next transaction is another.
+                self.restored_name = self.settings.transaction_ended(true).or_else(|| self.restored_name.take());
+            }
+            _ => {}
+        }
+    }
+
     /// One statement is done. A caller's own `application_name` changes here; the target does not report what it never changed.
     fn completed(&mut self, whole: bool, now_us: u64) -> Fate {
-        let in_transaction = self.transaction != Transaction::Idle || self.unsynced || !whole;
+        let in_transaction = self.transaction != Transaction::Idle || !whole;
         let changed = match self.owed.head() {
             Some(Owed::Query(run) | Owed::Execute(run)) => {
-                run.forwarding.application_name.clone().and_then(|statement| self.settings.ran(&statement, in_transaction))
+                run.forwarding.application_name.as_ref().and_then(|statement| self.settings.ran(statement, in_transaction))
             }
             _ => None,
         };
-        if !whole {
-            if let Some(Owed::Execute(run)) = self.owed.pop() {
-                self.answered(run, now_us);
-            }
-            self.deferred_sync = false;
-            while matches!(self.owed.head(), Some(Owed::Sync { doubtful: true, .. } | Owed::CopyEnd)) {
-                self.owed.pop();
-            }
+        if !whole && let Some(Owed::Execute(run)) = self.owed.pop() {
+            self.answered(run, Did::All, now_us);
         }
         match changed {
             Some(value) => Fate::PassThen(application_name_status(&value)),
@@ -317,7 +327,9 @@ impl<P> Dialogue<P> {
         }
     }
 
-    fn answered(&mut self, run: Run, now_us: u64) {
+    /// A run is over, and with it what it did to names.
+    fn answered(&mut self, run: Run, did: Did, now_us: u64) {
+        self.run_ended(&run, did);
         self.moves.push_back(Move::Answered(Answer {
             operation: run.operation,
             duration_us: now_us.saturating_sub(run.started_us),
@@ -329,7 +341,13 @@ impl<P> Dialogue<P> {
         }));
     }
 
+    fn run_ended(&mut self, run: &Run, did: Did) {
+        self.names.end_effects(&run.forwarding, did);
+        self.open_copy.take_if(|copy| copy.serial == run.serial);
+    }
+
     fn error(&mut self, body: &[u8], now_us: u64) -> Result<Fate, Broken> {
+        let fatal = matches!(backend::Report::decode(body)?.severity(), Some(b"FATAL" | b"PANIC"));
         // Once errors are generic, what is recorded is what the caller is told: the message may quote classified values.
         let (told, error) = if self.generic_errors {
             let mut out = BytesMut::new();
@@ -339,10 +357,13 @@ impl<P> Dialogue<P> {
         } else {
             (Fate::Pass, target_error(body)?)
         };
+        if fatal {
+            self.fatal(error, now_us);
+            return Ok(told);
+        }
         self.undone = true;
-        self.owed.drop_markers();
         match self.owed.head() {
-            // Nothing was asked: the target ends the session and says why.
+            // Nothing was asked of it.
             None => Ok(told),
             Some(Owed::Query(run)) => {
                 run.error = Some(error);
@@ -350,52 +371,49 @@ impl<P> Dialogue<P> {
                 Ok(told)
             }
             // The commit at a Sync failed.
-            Some(Owed::Sync { doubtful: false, .. }) => Ok(told),
-            Some(Owed::Refusal { whole: true, .. }) => Ok(self.tell_refusal()),
-            Some(_) => Ok(self.fail_pipeline(error, told, now_us)),
+            Some(Owed::Sync) => Ok(told),
+            Some(Owed::Question(Part::Sync)) => Ok(Fate::Swallow),
+            Some(Owed::Refusal(MadeReal { whole: true, .. })) => Ok(self.tell_refusal()),
+            Some(_) => Ok(self.fail_pipeline(&error, told, now_us)),
+        }
+    }
+
+    /// The target ends the session and says why. Whatever ran has failed; of what follows nobody will hear.
+    fn fatal(&mut self, error: TargetError, now_us: u64) {
+        if matches!(self.owed.head(), Some(Owed::Query(_) | Owed::Execute(_)))
+            && let Some(Owed::Query(mut run) | Owed::Execute(mut run)) = self.owed.pop()
+        {
+            run.error = Some(error);
+            self.answered(run, Did::Some, now_us);
         }
     }
 
     /// The error that makes a refusal real came: the caller is told ours.
     fn tell_refusal(&mut self) -> Fate {
-        let Some(Owed::Refusal { refusal, told, .. }) = self.owed.head() else { return Fate::Swallow };
-        if std::mem::replace(told, true) {
+        let Some(Owed::Refusal(refusal)) = self.owed.head() else { return Fate::Swallow };
+        if std::mem::replace(&mut refusal.told, true) {
             return Fate::Swallow;
         }
         let mut out = BytesMut::new();
-        refusal.error(&mut out);
+        refusal.refusal.error(&mut out);
+        if let Some(change) = refusal.change.take() {
+            self.names.failed(change);
+        }
         Fate::Replace(out.freeze())
     }
 
     /// An extended message failed: the target skips everything up to the next Sync, and so does what it owes.
-    fn fail_pipeline(&mut self, error: TargetError, told: Fate, now_us: u64) -> Fate {
-        let mut fate = told;
-        let mut undone = Vec::new();
-        let mut first = true;
-        while let Some(head) = self.owed.head() {
-            if matches!(head, Owed::Sync { .. }) && !first {
-                break;
+    fn fail_pipeline(&mut self, error: &TargetError, told: Fate, now_us: u64) -> Fate {
+        let fate = match self.owed.head() {
+            Some(Owed::Refusal(_)) => self.tell_refusal(),
+            Some(Owed::Question(_)) => self.question_failed(error),
+            _ => told,
+        };
+        let mut failed = self.owed.pop().map_or(0, |owed| self.drop_failed(owed, error, now_us));
+        while self.owed.head().is_some_and(|head| !is_sync(head)) {
+            if let Some(owed) = self.owed.pop() {
+                failed = self.drop_skipped(owed, failed);
             }
-            if matches!(head, Owed::Sync { .. }) {
-                // A doubtful Sync at the head: the COPY before it is done, the error is of what follows.
-                self.owed.pop();
-                continue;
-            }
-            if first && matches!(head, Owed::Refusal { .. }) {
-                fate = self.tell_refusal();
-            }
-            let Some(owed) = self.owed.pop() else { break };
-            if first && is_question(&owed) {
-                fate = self.question_failed(&error);
-            }
-            undone.push(self.drop_failed(owed, first.then_some(&error), now_us));
-            first = false;
-        }
-        for undo in undone.into_iter().rev() {
-            self.names.undo(undo);
-        }
-        if !self.owed.has_sync() {
-            self.release_deferred_sync();
         }
         if !self.owed.has_sync() {
             self.skip_with_target();
@@ -421,71 +439,85 @@ impl<P> Dialogue<P> {
         fate
     }
 
-    /// An entry that failed (`error`) or was skipped; hands back what it had done to names.
-    fn drop_failed(&mut self, owed: Owed, error: Option<&TargetError>, now_us: u64) -> Undo {
+    /// The entry the error answers. Hands back its operation, 0 if it has none that must still be answered for.
+    fn drop_failed(&mut self, owed: Owed, error: &TargetError, now_us: u64) -> u64 {
         match owed {
             Owed::Execute(mut run) => {
-                let undo = std::mem::replace(&mut run.undo, Undo::Nothing);
-                match error {
-                    Some(error) => {
-                        run.error = Some(error.clone());
-                        self.answered(run, now_us);
-                    }
-                    None => self.answer_skipped(run.operation),
-                }
-                undo
+                run.error = Some(error.clone());
+                let operation = run.operation;
+                self.answered(run, Did::Nothing, now_us);
+                operation
             }
-            // A query behind a failed pipeline without a Sync: the target ignores it.
-            Owed::Query(run) => {
-                self.synced_epoch += 1;
-                self.answer_skipped(run.operation);
-                run.undo
+            Owed::Bind { operation, change } => {
+                self.names.failed(change);
+                self.answer_failed(operation, error);
+                operation
             }
-            Owed::Refusal { whole: true, .. } => {
-                self.synced_epoch += 1;
-                Undo::Nothing
+            Owed::Shape { operation } => {
+                self.answer_failed(operation, error);
+                operation
             }
-            Owed::Bind { operation, undo, for_caller } => {
-                match error {
-                    Some(error) if for_caller => self.moves.push_back(Move::Answered(Answer {
-                        operation,
-                        duration_us: 0,
-                        rows: 0,
-                        bytes: 0,
-                        tag: None,
-                        error: Some(error.clone()),
-                        skipped: false,
-                    })),
-                    None if for_caller => self.answer_skipped(operation),
-                    _ => {}
-                }
-                undo
+            Owed::Parse(change) | Owed::Close(change) => {
+                self.names.failed(change);
+                0
             }
-            Owed::Parse { undo, .. } | Owed::Close { undo, .. } => undo,
-            _ => Undo::Nothing,
+            _ => 0,
         }
+    }
+
+    /// An entry behind the one that failed: the target never looks at it. `answered` is the operation told of last.
+    fn drop_skipped(&mut self, owed: Owed, answered: u64) -> u64 {
+        let operation = match owed {
+            Owed::Execute(run) => {
+                self.run_ended(&run, Did::Skipped);
+                run.operation
+            }
+            Owed::Query(run) => {
+                self.run_ended(&run, Did::Skipped);
+                self.names.skipped(super::caller::no_unnamed());
+                run.operation
+            }
+            Owed::Bind { operation, change } => {
+                self.names.skipped(change);
+                operation
+            }
+            Owed::Parse(change) | Owed::Close(change) | Owed::Refusal(MadeReal { change: Some(change), .. }) => {
+                self.names.skipped(change);
+                return answered;
+            }
+            _ => return answered,
+        };
+        if operation != answered {
+            self.answer_skipped(operation);
+        }
+        operation
+    }
+
+    fn answer_failed(&mut self, operation: u64, error: &TargetError) {
+        let error = Some(error.clone());
+        self.moves.push_back(Move::Answered(Answer { operation, duration_us: 0, rows: 0, bytes: 0, tag: None, error, skipped: false }));
     }
 
     fn ready(&mut self, body: &[u8], now_us: u64) -> Result<Fate, Broken> {
         let transaction = Transaction::decode(body)?;
-        self.owed.drop_markers();
         match self.owed.pop() {
-            Some(Owed::Sync { for_caller: false, .. }) => {
+            Some(Owed::Question(Part::Sync)) => {
                 self.transaction_stands(transaction);
                 self.finish_question();
                 return Ok(Fate::Swallow);
             }
-            Some(Owed::Sync { .. } | Owed::Refusal { whole: true, told: true, .. }) => {}
-            Some(Owed::Query(mut run)) => {
-                let undo = std::mem::replace(&mut run.undo, Undo::Nothing);
-                if run.error.is_some() {
-                    self.names.undo(undo);
-                }
-                self.answered(run, now_us);
+            Some(Owed::Sync | Owed::Refusal(MadeReal { whole: true, told: true, .. })) => {}
+            Some(Owed::Query(run)) => {
+                self.names.done(super::caller::no_unnamed());
+                let did = match (&run.error, run.forwarding.alone) {
+                    (None, _) => Did::All,
+                    (Some(_), true) => Did::Nothing,
+                    (Some(_), false) => Did::Some,
+                };
+                self.answered(run, did, now_us);
             }
             _ => return Err(Broken("it is ready for a query before it answered the last")),
         }
-        self.synced_epoch += 1;
         self.transaction_stands(transaction);
         Ok(self.ready_with_name(transaction))
     }
@@ -494,9 +526,11 @@ impl<P> Dialogue<P> {
     fn transaction_stands(&mut self, now: Transaction) {
         self.transaction = now;
         if now == Transaction::Idle {
-            self.names.transaction_ended(self.synced_epoch);
+            self.names.transaction_ended();
             let undone = std::mem::take(&mut self.undone);
-            self.restored_name = self.settings.transaction_ended(!undone);
+            if let Some(restored) = self.settings.transaction_ended(!undone) {
+                self.restored_name = Some(restored);
+            }
         }
     }
 
@@ -511,21 +545,27 @@ impl<P> Dialogue<P> {
         }
     }
 
-    /// Rows of the gateway's own question.
-    fn learn(&mut self, tag: u8, body: &[u8]) -> Result<Fate, Broken> {
-        let Some(question) = &mut self.question else { return Err(Broken("an answer to no question")) };
-        match tag {
-            b'D' => {
-                let row = rows::row(body)?.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
-                question.rows.push(row);
-            }
-            b'C' | b'I' => {
-                question.results.push(std::mem::take(&mut question.rows));
+    /// Answers to the gateway's own question.
+    fn learn(&mut self, part: Part, tag: u8, body: &[u8]) -> Result<Fate, Broken> {
+        match (part, tag) {
+            (Part::Parse, b'1') | (Part::Bind, b'2') | (Part::Close, b'3') => {
                 self.owed.pop();
             }
-            _ => return Err(Broken("a message that has no place in a result")),
+            (Part::Rows, b'D') => {
+                let row = rows::row(body)?.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
+                if let Some(question) = &mut self.question {
+                    question.rows.push(row);
+                }
+            }
+            (Part::Rows, b'C' | b'I') => {
+                self.owed.pop();
+                if let Some(question) = &mut self.question {
+                    question.results.push(std::mem::take(&mut question.rows));
+                }
+                self.finish_question();
+            }
+            _ => return Err(Broken("a message that answers nothing the gateway asked")),
         }
-        self.finish_question();
         Ok(Fate::Swallow)
     }
 
@@ -550,13 +590,6 @@ fn target_error(body: &[u8]) -> Result<TargetError, Malformed> {
     let report = backend::Report::decode(body)?;
     let sqlstate = report.sqlstate().unwrap_or("XX000").to_owned();
     Ok(TargetError { sqlstate, message: String::from_utf8_lossy(report.message()).into_owned() })
-}
-
-fn is_question(owed: &Owed) -> bool {
-    matches!(
-        owed,
-        Owed::Question | Owed::Parse { for_caller: false, .. } | Owed::Bind { for_caller: false, .. } | Owed::Close { for_caller: false, .. }
-    )
 }
 
 fn application_name_status(value: &str) -> Bytes {
