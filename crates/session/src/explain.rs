@@ -116,3 +116,6 @@ impl Asked {
         Explanation { facts, decision, signers: Vec::new(), masking }
     }
 }
+
+#[cfg(test)]
+mod tests;

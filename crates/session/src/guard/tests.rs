@@ -188,3 +188,22 @@ async fn web_15_recordings_are_read_by_their_subject_and_auditors_and_that_is_wr
     gate.guard.store().close().await;
     assert!(matches!(gate.guard.read_recording(&row, "show", &ada, now()).await, Err(GovernError::State(_))));
 }
+
+#[tokio::test]
+async fn the_watch_ends_what_is_due_by_itself() {
+    let gate = gate_with(Limits { watch_interval_ms: 1, ..Limits::default() }).await;
+    let alice = gate.user("alice", &["engineers"]).await;
+    let registration = Registration {
+        session: ids::session(),
+        chain: ActorChain::alone(alice),
+        token: None,
+        connection: "prod-pg".parse().unwrap(),
+        database: "shop".to_owned(),
+        ends_at: Some("2020-01-01T00:00:00Z".parse().unwrap()),
+    };
+    let session = gate.guard.live().register(registration).unwrap();
+    let watch = tokio::spawn(gate.guard.clone().watch());
+    let ended = tokio::time::timeout(Duration::from_secs(30), session.ended()).await.unwrap();
+    assert!(matches!(ended, EndReason::WindowClosed(_)));
+    watch.abort();
+}

@@ -186,3 +186,23 @@ async fn a_revocation_between_sign_in_and_registration_is_seen() {
     gate.guard.store().state().revoke_identity(&alice.name, &name("init"), now()).await.unwrap();
     assert!(gate.guard.still_stands(&signed_in, SignInFor::Connection(&connection), now()).await.is_err());
 }
+
+/// Whichever comes first, a token revoked while its session registers leaves no session alive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_session_slips_between_a_revocation_and_its_registration() {
+    let gate = gate().await;
+    let alice = gate.user("alice", &["engineers"]).await;
+    let connection: ConnectionName = "prod-pg".parse().unwrap();
+    let mut cut = 0;
+    for _ in 0..60 {
+        let (secret, row) = token_for(&gate, &alice, |_| ()).await;
+        let signed_in = connect(&gate, "alice", &secret, "prod-pg", now()).await.unwrap();
+        let (guard, by) = (gate.guard.clone(), alice.clone());
+        let revoking = tokio::spawn(async move { guard.revoke_token(row.id, &by, now()).await.unwrap() });
+        let entered = gate.guard.enter(ids::session(), &signed_in, &connection, "shop", now()).await;
+        cut += revoking.await.unwrap();
+        assert!(entered.is_err() || entered.is_ok_and(|handle| handle.check().is_some()));
+    }
+    assert_eq!(gate.guard.live().count(), 0);
+    assert!(cut <= 60);
+}
