@@ -17,7 +17,7 @@ use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet
 use miette::Diagnostic;
 use model::{Action, Connection, ConnectionName, PolicyId, SystemAction, classes::DataClass};
 
-use crate::version::Problem;
+use crate::version::{Lines, Problem};
 use checks::Approval;
 use slices::{ActionMask, EntityNumber, RuleNumber, Scope, Slices};
 use source::{Piece, pieces, tokens};
@@ -160,8 +160,9 @@ pub(crate) fn load(files: &[(&str, &str)], problems: &mut Vec<Problem>) -> Optio
     let validator = VALIDATOR.as_ref().map_err(|error| problems.push(Problem::at("schema", SCHEMA, 0, error))).ok()?;
     let mut reading = Reading { validator, problems, rules: Vec::new(), seen: HashMap::new(), looked_at: BTreeSet::new() };
     for (file, text) in files {
+        let lines = Lines::new(text);
         for piece in pieces(text) {
-            reading.read(file, text, &piece);
+            reading.read(file, &lines, &piece);
         }
     }
     let Reading { rules, looked_at, problems, .. } = reading;
@@ -189,9 +190,9 @@ struct Reading<'p> {
 }
 
 impl Reading<'_> {
-    fn read(&mut self, file: &str, text: &str, piece: &Piece<'_>) {
+    fn read(&mut self, file: &str, lines: &Lines<'_>, piece: &Piece<'_>) {
         let wrong = |at: usize, message: String, help: Option<String>| {
-            let problem = Problem::at(file, text, piece.at.saturating_add(at), message);
+            let problem = lines.problem(file, piece.at.saturating_add(at), message);
             match help {
                 Some(help) => problem.help(help),
                 None => problem,

@@ -18,7 +18,7 @@ use model::{Connection, ConnectionName, VersionHash, classes::DataClass};
 
 pub use cases::{Ask, Expectation, Place, PolicyTest};
 pub(crate) use classes::applies;
-pub(crate) use problem::suggestion;
+pub(crate) use problem::{Lines, suggestion};
 pub use problem::{Problem, nearest};
 
 use crate::rulebook::{self, Rulebook};

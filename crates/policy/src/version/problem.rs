@@ -40,6 +40,28 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Where the lines of a text begin: places of thousands of policies in one file are found without reading it again for each.
+pub(crate) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let feeds = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at.saturating_add(1));
+        Self { text, starts: std::iter::once(0).chain(feeds).collect() }
+    }
+
+    /// As [`Problem::at`].
+    pub(crate) fn problem(&self, file: &str, offset: usize, message: impl Into<String>) -> Problem {
+        let line = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let start = self.starts.get(line).copied().unwrap_or(0);
+        let (_, column) = place(self.text.get(start..).unwrap_or_default(), offset.saturating_sub(start));
+        let line = u32::try_from(line.saturating_add(1)).unwrap_or(u32::MAX);
+        Problem { file: file.to_owned(), line, column, message: message.into(), help: None }
+    }
+}
+
 /// Line and column, both from 1, of a byte offset.
 fn place(text: &str, offset: usize) -> (u32, u32) {
     let (mut line, mut column) = (1u32, 1u32);
@@ -107,6 +129,9 @@ mod tests {
         assert_eq!(place(text, 0), (1, 1));
         assert_eq!(place(text, text.find('=').unwrap()), (2, 4));
         assert_eq!(place(text, 9999), (3, 1));
+        for offset in 0..=text.len() {
+            assert_eq!(Lines::new(text).problem("f", offset, "x"), Problem::at("f", text, offset, "x"), "{offset}");
+        }
     }
 
     #[test]
