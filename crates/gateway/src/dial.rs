@@ -1,0 +1,231 @@
+//! Dialling targets: a stream, TLS where the connection asks for it, and the role's credential. A caller's target is dialled only with an `Admission`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::BytesMut;
+use model::{
+    Connection, Secret,
+    connection::{SecretSource, TargetLogin as Role},
+};
+use protocol::postgres::login::{
+    startup::Parameter,
+    target::{Link as LinkKind, TargetFailure, TargetLogin, TargetMove, TargetReady, TargetWish},
+};
+use socket2::{SockRef, TcpKeepalive};
+use store::Store;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroize;
+
+use crate::{
+    link::{Ahead, Link, Wire},
+    tls::{self, TargetChecks, TlsError},
+};
+
+/// How long a target may take from the first packet to being ready.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Bytes read at once during a login.
+const LOGIN_ROOM_BYTES: usize = 16 << 10;
+
+/// Why a target cannot be reached or does not let the gateway in. For operators; callers are told less.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No such host, nobody listens, or the network does not answer.
+    #[error("{host}:{port} cannot be reached: {error}")]
+    Unreachable {
+        /// As configured.
+        host: String,
+        /// As configured.
+        port: u16,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// It did not answer in time.
+    #[error("{host}:{port} did not answer within {} seconds", PATIENCE.as_secs())]
+    Silent {
+        /// As configured.
+        host: String,
+        /// As configured.
+        port: u16,
+    },
+    /// Its certificate does not hold, or the handshake failed.
+    #[error("TLS with {host}: {error}")]
+    Handshake {
+        /// As configured.
+        host: String,
+        /// What is wrong.
+        error: std::io::Error,
+    },
+    /// TLS cannot be set up on our side.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The credential cannot be read.
+    #[error("the credential of the connection cannot be read: {0}")]
+    Secret(String),
+    /// It does not let us in.
+    #[error(transparent)]
+    Refused(#[from] TargetFailure),
+    /// It went away during the login.
+    #[error("the target closed the connection during the login")]
+    Gone,
+}
+
+/// A target that is logged in.
+#[derive(Debug)]
+pub struct Dialled {
+    pub(crate) wire: Wire,
+    /// What arrived behind the login.
+    pub(crate) input: BytesMut,
+    pub(crate) ready: TargetReady,
+}
+
+/// What to ask a target for.
+pub(crate) struct Wish<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) role: &'a Role,
+    pub(crate) database: &'a str,
+    pub(crate) application_name: String,
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+/// Dials and signs in.
+pub(crate) async fn dial(store: &Store, wish: Wish<'_>) -> Result<Dialled, DialError> {
+    let connection = wish.connection;
+    let silent = || DialError::Silent { host: connection.host.clone(), port: connection.port };
+    tokio::time::timeout(PATIENCE, sign_in(store, wish)).await.map_err(|_| silent())?
+}
+
+async fn sign_in(store: &Store, wish: Wish<'_>) -> Result<Dialled, DialError> {
+    let connection = wish.connection;
+    let password = match &wish.role.password {
+        Some(source) => Some(secret(store, source).await?),
+        None => None,
+    };
+    let checks = checks(store, connection, wish.role).await?;
+    let asked = TargetWish {
+        link: if checks.is_some() { LinkKind::Tls } else { LinkKind::Loopback },
+        user: wish.role.user.clone(),
+        database: wish.database.to_owned(),
+        application_name: wish.application_name,
+        parameters: wish.parameters,
+        password,
+        nonce: nonce()?,
+    };
+    let mut out = BytesMut::new();
+    let mut login = TargetLogin::begin(asked, &mut out)?;
+    let mut wire = Wire::new(reach(connection).await?);
+    let mut input = BytesMut::with_capacity(LOGIN_ROOM_BYTES);
+    let mut next = TargetMove::Read;
+    loop {
+        send(&mut wire, &mut out).await?;
+        next = match next {
+            TargetMove::Read => {
+                if wire.fill(&mut input, LOGIN_ROOM_BYTES).await.map_err(|_| DialError::Gone)? == 0 {
+                    return Err(DialError::Gone);
+                }
+                login.receive(&mut input, &mut out)
+            }
+            TargetMove::StartTls => {
+                let end_point;
+                (wire, end_point) = start_tls(wire, connection, checks.as_ref()).await?;
+                login.secured(end_point, &mut out)
+            }
+            TargetMove::Ready(ready) => return Ok(Dialled { wire, input, ready: *ready }),
+            TargetMove::Failed(failure) => return Err(failure.into()),
+        };
+    }
+}
+
+async fn send(wire: &mut Wire, out: &mut BytesMut) -> Result<(), DialError> {
+    // A copy is queued and dropped once written; this one may hold the password.
+    wire.push(bytes::Bytes::copy_from_slice(out));
+    out.as_mut().zeroize();
+    out.clear();
+    wire.drain().await.map_err(|_| DialError::Gone)
+}
+
+async fn start_tls(wire: Wire, connection: &Connection, checks: Option<&TargetChecks>) -> Result<(Wire, Option<Vec<u8>>), DialError> {
+    let (Link::Tcp(stream), Some(checks)) = (wire.into_link(), checks) else { return Err(TargetFailure::Stuffed.into()) };
+    let connecting = TlsConnector::from(checks.config.clone()).connect(checks.name.clone(), stream);
+    let stream = connecting.await.map_err(|error| DialError::Handshake { host: connection.host.clone(), error })?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let end_point = leaf.and_then(tls::end_point);
+    Ok((Wire::new(Link::Target(Box::new(stream))), end_point))
+}
+
+/// A stream to the connection's host: TCP, or a Unix socket when the host is a folder.
+pub(crate) async fn reach(connection: &Connection) -> Result<Link, DialError> {
+    let failed = |error| DialError::Unreachable { host: connection.host.clone(), port: connection.port, error };
+    if connection.host.starts_with('/') {
+        let path = format!("{}/.s.PGSQL.{}", connection.host, connection.port);
+        return UnixStream::connect(path).await.map(Link::Unix).map_err(failed);
+    }
+    let stream = TcpStream::connect((connection.host.as_str(), connection.port)).await.map_err(failed)?;
+    tune(&stream).map_err(failed)?;
+    Ok(Link::Tcp(Ahead::new(BytesMut::new(), stream)))
+}
+
+/// No waiting for more to send, and a peer that is gone is noticed within about two minutes.
+pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+pub(crate) async fn checks(store: &Store, connection: &Connection, role: &Role) -> Result<Option<TargetChecks>, DialError> {
+    let key = match &role.certificate {
+        Some(certificate) => Some((certificate, secret(store, &certificate.key).await?)),
+        None => None,
+    };
+    Ok(tls::for_target(connection, key.as_ref().map(|(certificate, key)| (*certificate, key.reveal())))?)
+}
+
+/// Reads a credential where its source says.
+async fn secret(store: &Store, source: &SecretSource) -> Result<Secret, DialError> {
+    match source {
+        SecretSource::Env(name) => {
+            let value = std::env::var(name).map_err(|_| DialError::Secret(format!("environment variable {name} is not set")))?;
+            Ok(Secret::from(value))
+        }
+        SecretSource::File(path) => {
+            let mut bytes = tokio::fs::read(path).await.map_err(|error| DialError::Secret(format!("{}: {error}", path.display())))?;
+            while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                bytes.pop();
+            }
+            Ok(Secret::new(bytes))
+        }
+        SecretSource::Store(name) => {
+            let found = store.secrets().get(name).await.map_err(|error| DialError::Secret(error.to_string()))?;
+            found.ok_or_else(|| DialError::Secret(format!("the store has no secret `{name}`: run `countersign secret set {name}`")))
+        }
+    }
+}
+
+fn nonce() -> Result<String, DialError> {
+    let mut bytes = [0u8; 24];
+    rand::fill(&mut bytes).map_err(|_| DialError::Secret("the system gives no randomness".to_owned()))?;
+    Ok(STANDARD_NO_PAD.encode(bytes))
+}
+
+/// Whether an address is this machine's own.
+pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// What a caller is told of a target that cannot be used: which connection, and what kind of trouble, but nothing of how it is reached.
+pub(crate) fn sentence(connection: &Arc<Connection>, error: &DialError) -> String {
+    let trouble = match error {
+        DialError::Unreachable { .. } | DialError::Silent { .. } | DialError::Gone => "it cannot be reached",
+        DialError::Handshake { .. } | DialError::Tls(_) => "its TLS certificate or the gateway's TLS settings for it do not hold",
+        DialError::Secret(_) => "the gateway has no usable credential for it",
+        // Class 28 is about the gateway's own credential; everything else is about what the caller asked for, or passes.
+        DialError::Refused(TargetFailure::Reported(reported)) if !reported.sqlstate.starts_with("28") => {
+            return format!("connection {}: {}", connection.name, model::name::printable(&reported.message));
+        }
+        DialError::Refused(_) => "it does not let the gateway in",
+    };
+    format!("connection {} is not available: {trouble}", connection.name)
+}

@@ -1,0 +1,242 @@
+//! One connected stream, whatever carries it, and the queue of what is still to be written to it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::{client, server};
+
+/// A stream to a caller or target.
+#[derive(Debug)]
+pub enum Link {
+    /// Plain TCP, with bytes that were read ahead of it.
+    Tcp(Ahead<TcpStream>),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// TLS towards a caller.
+    Caller(Box<server::TlsStream<Ahead<TcpStream>>>),
+    /// TLS towards a target.
+    Target(Box<client::TlsStream<Ahead<TcpStream>>>),
+}
+
+/// A stream whose first bytes were already read.
+#[derive(Debug)]
+pub struct Ahead<S> {
+    read: BytesMut,
+    stream: S,
+}
+
+impl<S> Ahead<S> {
+    /// `read` comes before what the stream gives.
+    pub const fn new(read: BytesMut, stream: S) -> Self {
+        Self { read, stream }
+    }
+
+    /// Puts back bytes that were read.
+    #[must_use]
+    pub fn with_read(mut self, read: BytesMut) -> Self {
+        self.read.unsplit(read);
+        self
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+macro_rules! each {
+    ($link:expr, $stream:ident => $body:expr) => {
+        match $link {
+            Link::Tcp($stream) => $body,
+            Link::Unix($stream) => $body,
+            Link::Caller($stream) => $body,
+            Link::Target($stream) => $body,
+        }
+    };
+}
+
+impl AsyncRead for Link {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// A link with what is still to be written to it.
+#[derive(Debug)]
+pub struct Wire {
+    link: Link,
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+    unflushed: bool,
+    /// The other end sends nothing more.
+    ended: bool,
+}
+
+/// Pieces handed to one vectored write.
+const MAX_PIECES: usize = 16;
+
+impl Wire {
+    /// A link with nothing queued.
+    #[must_use]
+    pub const fn new(link: Link) -> Self {
+        Self { link, queue: VecDeque::new(), queued_bytes: 0, unflushed: false, ended: false }
+    }
+
+    /// Queues bytes behind those already waiting.
+    pub fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.queued_bytes += bytes.len();
+            self.queue.push_back(bytes);
+        }
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether the other end has closed its sending side.
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Writes what waits, as far as the other end takes it. Ready when all of it is gone.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+            let mut count = 0;
+            for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+                *piece = IoSlice::new(bytes);
+                count += 1;
+            }
+            let written = ready!(Pin::new(&mut self.link).poll_write_vectored(cx, pieces.get(..count).unwrap_or_default()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.written(written);
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.link).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn written(&mut self, mut count: usize) {
+        self.queued_bytes -= count.min(self.queued_bytes);
+        while count > 0 {
+            let Some(front) = self.queue.front_mut() else { return };
+            let piece = front.len().min(count);
+            front.advance(piece);
+            count -= piece;
+            if front.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+
+    /// Appends what arrives to `buffer`, at most `room` bytes at once. Ready with how many; with 0 when the other end is done.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
+        // A buffer that has room is filled further; one that has not gets a whole piece, so that large answers take few reads.
+        if buffer.capacity() - buffer.len() < room / 4 {
+            buffer.reserve(room);
+        }
+        let read = std::pin::pin!(self.link.read_buf(buffer));
+        let count = ready!(read.poll(cx))?;
+        self.ended = count == 0;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes all that waits, then closes the sending side.
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_drain(cx)).await?;
+        std::future::poll_fn(|cx| Pin::new(&mut self.link).poll_shutdown(cx)).await
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub async fn drain(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_drain(cx)).await
+    }
+
+    /// Reads once, appending to `buffer`; 0 when the other end is done.
+    ///
+    /// # Errors
+    /// The other end is gone.
+    pub async fn fill(&mut self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx, buffer, room)).await
+    }
+
+    /// The link, for a handshake. What is queued must have been drained.
+    #[must_use]
+    pub fn into_link(self) -> Link {
+        self.link
+    }
+}

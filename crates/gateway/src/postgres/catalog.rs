@@ -1,0 +1,200 @@
+//! What the gateway itself asks targets: catalog snapshots, the planner's estimates, locks. With the connection's least-privileged credential,
+//! read-only, with a time limit, on a link of its own that is closed afterwards.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use model::Connection;
+use policy::classify::postgres::catalog::{Catalog, QUERIES};
+use protocol::{
+    Side,
+    postgres::{
+        dialogue::Rows,
+        frame::{self, HEAD_BYTES},
+        message::{
+            backend,
+            frontend::{self, Kind},
+        },
+        rows,
+    },
+};
+use session::catalogs::{Asked, CatalogSource};
+use store::Store;
+
+use crate::{
+    dial::{self, Dialled, Wish},
+    link::Wire,
+};
+
+/// Longest answer to one question, in bytes.
+const MAX_ANSWER_BYTES: usize = 1 << 30;
+
+/// Asks targets with the credentials in a store.
+#[derive(Debug, Clone)]
+pub struct TargetCatalogs {
+    store: Store,
+}
+
+impl TargetCatalogs {
+    /// `store` has the secrets connections name.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// A link of the gateway's own, in a read-only transaction with a time limit.
+    async fn open(&self, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
+        let role = connection.catalog_login.as_ref().unwrap_or(&connection.login);
+        let wish = Wish { connection, role, database, application_name: "countersign catalog".to_owned(), parameters: Vec::new() };
+        let Dialled { wire, input, .. } = dial::dial(&self.store, wish).await.map_err(|error| {
+            tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
+            dial::sentence(connection, &error)
+        })?;
+        let mut questions = Questions { wire, input };
+        questions.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        questions.ask("SET LOCAL statement_timeout = '30s'").await?;
+        questions.ask("SET LOCAL search_path = pg_catalog").await?;
+        Ok(questions)
+    }
+
+    async fn read_catalog(&self, connection: &Arc<Connection>, database: &str) -> Result<Catalog, String> {
+        let mut questions = self.open(connection, database).await?;
+        let mut answers = Vec::with_capacity(QUERIES.len());
+        for query in QUERIES {
+            answers.push(questions.ask(query).await?);
+        }
+        questions.end().await;
+        let database = database.to_owned();
+        let read = tokio::task::spawn_blocking(move || Catalog::from_rows(&database, &answers)).await;
+        read.map_err(|_| "the catalog could not be read".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    async fn ask_estimate(&self, connection: &Arc<Connection>, database: &str, search_path: &[Arc<str>], statement: &str) -> Result<String, String> {
+        let mut questions = self.open(connection, database).await?;
+        let path: Vec<String> = search_path.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
+        if !path.is_empty() {
+            questions.ask(&format!("SET LOCAL search_path = {}", path.join(", "))).await?;
+        }
+        let plan = questions.ask(&format!("EXPLAIN (FORMAT TEXT) {statement}")).await?;
+        questions.end().await;
+        let lines: Vec<String> = plan.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+        estimate_of(&lines).ok_or_else(|| "the planner gave none".to_owned())
+    }
+
+    async fn ask_locks(&self, connection: &Arc<Connection>, database: &str, process_id: i32) -> Result<Vec<String>, String> {
+        let mut questions = self.open(connection, database).await?;
+        let rows = questions
+            .ask(&format!(
+                "SELECT l.mode || ' on ' || n.nspname || '.' || c.relname FROM pg_catalog.pg_locks l \
+                 JOIN pg_catalog.pg_class c ON c.oid = l.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE l.pid = {process_id} AND l.granted AND c.oid >= 16384 ORDER BY 1 LIMIT 100"
+            ))
+            .await?;
+        questions.end().await;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|lock| model::name::printable(&lock)).collect())
+    }
+}
+
+impl CatalogSource for TargetCatalogs {
+    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str) -> Asked<'a, Catalog> {
+        Box::pin(self.read_catalog(connection, database))
+    }
+
+    fn estimate<'a>(
+        &'a self,
+        connection: &'a Arc<Connection>,
+        database: &'a str,
+        search_path: &'a [Arc<str>],
+        statement: &'a str,
+    ) -> Asked<'a, String> {
+        Box::pin(self.ask_estimate(connection, database, search_path, statement))
+    }
+
+    fn locks<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, process_id: i32) -> Asked<'a, Vec<String>> {
+        Box::pin(self.ask_locks(connection, database, process_id))
+    }
+}
+
+/// One question after the other, by the extended protocol: each is one statement, whatever is in it.
+struct Questions {
+    wire: Wire,
+    input: BytesMut,
+}
+
+impl Questions {
+    async fn ask(&mut self, statement: &str) -> Result<Rows, String> {
+        let mut out = BytesMut::new();
+        let written = frontend::parse(&mut out, b"", statement.as_bytes(), &[])
+            .and_then(|()| frontend::bind(&mut out, b"", b"", &[], &[], &[]))
+            .and_then(|()| frontend::describe(&mut out, Kind::Portal, b""))
+            .and_then(|()| frontend::execute(&mut out, b"", 0));
+        written.map_err(|error| error.to_string())?;
+        frontend::sync(&mut out);
+        self.wire.push(out.freeze());
+        self.wire.drain().await.map_err(|error| error.to_string())?;
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Result<Rows, String> {
+        let limits = frame::Limits::default();
+        let (mut answer, mut failed, mut bytes) = (Rows::new(), None, 0usize);
+        loop {
+            let head = frame::head(&self.input, Side::Target, &limits).map_err(|error| error.to_string())?;
+            let Some(head) = head.filter(|head| head.len <= self.input.len()) else {
+                let read = self.wire.fill(&mut self.input, 64 << 10).await.map_err(|error| error.to_string())?;
+                if read == 0 {
+                    return Err("the target closed the connection".to_owned());
+                }
+                continue;
+            };
+            bytes += head.len;
+            if bytes > MAX_ANSWER_BYTES {
+                return Err(format!("the target's answer has more than {MAX_ANSWER_BYTES} bytes"));
+            }
+            let frame = self.input.split_to(head.len).freeze();
+            let body = frame.get(HEAD_BYTES..).unwrap_or_default();
+            match head.tag {
+                b'D' => {
+                    let cells = rows::row(body).map_err(|error| error.to_string())?;
+                    answer.push(cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect());
+                }
+                b'E' => {
+                    let report = backend::Report::decode(body).map_err(|error| error.to_string())?;
+                    failed = Some(model::name::printable(&String::from_utf8_lossy(report.message())));
+                }
+                b'Z' => return failed.map_or(Ok(answer), Err),
+                _ => {}
+            }
+        }
+    }
+
+    async fn end(mut self) {
+        let mut out = BytesMut::new();
+        frontend::terminate(&mut out);
+        self.wire.push(out.freeze());
+        let _ = self.wire.finish().await;
+    }
+}
+
+/// The top node's row estimate, and the table's under a write: `Delete on payments  (cost=… rows=0 …)` says 0, its child says how many.
+fn estimate_of(plan: &[String]) -> Option<String> {
+    let rows = |line: &String| line.split("rows=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    let counts: Vec<u64> = plan.iter().filter_map(rows).collect();
+    let top = *counts.first()?;
+    let shown = if top == 0 { counts.get(1).copied().unwrap_or(0) } else { top };
+    Some(format!("about {shown} rows"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_that_of_the_rows_a_write_reaches() {
+        let plan = |lines: &[&str]| estimate_of(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+        assert_eq!(plan(&["Seq Scan on payments  (cost=0.00..10.00 rows=100000 width=8)"]).as_deref(), Some("about 100000 rows"));
+        let delete = ["Delete on payments  (cost=0.00..10.00 rows=0 width=0)", "  ->  Seq Scan on payments  (cost=0.00..10.00 rows=7 width=6)"];
+        assert_eq!(plan(&delete).as_deref(), Some("about 7 rows"));
+        assert_eq!(plan(&["nothing"]), None);
+    }
+}

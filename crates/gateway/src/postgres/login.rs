@@ -1,0 +1,216 @@
+//! From an accepted stream to a session that may begin: the caller's login, admission, the target's login, and what the caller is told of it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use model::{ConnectionName, Timestamp};
+use protocol::postgres::{
+    dialogue::{Dialogue, Limits, Settings},
+    login::{
+        caller::{CallerLogin, CallerMove, Peer, SignIn, TlsOffer},
+        target::TargetReady,
+    },
+    message::backend::{self, Transaction},
+    refusal::{Refusal, Sqlstate},
+};
+use session::{
+    Admission, NotAdmitted, Opening, Session, Wanted, admit,
+    sign_in::{SignInFor, SignInRefused},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    cancel::{CancelPlace, TargetCancel},
+    pump::Pump,
+};
+use crate::{
+    dial::{self, Dialled, Wish},
+    link::{Ahead, Link, Wire},
+    listen::{Shared, Stop},
+};
+
+/// Bytes read at once during a login: the longest startup packet and password fit without a reallocation that would leave a copy.
+const LOGIN_ROOM_BYTES: usize = 16 << 10;
+
+/// Logs a caller in and its target for it. None when there is nothing to carry on with; the caller was told what it may know.
+pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Pump> {
+    let (mut wire, sign_in) = greet(shared, stream, peer).await?;
+    match open(shared, *sign_in, peer).await {
+        Ok((opened, greeting)) => {
+            wire.push(greeting);
+            Some(opened.pump(wire))
+        }
+        Err(refusal) => {
+            let mut out = BytesMut::new();
+            refusal.fatal(&mut out);
+            wire.push(out.freeze());
+            let _ = wire.finish().await;
+            None
+        }
+    }
+}
+
+/// The caller's side up to the secret. Cancel requests are carried out here.
+async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<(Wire, Box<SignIn>)> {
+    let from = if dial::is_loopback(&peer) { Peer::Loopback } else { Peer::Remote };
+    let offer = if shared.tls.is_some() { TlsOffer::Offered } else { TlsOffer::Unavailable };
+    let mut login = CallerLogin::new(from, offer);
+    let mut wire = Wire::new(Link::Tcp(Ahead::new(BytesMut::new(), stream)));
+    let (mut input, mut out) = (BytesMut::with_capacity(LOGIN_ROOM_BYTES), BytesMut::new());
+    let mut next = CallerMove::Read;
+    loop {
+        wire.push(out.split().freeze());
+        wire.drain().await.ok()?;
+        next = match next {
+            CallerMove::Read => {
+                if wire.fill(&mut input, LOGIN_ROOM_BYTES).await.ok()? == 0 {
+                    return None;
+                }
+                login.receive(&mut input, &mut out)
+            }
+            CallerMove::StartTls => {
+                let alpn;
+                (wire, alpn) = start_tls(shared, wire, std::mem::take(&mut input)).await?;
+                input = BytesMut::with_capacity(LOGIN_ROOM_BYTES);
+                login.secured(alpn.as_deref(), &mut out)
+            }
+            CallerMove::Cancel(request) => {
+                shared.cancels.request(&request, peer.ip()).await;
+                let _ = wire.finish().await;
+                return None;
+            }
+            CallerMove::SignIn(sign_in) => return Some((wire, sign_in)),
+            CallerMove::Refused(refusal) => {
+                tracing::debug!(%peer, refusal = refusal.message(), "a login was refused");
+                let _ = wire.finish().await;
+                return None;
+            }
+            CallerMove::Close(why) => {
+                tracing::debug!(%peer, why, "a connection was closed before it signed in");
+                return None;
+            }
+        };
+    }
+}
+
+async fn start_tls(shared: &Shared, wire: Wire, read: BytesMut) -> Option<(Wire, Option<Vec<u8>>)> {
+    let (Link::Tcp(ahead), Some(tls)) = (wire.into_link(), &shared.tls) else { return None };
+    let stream = TlsAcceptor::from(tls.0.clone()).accept(ahead.with_read(read)).await.ok()?;
+    let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+    Some((Wire::new(Link::Caller(Box::new(stream))), alpn))
+}
+
+/// Everything a pump needs but the caller's wire.
+struct Opened {
+    session: Session,
+    target: Dialled,
+    dialogue: Dialogue<session::Permit>,
+    cancels: CancelPlace,
+    cancel: Option<TargetCancel>,
+}
+
+impl Opened {
+    fn pump(self, caller: Wire) -> Pump {
+        Pump::new(self.session, self.dialogue, caller, self.target, self.cancels, self.cancel)
+    }
+}
+
+/// Signs in, admits, dials; hands back the session and the caller's greeting.
+async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr) -> Result<(Opened, Bytes), Refusal> {
+    let now = Timestamp::now();
+    if *shared.stop.borrow() != Stop::No {
+        return Err(Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, "the gateway is stopping"));
+    }
+    let SignIn { startup, secret } = sign_in;
+    // A name no connection can have opens nothing; signing in for it costs and tells the same as for any other.
+    let name = startup.connection.parse::<ConnectionName>().or_else(|_| "unknown".parse()).map_err(|_| Refusal::wrong_password(&startup.user))?;
+    let signed_in = shared.guard.sign_in(&startup.user, &secret, SignInFor::Connection(&name), peer.ip(), now).await;
+    drop(secret);
+    let signed_in = signed_in.map_err(|refused| not_signed_in(&startup.user, &refused, peer))?;
+    let from = peer.to_string();
+    let wanted = Wanted { connection: &startup.connection, database: startup.database.as_deref(), peer: &from };
+    let admission = admit(&shared.guard, &signed_in, wanted, now).await.map_err(|error| not_admitted(&error))?;
+    let settings = startup.settings().map_err(|error| Refusal::from(error).hint("Only -c name=value and --name=value are understood in options."))?;
+    let settings: Vec<(&str, &[u8])> = settings.iter().map(|setting| (setting.name.as_str(), setting.value.as_slice())).collect();
+    admission.check_settings(&settings, now).await.map_err(|why| Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, why))?;
+    let callers_name = startup.parameter("application_name").map(|name| String::from_utf8_lossy(name).into_owned());
+    let ours = admission.application_name();
+    let target = dial_target(shared, &admission, &ours, startup.parameters).await?;
+    let process_id = target.ready.key.as_ref().map_or(0, |key| key.process_id);
+    let cancel =
+        target.ready.key.clone().map(|key| TargetCancel { store: shared.guard.store().clone(), connection: admission.connection().clone(), key });
+    let cancels = shared.cancels.register(process_id).ok_or_else(|| Refusal::new(Sqlstate::INTERNAL_ERROR, "the system gives no randomness"))?;
+    let session = Session::open(admission, Opening { target_pid: process_id, application_name: callers_name.clone() }).await.map_err(|error| {
+        tracing::error!(%error, "a session could not be opened");
+        Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, error.to_string())
+    })?;
+    let mut settings = Settings::new(&ours, callers_name.as_deref().unwrap_or_default());
+    let greeting = greeting(&target.ready, &mut settings, &cancels)?;
+    let dialogue = Dialogue::new(limits(shared), settings);
+    Ok((Opened { session, target, dialogue, cancels, cancel }, greeting))
+}
+
+async fn dial_target(
+    shared: &Shared,
+    admission: &Admission,
+    ours: &str,
+    parameters: Vec<protocol::postgres::login::startup::Parameter>,
+) -> Result<Dialled, Refusal> {
+    let connection = admission.connection();
+    let wish = Wish { connection, role: &connection.login, database: admission.database(), application_name: ours.to_owned(), parameters };
+    dial::dial(shared.guard.store(), wish).await.map_err(|error| {
+        tracing::warn!(connection = %connection.name, %error, "a target could not be dialled");
+        Refusal::new(Sqlstate::UNABLE_TO_CONNECT, dial::sentence(connection, &error)).hint("An administrator finds the cause in the gateway's log.")
+    })
+}
+
+fn limits(shared: &Shared) -> Limits {
+    let limits = shared.guard.limits();
+    let mut dialogue = Limits { max_waiting_bytes: limits.max_held_bytes, ..Limits::default() };
+    dialogue.frame.max_statement_bytes = limits.max_statement_bytes;
+    dialogue.frame.max_bind_bytes = limits.max_bind_bytes;
+    dialogue
+}
+
+/// What the caller is told of its target: its settings with the caller's own `application_name`, the target's process id with a secret of ours.
+fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace) -> Result<Bytes, Refusal> {
+    let unwritable = |_| Refusal::new(Sqlstate::INTERNAL_ERROR, "the target's greeting cannot be passed on");
+    let mut out = BytesMut::new();
+    backend::authentication_ok(&mut out);
+    for notice in &ready.notices {
+        out.extend_from_slice(notice);
+    }
+    for (name, value) in &ready.parameters {
+        match settings.reported(name, value) {
+            Some(callers) => backend::parameter_status(&mut out, name, callers.as_bytes()),
+            None => backend::parameter_status(&mut out, name, value),
+        }
+        .map_err(unwritable)?;
+    }
+    let (process_id, secret) = cancels.key();
+    backend::backend_key_data(&mut out, *process_id, secret).map_err(unwritable)?;
+    backend::ready_for_query(&mut out, Transaction::Idle);
+    Ok(out.freeze())
+}
+
+fn not_signed_in(user: &str, refused: &SignInRefused, peer: SocketAddr) -> Refusal {
+    tracing::info!(user = %model::name::printable(user), %peer, ?refused, "a sign-in was refused");
+    match refused {
+        SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts => Refusal::wrong_password(user),
+        SignInRefused::Busy | SignInRefused::StateLost => Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, refused.to_string()),
+        SignInRefused::TooManySessions(_) => Refusal::new(Sqlstate::TOO_MANY_CONNECTIONS, refused.to_string()),
+        SignInRefused::MalformedToken(_) | SignInRefused::Token(_) | SignInRefused::Inactive(_) => {
+            Refusal::new(Sqlstate::INVALID_PASSWORD, refused.to_string())
+        }
+    }
+}
+
+fn not_admitted(error: &NotAdmitted) -> Refusal {
+    let code = match error {
+        NotAdmitted::UnknownConnection { .. } | NotAdmitted::UnknownDatabase { .. } => Sqlstate::INVALID_CATALOG_NAME,
+        NotAdmitted::Denied(_) => Sqlstate::INSUFFICIENT_PRIVILEGE,
+        NotAdmitted::Refused(_) => Sqlstate::INVALID_AUTHORIZATION,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,466 @@
+//! One session's driver: carries bytes between two wires and a dialogue, has the session decide, mask and record, and waits for whatever comes next.
+//!
+//! One task for each session; no channel, timer or lock for a message. The order that matters: moves are drained, then the recording is committed,
+//! and only then is anything written to either side.
+
+use std::{
+    ops::ControlFlow,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use model::Timestamp;
+use protocol::{
+    Side,
+    postgres::{
+        dialogue::{Dialogue, Ending, Move, Operation, Reply, ReplyKind, Rows, Ruling, Transaction},
+        message::frontend,
+        refusal::{self, Refusal, Sqlstate},
+    },
+};
+use session::{
+    Asked, Broken, Decided, Permit, Session,
+    approve::{Verdict, Waiting},
+    live::{EndReason, Woken},
+};
+use tokio::sync::oneshot;
+
+use super::cancel::{CancelPlace, TargetCancel};
+use crate::{
+    dial::Dialled,
+    link::Wire,
+    listen::{Shared, Stop},
+};
+
+/// Bytes read at once: statements are short, answers long.
+const CALLER_ROOM_BYTES: usize = 16 << 10;
+const TARGET_ROOM_BYTES: usize = 64 << 10;
+
+/// While this much waits to be written to one side, the other is not read.
+const MAX_QUEUED_BYTES: usize = 256 << 10;
+
+/// How long the last words to either side may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A session with everything it runs on.
+pub(crate) struct Pump {
+    session: Session,
+    dialogue: Dialogue<Permit>,
+    caller: Wire,
+    target: Wire,
+    cancels: CancelPlace,
+    cancel: Option<TargetCancel>,
+    stage: Stage,
+    began: Instant,
+    draining: bool,
+    /// The operation before which the target's `application_name` was put back.
+    restored_before: Option<u64>,
+}
+
+/// What the operation being decided waits for.
+enum Stage {
+    /// Nothing is being decided.
+    Flowing,
+    /// The target answers questions.
+    Learning(Box<Operation>, Then),
+    /// People decide.
+    Holding(Box<Operation>, Waiting),
+}
+
+/// What follows an answer.
+enum Then {
+    /// The session learns it, and is asked again.
+    Ask,
+    /// The target's `application_name` is ours again; the session is asked again.
+    Restored,
+    /// The session learns it, and releases what was signed or not.
+    Release(Waiting, Verdict),
+}
+
+/// What happened.
+enum Event {
+    Woken(Woken),
+    Cancel(oneshot::Sender<()>),
+    Settled(Verdict),
+    Drain,
+    Io(Io),
+}
+
+enum Io {
+    Read { caller: bool, target: bool },
+    CallerGone,
+    TargetGone(std::io::Error),
+}
+
+/// How a session ended, and what is still to be said.
+enum End {
+    /// The caller said goodbye, or is gone.
+    CallerLeft(String),
+    /// It was ended from outside: what runs is cancelled.
+    Cut(EndReason),
+    /// Something broke; the caller hears this if it can be told.
+    Broke(Refusal, String),
+    /// The dialogue told the caller already.
+    Told(String),
+}
+
+impl From<Broken> for End {
+    fn from(broken: Broken) -> Self {
+        let text = broken.to_string();
+        match broken {
+            Broken::Ended(reason) => Self::Cut(reason),
+            Broken::Recording(error) => {
+                tracing::error!(%error, "a session ends: its recording cannot be written");
+                Self::Broke(Refusal::new(Sqlstate::IO_ERROR, "this session ends: it cannot be recorded any more"), text)
+            }
+            Broken::Masking => Self::Broke(Refusal::new(Sqlstate::INTERNAL_ERROR, "this session ends: an answer could not be masked"), text),
+        }
+    }
+}
+
+impl Pump {
+    pub(crate) fn new(
+        session: Session,
+        mut dialogue: Dialogue<Permit>,
+        caller: Wire,
+        target: Dialled,
+        cancels: CancelPlace,
+        cancel: Option<TargetCancel>,
+    ) -> Self {
+        dialogue.input(Side::Target).unsplit(target.input);
+        let (stage, began) = (Stage::Flowing, Instant::now());
+        Self { session, dialogue, caller, target: target.wire, cancels, cancel, stage, began, draining: false, restored_before: None }
+    }
+
+    /// Carries the session to its end.
+    pub(crate) async fn run(mut self, shared: &Shared) {
+        let end = match self.carry(shared).await {
+            ControlFlow::Break(end) => end,
+            ControlFlow::Continue(never) => never,
+        };
+        self.finish(end).await;
+    }
+
+    async fn carry(&mut self, shared: &Shared) -> ControlFlow<End, End> {
+        let mut woken = Box::pin(self.session.woken());
+        let mut stop = shared.stop.clone();
+        self.received(Side::Target);
+        loop {
+            self.drain_moves().await?;
+            if let Err(broken) = self.session.commit() {
+                return ControlFlow::Break(broken.into());
+            }
+            if self.draining && self.is_quiet() {
+                return ControlFlow::Break(End::Cut(EndReason::Stopping));
+            }
+            match self.next_event(woken.as_mut(), &mut stop).await {
+                Event::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
+                Event::Woken(Woken::Changed) => {
+                    self.session.forget_decisions();
+                    woken = Box::pin(self.session.woken());
+                }
+                Event::Cancel(done) => self.cancel(done).await?,
+                Event::Settled(verdict) => self.settled(verdict).await?,
+                Event::Drain => self.draining = true,
+                Event::Io(io) => self.moved(io)?,
+            }
+        }
+    }
+
+    /// Nothing is open that an orderly stop would cut.
+    fn is_quiet(&mut self) -> bool {
+        matches!(self.stage, Stage::Flowing)
+            && !self.dialogue.is_busy()
+            && self.dialogue.transaction() == Transaction::Idle
+            && self.dialogue.input(Side::Caller).is_empty()
+            && self.caller.queued_bytes() == 0
+    }
+
+    async fn next_event(&mut self, woken: Pin<&mut (impl Future<Output = Woken> + Send)>, stop: &mut tokio::sync::watch::Receiver<Stop>) -> Event {
+        let Self { stage, dialogue, caller, target, cancels, draining, .. } = self;
+        tokio::select! {
+            biased;
+            woken = woken => Event::Woken(woken),
+            done = cancels.requested() => Event::Cancel(done),
+            verdict = verdict_of(stage) => Event::Settled(verdict),
+            _ = stop.wait_for(|stop| *stop != Stop::No), if !*draining => Event::Drain,
+            io = std::future::poll_fn(|cx| poll_io(cx, dialogue, caller, target)) => Event::Io(io),
+        }
+    }
+
+    fn moved(&mut self, io: Io) -> ControlFlow<End> {
+        match io {
+            Io::Read { caller, target } => {
+                if target {
+                    self.received(Side::Target);
+                }
+                if caller {
+                    self.received(Side::Caller);
+                }
+                ControlFlow::Continue(())
+            }
+            Io::CallerGone => ControlFlow::Break(End::CallerLeft("the caller is gone".to_owned())),
+            Io::TargetGone(error) => {
+                let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target closed the connection");
+                ControlFlow::Break(End::Broke(refusal, format!("the target closed the connection: {error}")))
+            }
+        }
+    }
+
+    fn received(&mut self, side: Side) {
+        let now_us = self.now_us();
+        self.dialogue.received(side, now_us);
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    async fn drain_moves(&mut self) -> ControlFlow<End> {
+        loop {
+            match self.dialogue.next_move() {
+                Move::Send(Side::Caller, bytes) => self.caller.push(bytes),
+                Move::Send(Side::Target, bytes) => self.target.push(bytes),
+                Move::Ask(operation) => self.ask(Box::new(operation)).await?,
+                Move::Show(reply) => self.show(reply)?,
+                Move::Answered(answer) => {
+                    let (transaction, now) = (self.dialogue.transaction(), Timestamp::now());
+                    broken(self.session.answered(answer, transaction, now))?;
+                }
+                Move::Learned(answers) => self.learned(answers).await?,
+                Move::Withdraw(operation) => self.withdraw(operation).await?,
+                Move::Wait => {
+                    self.session.transaction_stands(self.dialogue.transaction(), Timestamp::now());
+                    return ControlFlow::Continue(());
+                }
+                Move::End(Ending::Terminated) => return ControlFlow::Break(End::CallerLeft("the caller left".to_owned())),
+                Move::End(Ending::CallerBroke(why)) => {
+                    return ControlFlow::Break(End::Told(format!("the caller broke the protocol or a limit: {why}")));
+                }
+                Move::End(Ending::TargetBroke(why)) => {
+                    let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target broke the protocol");
+                    return ControlFlow::Break(End::Broke(refusal, format!("the target broke the protocol: {why}")));
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, reply: Reply) -> ControlFlow<End> {
+        let to_target = reply.kind == ReplyKind::Copy(Side::Caller);
+        let shown = broken(self.session.show(reply))?;
+        if to_target {
+            self.target.push(shown)
+        } else {
+            self.caller.push(shown)
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn ask(&mut self, operation: Box<Operation>) -> ControlFlow<End> {
+        if self.dialogue.settings().is_displaced() && self.restored_before != Some(operation.id) && self.dialogue.transaction() != Transaction::Failed
+        {
+            self.restored_before = Some(operation.id);
+            let restore = self.dialogue.settings().restore_statement();
+            self.dialogue.question(&[&restore]);
+            self.stage = Stage::Learning(operation, Then::Restored);
+            return ControlFlow::Continue(());
+        }
+        let asked = self.session.ask(&operation, self.dialogue.names(), self.dialogue.settings(), Timestamp::now());
+        match broken(asked)? {
+            Asked::Ruled(ruling) => self.rule(*ruling),
+            Asked::Learn(questions) => {
+                self.dialogue.question(&questions);
+                self.stage = Stage::Learning(operation, Then::Ask);
+            }
+            Asked::Hold(decided) => self.hold(operation, &decided).await?,
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn rule(&mut self, ruling: Ruling<Permit>) {
+        self.stage = Stage::Flowing;
+        let now_us = self.now_us();
+        self.dialogue.rule(ruling, now_us);
+    }
+
+    async fn hold(&mut self, operation: Box<Operation>, decided: &Decided) -> ControlFlow<End> {
+        let held = self.session.hold(&operation, decided, Timestamp::now()).await;
+        match broken(held)? {
+            Ok(waiting) => {
+                self.dialogue.hold();
+                let (message, detail, hint) = Session::notice_of_hold(&waiting);
+                let mut notice = BytesMut::new();
+                refusal::notice(&mut notice, message, Some(detail), Some(hint));
+                self.dialogue.notify(notice.freeze());
+                self.stage = Stage::Holding(operation, waiting);
+            }
+            Err(ruling) => self.rule(ruling),
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn settled(&mut self, verdict: Verdict) -> ControlFlow<End> {
+        let Stage::Holding(operation, waiting) = std::mem::replace(&mut self.stage, Stage::Flowing) else { return ControlFlow::Continue(()) };
+        if !matches!(verdict, Verdict::Signed(_)) {
+            return self.release(&operation, waiting, verdict).await;
+        }
+        let questions = self.session.questions_at_release();
+        self.dialogue.question(&questions);
+        self.stage = Stage::Learning(operation, Then::Release(waiting, verdict));
+        ControlFlow::Continue(())
+    }
+
+    async fn release(&mut self, operation: &Operation, waiting: Waiting, verdict: Verdict) -> ControlFlow<End> {
+        let known = (self.dialogue.names(), self.dialogue.settings());
+        let ruling = self.session.release(operation, waiting, verdict, known, Timestamp::now()).await;
+        self.rule(broken(ruling)?);
+        ControlFlow::Continue(())
+    }
+
+    async fn learned(&mut self, answers: Result<Vec<Rows>, String>) -> ControlFlow<End> {
+        let Stage::Learning(operation, then) = std::mem::replace(&mut self.stage, Stage::Flowing) else { return ControlFlow::Continue(()) };
+        let transaction = self.dialogue.transaction();
+        let learned = match then {
+            Then::Restored => answers.map(drop),
+            Then::Ask | Then::Release(..) => answers.and_then(|answers| self.session.learn(&answers, transaction)),
+        };
+        let now = Timestamp::now();
+        match (learned, then) {
+            (Ok(()), Then::Ask | Then::Restored) => Box::pin(self.ask(operation)).await,
+            (Ok(()), Then::Release(waiting, verdict)) => self.release(&operation, waiting, verdict).await,
+            (Err(why), Then::Ask | Then::Restored) => {
+                let ruling = self.session.unread(&operation, &why, now);
+                self.rule(broken(ruling)?);
+                ControlFlow::Continue(())
+            }
+            (Err(why), Then::Release(waiting, _)) => {
+                let ruling = self.session.void(&operation, waiting, &why, now).await;
+                self.rule(broken(ruling)?);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// The target skips the operation that is being decided; the caller heard of it from the target.
+    async fn withdraw(&mut self, _operation: u64) -> ControlFlow<End> {
+        if let Stage::Holding(operation, waiting) | Stage::Learning(operation, Then::Release(waiting, _)) =
+            std::mem::replace(&mut self.stage, Stage::Flowing)
+        {
+            let why = "an earlier statement of the pipeline failed";
+            broken(self.session.withdraw(operation.id, waiting, why, Timestamp::now()).await)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The caller cancels: what is held is given up, what runs is cancelled at the target.
+    async fn cancel(&mut self, done: oneshot::Sender<()>) -> ControlFlow<End> {
+        let now = Timestamp::now();
+        broken(self.session.note("cancel", "the caller asked to cancel what runs", now))?;
+        match std::mem::replace(&mut self.stage, Stage::Flowing) {
+            Stage::Holding(operation, waiting) => {
+                let refusal = broken(self.session.withdraw(operation.id, waiting, "the caller cancelled it", now).await)?;
+                self.rule(Ruling::Refuse(refusal));
+                let _ = done.send(());
+            }
+            stage => {
+                self.stage = stage;
+                self.cancel_at_target(Some(done));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn cancel_at_target(&self, done: Option<oneshot::Sender<()>>) {
+        if let Some(cancel) = self.cancel.clone().filter(|_| self.dialogue.is_busy()) {
+            tokio::spawn(async move {
+                cancel.send().await;
+                drop(done);
+            });
+        }
+    }
+
+    /// Says what is left to say, records the end, lets both sides go.
+    async fn finish(mut self, end: End) {
+        let now = Timestamp::now();
+        let text = match &end {
+            End::CallerLeft(text) | End::Told(text) | End::Broke(_, text) => text.clone(),
+            End::Cut(reason) => reason.to_string(),
+        };
+        let refusal = match end {
+            End::CallerLeft(_) | End::Told(_) => None,
+            End::Broke(refusal, _) => Some(refusal),
+            End::Cut(reason) => {
+                self.cancel_at_target(None);
+                Some(Refusal::new(Sqlstate::ADMIN_SHUTDOWN, reason.to_string()))
+            }
+        };
+        if let Stage::Holding(operation, waiting) | Stage::Learning(operation, Then::Release(waiting, _)) =
+            std::mem::replace(&mut self.stage, Stage::Flowing)
+            && let Err(error) = self.session.withdraw(operation.id, waiting, &text, now).await
+        {
+            tracing::error!(%error, "the withdrawal of a held operation could not be recorded");
+        }
+        self.say_farewell(refusal).await;
+        let id = self.session.id();
+        if let Err(error) = self.session.close(&text, Timestamp::now()).await {
+            tracing::error!(%error, session = %id, "the end of a session could not be recorded");
+        }
+    }
+
+    async fn say_farewell(&mut self, refusal: Option<Refusal>) {
+        if let Some(refusal) = refusal.filter(|_| !self.dialogue.is_mid_message()) {
+            let mut out = BytesMut::new();
+            refusal.fatal(&mut out);
+            self.caller.push(out.freeze());
+        }
+        let mut terminate = BytesMut::new();
+        frontend::terminate(&mut terminate);
+        self.target.push(Bytes::from(terminate));
+        // What was recorded before is written before this; if recording broke, nothing of an operation is queued that was not committed.
+        let both = async { tokio::join!(self.caller.finish(), self.target.finish()) };
+        let _ = tokio::time::timeout(FAREWELL, both).await;
+    }
+}
+
+fn broken<T>(done: Result<T, Broken>) -> ControlFlow<End, T> {
+    match done {
+        Ok(value) => ControlFlow::Continue(value),
+        Err(broken) => ControlFlow::Break(broken.into()),
+    }
+}
+
+async fn verdict_of(stage: &mut Stage) -> Verdict {
+    match stage {
+        Stage::Holding(_, waiting) => waiting.settled().await,
+        Stage::Flowing | Stage::Learning(..) => std::future::pending().await,
+    }
+}
+
+/// Writes what waits and reads what may be read, on both sides.
+fn poll_io(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut Wire, target: &mut Wire) -> Poll<Io> {
+    if let Poll::Ready(Err(error)) = target.poll_drain(cx) {
+        return Poll::Ready(Io::TargetGone(error));
+    }
+    if let Poll::Ready(Err(_)) = caller.poll_drain(cx) {
+        return Poll::Ready(Io::CallerGone);
+    }
+    let (mut from_caller, mut from_target) = (false, false);
+    if target.queued_bytes() < MAX_QUEUED_BYTES && dialogue.wants(Side::Caller) {
+        match caller.poll_fill(cx, dialogue.input(Side::Caller), CALLER_ROOM_BYTES) {
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::CallerGone),
+            Poll::Ready(Ok(_)) => from_caller = true,
+            Poll::Pending => {}
+        }
+    }
+    if caller.queued_bytes() < MAX_QUEUED_BYTES && dialogue.wants(Side::Target) {
+        match target.poll_fill(cx, dialogue.input(Side::Target), TARGET_ROOM_BYTES) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Io::TargetGone(std::io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Io::TargetGone(error)),
+            Poll::Ready(Ok(_)) => from_target = true,
+            Poll::Pending => {}
+        }
+    }
+    if from_caller || from_target { Poll::Ready(Io::Read { caller: from_caller, target: from_target }) } else { Poll::Pending }
+}

@@ -1,0 +1,476 @@
+//! The spine: what happens to one operation between being asked and being ruled on. Read [`Session::ask`] first.
+//!
+//! An operation is classified on a catalog that is true, decided by the policy in force, written to the recording, and only then given a
+//! [`Permit`], which nothing outside this file can make. A held operation is classified and decided again at its release.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    Action, Decision, Facts, Outcome, Timestamp, Understanding,
+    hold::HoldState,
+    object::{Object, Pair},
+};
+use policy::{
+    classify::postgres::{self as classify, RESOLUTION_QUERY, Statement, catalog},
+    decide::{self, Case},
+    masking::{self, MaskPlan},
+};
+use protocol::postgres::{
+    dialogue::{Forwarding, Names, Operation, OperationKind, Ruling, Settings, Transaction},
+    refusal::{Refusal, Sqlstate},
+};
+
+use crate::{
+    approve::{Draft, HoldRefused, Verdict, Waiting},
+    live::EndReason,
+    open::Session,
+    value,
+};
+
+/// The right to forward one operation. Only this file makes one, and only after the operation stands in the recording.
+#[derive(Debug)]
+pub struct Permit(());
+
+/// What to do about an operation.
+#[derive(Debug)]
+pub enum Asked {
+    /// It is settled.
+    Ruled(Box<Ruling<Permit>>),
+    /// Ask the target these questions on the caller's connection, hand the rows to [`Session::learn`], then ask again.
+    Learn(Vec<&'static str>),
+    /// It waits for people: see [`Session::hold`].
+    Hold(Box<Decided>),
+}
+
+/// An operation with what it means and what policy says of it.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// What it means.
+    pub facts: Arc<Facts>,
+    /// What policy says.
+    pub decision: Decision,
+    /// What of its answer is masked; none if it touches nothing classified.
+    pub plan: Option<Arc<MaskPlan>>,
+}
+
+/// Why the session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// It was ended from outside.
+    #[error("{0}")]
+    Ended(EndReason),
+    /// Its recording cannot be written: nothing may happen that is not recorded.
+    #[error("the recording of this session cannot be written")]
+    Recording(#[source] store::recordings::RecordingError),
+    /// A value that had to be masked could not be.
+    #[error("an answer could not be masked")]
+    Masking,
+}
+
+impl Session {
+    /// Decides one operation. Nothing of it has reached the target.
+    ///
+    /// # Errors
+    /// The session was ended, or cannot be recorded any more.
+    pub fn ask(&mut self, operation: &Operation, names: &Names, settings: &Settings, now: Timestamp) -> Result<Asked, Broken> {
+        if let Some(reason) = self.live.check() {
+            return Err(Broken::Ended(reason.clone()));
+        }
+        if let Some(questions) = self.questions(operation) {
+            return Ok(Asked::Learn(questions));
+        }
+        self.follow(names, settings);
+        let decided = self.decide(operation, now);
+        if self.should_look_again(operation, &decided.facts) {
+            return Ok(Asked::Learn(self.look_again(operation)));
+        }
+        let ruling = match &decided.decision.outcome {
+            Outcome::Allow => self.forward(operation, &decided, now)?,
+            Outcome::Hold(_) if operation.kind == OperationKind::Parse => self.forward(operation, &decided, now)?,
+            Outcome::Hold(_) => return Ok(Asked::Hold(Box::new(decided))),
+            Outcome::Deny => self.refuse(operation, &decided, denial(&decided), now)?,
+        };
+        Ok(Asked::Ruled(Box::new(ruling)))
+    }
+
+    /// What it means and what policy says of it, at this moment.
+    fn decide(&mut self, operation: &Operation, now: Timestamp) -> Decided {
+        let facts = self.facts(operation);
+        let version = self.guard.version();
+        let chain = self.live.chain();
+        let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
+        let mut decision = decide::decide(&version, &case);
+        if let Some(why) = self.outside_token(operation, &facts) {
+            decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why], version: version.hash };
+        }
+        let plan = masking::plan(&version, &case, &self.catalog).map(Arc::new);
+        if let Some(plan) = &plan
+            && plan.copy_refused
+            && facts.effects.copy_out
+            && decision.outcome != Outcome::Deny
+        {
+            let why = "COPY of a classified relation cannot be masked; use SELECT".to_owned();
+            decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
+        }
+        Decided { facts, decision, plan }
+    }
+
+    fn facts(&mut self, operation: &Operation) -> Arc<Facts> {
+        if operation.kind == OperationKind::FunctionCall {
+            return Arc::new(not_understood("FUNCTION CALL", "the FunctionCall message names a function by number"));
+        }
+        let bound = operation.kind == OperationKind::Bind && !operation.parameters.is_empty();
+        if !bound && let Some(facts) = self.facts.get(&operation.text) {
+            return facts.clone();
+        }
+        let parameters: Option<Vec<Option<String>>> = bound.then(|| operation.parameters.iter().map(value::as_text).collect());
+        let statement = Statement { text: &operation.text, parameters: parameters.as_deref() };
+        let facts = Arc::new(classify::classify(&statement, &self.catalog, &self.view));
+        if !bound {
+            self.facts.keep(operation.text.clone(), facts.clone());
+        }
+        facts
+    }
+
+    /// A token for a single statement runs that statement, once.
+    fn outside_token(&self, operation: &Operation, facts: &Facts) -> Option<String> {
+        let only = self.only_statement.as_deref()?;
+        let plain = |text: &str| text.trim().trim_end_matches(';').trim_end().to_owned();
+        if plain(only) != plain(&operation.text) {
+            return Some("this token runs one statement, and this is another".to_owned());
+        }
+        if self.only_statement_ran && operation.kind != OperationKind::Parse {
+            return Some("this token runs its statement once, and it has run".to_owned());
+        }
+        (facts.statements > 1).then(|| "this token runs one statement".to_owned())
+    }
+
+    /// Records an operation that may run, and makes its permit.
+    fn forward(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        let forwarding = self.forwarding(decided);
+        // A Parse runs nothing: its statement is recorded when it is bound.
+        if operation.kind == OperationKind::Parse {
+            let names = Vec::new();
+            return Ok(Ruling::Forward(Permit(()), Forwarding { show: false, copy_in: false, opaque: false, names, ..forwarding }));
+        }
+        self.record_asked(operation, decided, now)?;
+        self.expect_effects(&decided.facts);
+        self.only_statement_ran = true;
+        Ok(Ruling::Forward(Permit(()), forwarding))
+    }
+
+    fn forwarding(&self, decided: &Decided) -> Forwarding {
+        let Facts { effects, outputs, statements, .. } = &*decided.facts;
+        Forwarding {
+            show: decided.plan.is_some() || self.records_rows(),
+            generic_errors: decided.plan.as_ref().is_some_and(|plan| plan.generic_errors),
+            copy_in: effects.copy_in,
+            names: effects.names.clone(),
+            alone: *statements <= 1,
+            opaque: outputs.opaque,
+            application_name: effects.application_name.clone(),
+        }
+    }
+
+    fn refuse(&mut self, operation: &Operation, decided: &Decided, refusal: Refusal, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        self.record_asked(operation, decided, now)?;
+        self.record_refused(operation.id, &refusal, now)?;
+        Ok(Ruling::Refuse(refusal))
+    }
+
+    /// Has an operation wait for signatures. What is decided about it is in the recording before anybody is asked to sign.
+    ///
+    /// # Errors
+    /// The inner one refuses the operation; the outer one ends the session.
+    pub async fn hold(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<Result<Waiting, Ruling<Permit>>, Broken> {
+        self.record_asked(operation, decided, now)?;
+        let draft = Draft {
+            transaction_open_ms: (operation.transaction != Transaction::Idle).then(|| self.transaction_open_ms(now)),
+            locks: self.locks(operation).await,
+            estimate: self.estimate(operation, &decided.facts).await,
+            ..self.draft(operation, decided)
+        };
+        match self.guard.approvals().open(draft, now).await {
+            Ok(waiting) => {
+                self.record_held(operation.id, &waiting.row(), now)?;
+                Ok(Ok(waiting))
+            }
+            Err(refused) => {
+                let refusal = unheld(&refused, decided);
+                self.record_refused(operation.id, &refusal, now)?;
+                Ok(Err(Ruling::Refuse(refusal)))
+            }
+        }
+    }
+
+    /// Everything a signature is bound to, and what a signer is shown beside it.
+    fn draft(&self, operation: &Operation, decided: &Decided) -> Draft {
+        let requirements = match &decided.decision.outcome {
+            Outcome::Hold(requirements) => requirements.clone(),
+            Outcome::Allow | Outcome::Deny => Vec::new(),
+        };
+        Draft {
+            session: self.id,
+            chain: model::ActorChain::clone(&self.live.chain()),
+            connection: self.connection.name.clone(),
+            database: self.database.clone(),
+            statement: operation.text.to_string(),
+            parameters: operation.parameters.iter().map(value::for_people).collect(),
+            facts: Facts::clone(&decided.facts),
+            requirements,
+            version: decided.decision.version,
+            transaction_open_ms: None,
+            locks: Vec::new(),
+            estimate: String::new(),
+        }
+    }
+
+    /// What the target must be asked before a signed operation is released: its catalog as it is now.
+    #[must_use]
+    pub fn questions_at_release(&mut self) -> Vec<&'static str> {
+        self.expect_catalog_change();
+        std::iter::once(RESOLUTION_QUERY).chain(catalog::QUERIES.iter().copied()).collect()
+    }
+
+    /// Settles a held operation after `verdict`: what was signed runs if it is still what would run, under the policy now in force.
+    ///
+    /// # Errors
+    /// The session was ended, or cannot be recorded any more.
+    pub async fn release(
+        &mut self,
+        operation: &Operation,
+        waiting: Waiting,
+        verdict: Verdict,
+        (names, settings): (&Names, &Settings),
+        now: Timestamp,
+    ) -> Result<Ruling<Permit>, Broken> {
+        let mut row = waiting.row();
+        let verdict = match verdict {
+            Verdict::Signed(_) => {
+                self.follow(names, settings);
+                let decided = self.decide(operation, now);
+                let checked = self.still_what_was_signed(operation, &decided, &row.digest);
+                match waiting.release(checked, now).await {
+                    Ok(signatures) => {
+                        row.signatures = signatures;
+                        self.record_settled(operation.id, &row, HoldState::Approved, now)?;
+                        return self.forward_signed(operation, &decided);
+                    }
+                    Err(verdict) => verdict,
+                }
+            }
+            refused => refused,
+        };
+        let (state, refusal) = unreleased(&verdict, &row);
+        self.record_settled(operation.id, &row, state, now)?;
+        self.record_refused(operation.id, &refusal, now)?;
+        Ok(Ruling::Refuse(refusal))
+    }
+
+    fn forward_signed(&mut self, operation: &Operation, decided: &Decided) -> Result<Ruling<Permit>, Broken> {
+        if let Some(reason) = self.live.check() {
+            return Err(Broken::Ended(reason.clone()));
+        }
+        self.plan_changed(operation.id, decided.plan.clone());
+        self.expect_effects(&decided.facts);
+        self.only_statement_ran = true;
+        Ok(Ruling::Forward(Permit(()), self.forwarding(decided)))
+    }
+
+    /// Whether what would run now is what was signed, and policy still asks for no more than was signed.
+    fn still_what_was_signed(&self, operation: &Operation, decided: &Decided, digest: &str) -> Result<(), String> {
+        match &decided.decision.outcome {
+            Outcome::Deny => return Err(format!("policy now denies it: {}", decided.decision.reasons.join("; "))),
+            // Policy asks for no signature any more: nothing is in the way.
+            Outcome::Allow => return Ok(()),
+            Outcome::Hold(_) => {}
+        }
+        let now = self.draft(operation, decided).digest();
+        if now == digest { Ok(()) } else { Err("what it means, or who must sign it, changed while it was held".to_owned()) }
+    }
+
+    /// The caller or its session gave up a held operation.
+    ///
+    /// # Errors
+    /// The session cannot be recorded any more.
+    pub async fn withdraw(&mut self, operation: u64, waiting: Waiting, why: &str, now: Timestamp) -> Result<Refusal, Broken> {
+        let row = waiting.row();
+        waiting.withdraw(why).await;
+        self.record_settled(operation, &row, HoldState::Withdrawn { why: why.to_owned() }, now)?;
+        let refusal = Refusal::new(Sqlstate::QUERY_CANCELED, "canceling statement due to user request")
+            .detail("It was waiting for approval; nothing of it ran.");
+        self.record_refused(operation, &refusal, now)?;
+        Ok(refusal)
+    }
+
+    /// An operation that cannot be understood because the target's state could not be read.
+    ///
+    /// # Errors
+    /// The session cannot be recorded any more.
+    pub fn unread(&mut self, operation: &Operation, why: &str, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        let facts = Arc::new(not_understood("UNREAD", why));
+        let decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why.to_owned()], version: self.guard.version().hash };
+        let decided = Decided { facts, decision, plan: None };
+        let refusal = Refusal::new(
+            Sqlstate::INSUFFICIENT_PRIVILEGE,
+            format!("refused: the target's catalog could not be read: {}", model::name::printable(why)),
+        )
+        .detail("Nothing of it ran.");
+        self.refuse(operation, &decided, refusal, now)
+    }
+
+    /// A signed operation that cannot be checked again.
+    ///
+    /// # Errors
+    /// The session cannot be recorded any more.
+    pub async fn void(&mut self, operation: &Operation, waiting: Waiting, why: &str, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        let row = waiting.row();
+        let verdict = waiting.release(Err(why.to_owned()), now).await.err().unwrap_or_else(|| Verdict::Voided { why: why.to_owned() });
+        let (state, refusal) = unreleased(&verdict, &row);
+        self.record_settled(operation.id, &row, state, now)?;
+        self.record_refused(operation.id, &refusal, now)?;
+        Ok(Ruling::Refuse(refusal))
+    }
+
+    async fn locks(&self, operation: &Operation) -> Vec<String> {
+        if operation.transaction == Transaction::Idle {
+            return Vec::new();
+        }
+        let asked = self.guard.catalogs().locks(&self.connection, &self.database, self.target_pid);
+        match tokio::time::timeout(ADVICE_PATIENCE, asked).await {
+            Ok(Ok(locks)) => locks,
+            Ok(Err(why)) => vec![format!("not known: {why}")],
+            Err(_) => vec!["not known: the target did not answer in time".to_owned()],
+        }
+    }
+
+    async fn estimate(&self, operation: &Operation, facts: &Facts) -> String {
+        if let Some(why) = no_estimate(operation, facts) {
+            return why;
+        }
+        let asked = self.guard.catalogs().estimate(&self.connection, &self.database, &self.view.search_path, &operation.text);
+        match tokio::time::timeout(ADVICE_PATIENCE, asked).await {
+            Ok(Ok(estimate)) => estimate,
+            Ok(Err(why)) => format!("no estimate: {why}"),
+            Err(_) => "no estimate: the target did not answer in time".to_owned(),
+        }
+    }
+
+    /// The notice the caller gets when an operation begins to wait.
+    #[must_use]
+    pub fn notice_of_hold(waiting: &Waiting) -> (String, String, String) {
+        let row = waiting.row();
+        let reasons: Vec<String> =
+            row.requirements.iter().map(|asked| asked.reason.clone().unwrap_or_else(|| format!("policy {}", asked.policy))).collect();
+        let signers: Vec<String> = waiting.signers().iter().map(ToString::to_string).collect();
+        let needed: Vec<String> = row
+            .requirements
+            .iter()
+            .map(|asked| format!("{} of {}", asked.count, asked.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
+            .collect();
+        (
+            format!("held for approval as {}: {}", row.id, reasons.join("; ")),
+            format!("Needed: {}. Can sign: {}. It is refused at {:.0} if not signed.", needed.join(" and "), signers.join(", "), row.expires_at),
+            format!("A signer runs: countersign approve {}. Cancel the statement to give up.", row.id),
+        )
+    }
+
+    /// Whether a decision was made under a version or chain that is no longer in force.
+    pub fn forget_decisions(&mut self) {
+        self.facts.clear();
+    }
+}
+
+/// How long a signer's extra information may keep a caller waiting.
+const ADVICE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Estimates are only for statements the planner can look at without running anybody's code.
+fn no_estimate(operation: &Operation, facts: &Facts) -> Option<String> {
+    if let Some(function) = facts.functions.first() {
+        return Some(format!("no estimate: calls {}", model::name::printable(function)));
+    }
+    if facts.touches_unknown() || facts.statements != 1 {
+        return Some("no estimate: it is not a single statement of tables and built-ins".to_owned());
+    }
+    let planned = matches!(facts.kinds.first().map(AsRef::as_ref), Some("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE"));
+    if !planned {
+        return Some("no estimate: the planner makes none for this kind of statement".to_owned());
+    }
+    (!operation.parameters.is_empty()).then(|| "no estimate: it has parameters".to_owned())
+}
+
+/// Facts of what cannot be read.
+fn not_understood(kind: &str, why: &str) -> Facts {
+    Facts {
+        understanding: Understanding::Unreadable(why.to_owned()),
+        pairs: vec![Pair { action: Action::Unreadable, object: Object::Connection }],
+        kinds: vec![Arc::from(kind)],
+        statements: 1,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        functions: Vec::new(),
+        row_scope: model::RowScope::None,
+        risk: model::Risk::new(4),
+        effects: model::Effects::default(),
+        outputs: model::facts::Outputs { opaque: true, harmless: Vec::new() },
+        secret_spans: Vec::new(),
+    }
+}
+
+/// What a caller is told of a denied operation. What the target would have said is said in its words.
+fn denial(decided: &Decided) -> Refusal {
+    let reasons = decided.decision.reasons.join("; ");
+    match &decided.facts.understanding {
+        Understanding::Syntax { message, position } => {
+            let refusal = Refusal::new(Sqlstate::SYNTAX_ERROR, model::name::printable(message)).detail("It was not sent to the target.");
+            if *position > 0 { refusal.position(*position) } else { refusal }
+        }
+        Understanding::Missing { message, sqlstate } => {
+            Refusal::new(Sqlstate::new(sqlstate).unwrap_or(Sqlstate::SYNTAX_ERROR), model::name::printable(message))
+                .detail("It was not sent to the target.")
+        }
+        Understanding::Unreadable(why) => Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, format!("refused by policy: {reasons}"))
+            .detail(format!("It was not fully understood: {}.", model::name::printable(why)))
+            .hint("Nothing of it ran. `countersign explain-statement` shows what was understood."),
+        Understanding::Full => {
+            let asked = decided.facts.pairs.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let policies = decided.decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let by = if policies.is_empty() { "No policy permits it.".to_owned() } else { format!("Decided by {policies}.") };
+            Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, format!("refused by policy: {reasons}"))
+                .detail(format!("It asks for: {asked}. {by}"))
+                .hint("Nothing of it ran. Ask an administrator if you need this access.")
+        }
+    }
+}
+
+fn unheld(refused: &HoldRefused, decided: &Decided) -> Refusal {
+    let reasons = decided.decision.reasons.join("; ");
+    Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, format!("refused: {refused}")).detail(format!("It needs approval: {reasons}. Nothing of it ran."))
+}
+
+fn unreleased(verdict: &Verdict, row: &model::hold::HoldRow) -> (HoldState, Refusal) {
+    let id = row.id;
+    let (state, code, message) = match verdict {
+        Verdict::Denied { by, reason } => {
+            let why = reason.as_deref().map(|reason| format!(": {}", model::name::printable(reason))).unwrap_or_default();
+            (HoldState::Denied { by: by.clone(), reason: reason.clone() }, Sqlstate::INSUFFICIENT_PRIVILEGE, format!("denied by {by}{why}"))
+        }
+        Verdict::Expired | Verdict::Signed(_) => (HoldState::Expired, Sqlstate::QUERY_CANCELED, "nobody approved it in time".to_owned()),
+        Verdict::Withdrawn { why } => {
+            (HoldState::Withdrawn { why: why.clone() }, Sqlstate::QUERY_CANCELED, format!("withdrawn: {}", model::name::printable(why)))
+        }
+        Verdict::Voided { why } => (
+            HoldState::Voided { why: why.clone() },
+            Sqlstate::INSUFFICIENT_PRIVILEGE,
+            format!("its approval is void: {}", model::name::printable(why)),
+        ),
+        Verdict::StateLost => {
+            let why = "the gateway lost its state store".to_owned();
+            (HoldState::Voided { why: why.clone() }, Sqlstate::CANNOT_CONNECT_NOW, why)
+        }
+    };
+    let refusal = Refusal::new(code, format!("held operation {id} was refused: {message}"))
+        .detail("Nothing of it ran.")
+        .hint("Run the statement again to ask again.");
+    (state, refusal)
+}

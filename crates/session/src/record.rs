@@ -1,0 +1,181 @@
+//! What goes into the recording, and when: everything about an operation before anything of it goes on, and one write for all that is ready.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling as Recorded, Settled, Treatment, Via};
+use model::{
+    Outcome, Timestamp,
+    hold::{HoldRow, HoldState},
+};
+use policy::masking::{CellPlan, MaskPlan};
+use protocol::postgres::{
+    dialogue::{Answer, Operation, OperationKind, Transaction},
+    refusal::Refusal,
+};
+
+use crate::{
+    ask::{Broken, Decided},
+    open::{MAX_RUNNING, Running, Session},
+    value,
+};
+
+impl Session {
+    /// Writes everything recorded since the last call. Nothing may be sent to either side before this succeeded.
+    ///
+    /// # Errors
+    /// It cannot be written: the session must end.
+    pub fn commit(&mut self) -> Result<(), Broken> {
+        self.recording.commit().map_err(Broken::Recording)
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), Broken> {
+        self.recording.append(record).map_err(Broken::Recording)
+    }
+
+    pub(crate) fn record_asked(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<(), Broken> {
+        self.operations += 1;
+        let decision = &decided.decision;
+        let ruling = Recorded {
+            outcome: match decision.outcome {
+                Outcome::Allow => AskedOutcome::Allowed,
+                Outcome::Hold(_) => AskedOutcome::Held,
+                Outcome::Deny => AskedOutcome::Denied,
+            },
+            policies: decision.policies.clone(),
+            reasons: if decision.outcome == Outcome::Allow { Vec::new() } else { decision.reasons.clone() },
+            version: decision.version,
+            classes: decided
+                .plan
+                .as_ref()
+                .map(|plan| plan.masked().iter().map(|column| column.class.clone()).collect::<BTreeSet<_>>().into_iter().collect())
+                .unwrap_or_default(),
+        };
+        let asked = Asked {
+            op: operation.id,
+            at: now,
+            text: operation.text.clone(),
+            facts: decided.facts.clone(),
+            ruling: Arc::new(ruling),
+            parameters: operation.parameters.iter().map(parameter).collect(),
+            via: via(operation.kind),
+        };
+        self.append(&Record::Asked(asked))?;
+        if decision.outcome != Outcome::Deny {
+            self.remember(operation.id, decided, now);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, operation: u64, decided: &Decided, now: Timestamp) {
+        let running =
+            Running { facts: decided.facts.clone(), plan: decided.plan.clone(), rows: None, binary: Vec::new(), masked: Vec::new(), asked_at: now };
+        self.running.insert(operation, running);
+        if self.running.len() > MAX_RUNNING {
+            self.running.pop_first();
+        }
+    }
+
+    pub(crate) fn plan_changed(&mut self, operation: u64, plan: Option<Arc<MaskPlan>>) {
+        if let Some(running) = self.running.get_mut(&operation) {
+            running.plan = plan;
+        }
+    }
+
+    pub(crate) fn record_refused(&mut self, operation: u64, refusal: &Refusal, now: Timestamp) -> Result<(), Broken> {
+        let running = self.running.remove(&operation);
+        let waited = running.map_or(0, |running| now.duration_since(running.asked_at).as_micros());
+        self.append(&Record::Answered(Answered {
+            op: operation,
+            at: now,
+            duration_us: u64::try_from(waited).unwrap_or(0),
+            error: Some(Failure { sqlstate: refusal.sqlstate().as_str().to_owned(), message: refusal.message().to_owned() }),
+            refused: true,
+            ..Answered::default()
+        }))
+    }
+
+    pub(crate) fn record_held(&mut self, operation: u64, row: &HoldRow, now: Timestamp) -> Result<(), Broken> {
+        let held = Held { op: operation, at: now, hold: row.id, requirements: row.requirements.clone(), expires_at: row.expires_at };
+        self.append(&Record::Held(held))
+    }
+
+    pub(crate) fn record_settled(&mut self, operation: u64, row: &HoldRow, state: HoldState, now: Timestamp) -> Result<(), Broken> {
+        self.append(&Record::Settled(Settled { op: operation, at: now, hold: row.id, state, signatures: row.signatures.clone() }))
+    }
+
+    /// Records how an operation ended. A suspended portal is not ended: its rows go on with the next Execute.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn answered(&mut self, answer: Answer, transaction: Transaction, now: Timestamp) -> Result<(), Broken> {
+        let suspended = answer.tag.is_none() && answer.error.is_none() && !answer.skipped && answer.rows > 0;
+        let found = if suspended { None } else { self.running.remove(&answer.operation) };
+        let facts = found.as_ref().map(|running| running.facts.clone());
+        if let Some(facts) = &facts {
+            self.follow_answer(&answer, facts);
+        }
+        self.transaction_stands(transaction, now);
+        let tag = answer.tag.as_deref().map(|tag| String::from_utf8_lossy(tag).into_owned());
+        let counted = tag.as_deref().and_then(|tag| tag.rsplit(' ').next()).and_then(|count| count.parse().ok());
+        let error = match answer.skipped {
+            true => Some(Failure { sqlstate: "25P02".to_owned(), message: "skipped by the target after an earlier error".to_owned() }),
+            false => answer.error.map(|error| Failure { sqlstate: error.sqlstate, message: error.message }),
+        };
+        self.append(&Record::Answered(Answered {
+            op: answer.operation,
+            at: now,
+            duration_us: answer.duration_us,
+            rows: if answer.rows > 0 { answer.rows } else { counted.unwrap_or(0) },
+            bytes: answer.bytes,
+            tag,
+            error,
+            masked: found.map(|running| running.masked).unwrap_or_default(),
+            refused: false,
+        }))
+    }
+
+    /// Records anything else worth knowing: a cancel request, a change of policy.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn note(&mut self, kind: &str, text: &str, now: Timestamp) -> Result<(), Broken> {
+        self.append(&Record::Note(Note { at: now, kind: kind.to_owned(), text: text.to_owned() }))
+    }
+
+    pub(crate) fn record_closed(&mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {
+        let closed = Closed { at: now, ending: ending.to_owned(), operations: self.operations };
+        self.append(&Record::Closed(closed))?;
+        self.commit()
+    }
+
+    pub(crate) fn append_shown(&mut self, record: &Record) -> Result<(), Broken> {
+        self.append(record)
+    }
+}
+
+/// What a recording says of a column.
+pub(crate) fn treatment(plan: &CellPlan) -> Treatment {
+    match plan {
+        CellPlan::Pass => Treatment::Pass,
+        CellPlan::Withhold { .. } => Treatment::Withheld,
+        CellPlan::Mask { class, .. } => Treatment::Masked(class.clone()),
+    }
+}
+
+const fn via(kind: OperationKind) -> Via {
+    match kind {
+        OperationKind::Query => Via::Simple,
+        OperationKind::Parse => Via::Parse,
+        OperationKind::Bind => Via::Bind,
+        OperationKind::Execute => Via::Execute,
+        OperationKind::FunctionCall => Via::FunctionCall,
+    }
+}
+
+fn parameter(parameter: &protocol::postgres::dialogue::Parameter) -> Parameter {
+    match (&parameter.value, value::as_text(parameter)) {
+        (None, _) => Parameter::Null,
+        (Some(_), Some(text)) => Parameter::Text(text),
+        (Some(bytes), None) => Parameter::Binary { hex: evidence::record::Hex(bytes.to_vec()), type_oid: parameter.type_oid },
+    }
+}

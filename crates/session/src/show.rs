@@ -1,0 +1,127 @@
+//! What comes back: masked first, then recorded as the caller will see it, then handed on.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use evidence::record::{Cell, CopyData, Direction, Record, Rows, Shape, ShapeColumn};
+use policy::masking::{self, CellPlan, Field, RowPlan};
+use protocol::{
+    Side,
+    postgres::{
+        dialogue::{Reply, ReplyKind},
+        frame::HEAD_BYTES,
+        message::Format,
+        rows::{self, RowDescription},
+    },
+};
+
+use crate::{ask::Broken, open::Session, record};
+
+impl Session {
+    /// Masks and records frames of an answer; hands back what the caller gets.
+    ///
+    /// # Errors
+    /// A row whose mask is not known or that cannot be rebuilt, or a recording that cannot be written: the session must end.
+    pub fn show(&mut self, reply: Reply) -> Result<Bytes, Broken> {
+        match reply.kind {
+            ReplyKind::Shape { forward } => {
+                self.show_shape(reply.operation, &reply.frames)?;
+                Ok(if forward { reply.frames } else { Bytes::new() })
+            }
+            ReplyKind::Rows => self.show_rows(reply.operation, reply.frames),
+            ReplyKind::Copy(side) => {
+                if self.records_rows() {
+                    let direction = match side {
+                        Side::Caller => Direction::In,
+                        Side::Target => Direction::Out,
+                    };
+                    let copied = CopyData { op: reply.operation, direction, data: Cell::new(&reply.frames, false) };
+                    self.append_shown(&Record::CopyData(copied))?;
+                }
+                Ok(reply.frames)
+            }
+        }
+    }
+
+    fn show_shape(&mut self, operation: u64, frame: &Bytes) -> Result<(), Broken> {
+        let description = RowDescription::decode(frame.get(HEAD_BYTES..).unwrap_or_default()).map_err(|_| Broken::Masking)?;
+        let records = self.records_rows();
+        let Some(running) = self.running.get_mut(&operation) else { return Err(Broken::Masking) };
+        let names: Vec<String> = description.iter().map(|field| String::from_utf8_lossy(field.name).into_owned()).collect();
+        let fields: Vec<Field<'_>> = description
+            .iter()
+            .zip(&names)
+            .map(|(field, name)| Field {
+                name,
+                table_oid: field.table_oid,
+                column: field.column,
+                type_oid: field.type_oid,
+                binary: field.format != Format::Text,
+            })
+            .collect();
+        let plan = running.plan.as_ref().map_or_else(|| RowPlan { cells: vec![CellPlan::Pass; fields.len()] }, |plan| plan.columns(&fields));
+        running.masked = plan.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
+        running.binary = fields.iter().map(|field| field.binary).collect();
+        let columns = fields.iter().zip(&plan.cells).map(|(field, cell)| ShapeColumn {
+            name: field.name.to_owned(),
+            type_oid: field.type_oid,
+            treatment: record::treatment(cell),
+        });
+        let shape = Shape { op: operation, columns: columns.collect() };
+        running.rows = Some(plan);
+        if records { self.append_shown(&Record::Shape(shape)) } else { Ok(()) }
+    }
+
+    fn show_rows(&mut self, operation: u64, frames: Bytes) -> Result<Bytes, Broken> {
+        let records = self.records_rows();
+        let Some(running) = self.running.get(&operation) else { return Err(Broken::Masking) };
+        let Some(plan) = &running.rows else { return Err(Broken::Masking) };
+        let masks = !plan.all_pass();
+        let mut out = if masks { BytesMut::with_capacity(frames.len()) } else { BytesMut::new() };
+        let mut recorded = Vec::new();
+        for body in bodies(&frames) {
+            let body = body?;
+            if masks {
+                rows::rewrite(body, |index, cell| masked(plan, index, cell), &mut out).map_err(|_| Broken::Masking)?;
+            }
+            if records {
+                let cells = rows::row(body).map_err(|_| Broken::Masking)?;
+                let cell = |(index, cell): (usize, Option<&[u8]>)| {
+                    masked(plan, index, cell).map(|bytes| Cell::new(&bytes, running.binary.get(index).copied().unwrap_or(true)))
+                };
+                recorded.push(cells.iter().enumerate().map(cell).collect());
+            }
+        }
+        if records {
+            self.append_shown(&Record::Rows(Rows { op: operation, rows: recorded }))?;
+        }
+        Ok(if masks { out.freeze() } else { frames })
+    }
+}
+
+/// A column beyond the plan is not shown.
+fn masked<'a>(plan: &RowPlan, index: usize, cell: Option<&'a [u8]>) -> Option<Cow<'a, [u8]>> {
+    plan.cells.get(index).and_then(|plan| masking::mask_cell(plan, cell))
+}
+
+/// The bodies of a run of whole frames.
+fn bodies(frames: &Bytes) -> impl Iterator<Item = Result<&[u8], Broken>> {
+    let mut rest: &[u8] = frames;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let body = (|| {
+            let (head, tail) = rest.split_first_chunk::<HEAD_BYTES>()?;
+            let [_, a, b, c, d] = *head;
+            let len = usize::try_from(i32::from_be_bytes([a, b, c, d])).ok()?.checked_sub(4)?;
+            let (body, tail) = tail.split_at_checked(len)?;
+            rest = tail;
+            Some(body)
+        })();
+        if body.is_none() {
+            rest = &[];
+        }
+        Some(body.ok_or(Broken::Masking))
+    })
+}
