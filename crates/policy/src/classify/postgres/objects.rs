@@ -636,8 +636,9 @@ impl<'a> Analysis<'a> {
             Some(NodeEnum::RangeVar(other)) => drop(self.changes_range(Action::Define, Some(other))),
             // A default or expression; other definitions (options, statistics, roles) hold nothing that runs.
             Some(_) if matches!(command.subtype(), AlterTableType::AtColumnDefault | AlterTableType::AtSetExpression) => {
-                drop(self.optional(command.def.as_ref()))
+                self.optional(command.def.as_ref());
             }
+
             _ => {}
         }
         // Rows may be written again, with everything that computes or checks them.

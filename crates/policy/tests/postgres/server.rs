@@ -1,0 +1,127 @@
+//! A scratch PostgreSQL: its own cluster in a temporary folder, reached by a socket there only, gone when dropped.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use policy::classify::postgres::{
+    RESOLUTION_QUERY, SessionView,
+    catalog::{Catalog, QUERIES, Rows},
+};
+
+pub(crate) struct Server {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    root: bool,
+}
+
+impl Server {
+    /// Starts one with an empty database `shop`.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.starts_with(b"0\n"));
+        let server = Self { bin: newest_bin(), folder, root };
+        if root {
+            // The server refuses to run as root; the folder becomes its user's.
+            assert!(Command::new("chown").arg("postgres").arg(server.folder.path()).status().unwrap().success());
+        }
+        let data = server.data();
+        server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        let options = format!("-k {} -c listen_addresses='' -F", server.folder.path().display());
+        server.run("pg_ctl", &["-D", &data, "-o", &options, "-l", &format!("{data}/log"), "-w", "start"]);
+        server.sql("postgres", "create database shop");
+        server
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program = self.bin.join(program);
+        let mut command = if self.root {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let status = command.args(arguments).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{arguments:?}");
+    }
+
+    /// Runs a script with psql, stopping at the first error; what it printed.
+    pub(crate) fn sql(&self, database: &str, script: &str) -> String {
+        self.try_sql(database, script).unwrap_or_else(|error| panic!("{error}\n{script}"))
+    }
+
+    /// As [`Self::sql`]; the error as text.
+    pub(crate) fn try_sql(&self, database: &str, script: &str) -> Result<String, String> {
+        let mut child = Command::new("psql")
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
+            .arg(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        if out.status.success() { Ok(String::from_utf8(out.stdout).unwrap()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+    }
+
+    fn rows(&self, database: &str, query: &str) -> Rows {
+        let copied = self.sql(database, &format!("COPY ({query}) TO STDOUT;"));
+        copied.lines().map(|line| line.split('\t').map(|cell| (cell != "\\N").then(|| unescape(cell))).collect()).collect()
+    }
+
+    /// A snapshot of a database, and how a fresh session resolves names in it.
+    pub(crate) fn catalog(&self, database: &str) -> (Catalog, SessionView) {
+        let results: Vec<Rows> = QUERIES.iter().map(|query| self.rows(database, query)).collect();
+        let catalog = Catalog::from_rows(database, &results).unwrap();
+        let rows = self.rows(database, RESOLUTION_QUERY);
+        let mut view = SessionView::from_row(database, &rows[0]).unwrap();
+        view.host = Arc::from("test-pg");
+        (catalog, view)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+    }
+}
+
+fn newest_bin() -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("bin"))
+        .filter(|path: &PathBuf| Path::exists(&path.join("initdb")))
+        .collect();
+    found.sort();
+    found.pop().unwrap()
+}
+
+/// The escapes of COPY's text format.
+fn unescape(cell: &str) -> String {
+    let mut plain = String::new();
+    let mut characters = cell.chars();
+    while let Some(c) = characters.next() {
+        plain.push(match c {
+            '\\' => match characters.next().unwrap() {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'v' => '\u{b}',
+                other => other,
+            },
+            other => other,
+        });
+    }
+    plain
+}
