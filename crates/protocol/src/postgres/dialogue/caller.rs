@@ -265,6 +265,7 @@ impl<P> Dialogue<P> {
             Some(copy) if copy.many => copy.began = false,
             open => *open = None,
         }
+        self.unflushed = true;
         Step::Pass
     }
 

@@ -524,3 +524,6 @@ impl<P> Dialogue<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
