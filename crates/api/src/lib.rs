@@ -12,6 +12,8 @@ mod metrics;
 mod openapi;
 mod refused;
 mod routes;
+#[cfg(test)]
+mod tests;
 pub mod types;
 mod values;
 

@@ -107,3 +107,98 @@ fn hide(record: &mut Record) {
         Record::Opened(_) | Record::Held(_) | Record::Settled(_) | Record::Shape(_) | Record::Note(_) | Record::Closed(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence::record::{Asked, AskedOutcome, Ruling, Via};
+    use model::{Action, Actor, Effects, IdentityId, IdentityKind, Object, Pair, Risk, RowScope, Understanding, facts::Outputs, facts::RelationRef};
+
+    use super::*;
+
+    fn reader(name: &str, group: &str) -> Reader {
+        let policy = "permit (principal in Group::\"leads\", action == Action::\"reveal\", resource == DataClass::\"email\");";
+        let connection = "protocol = \"postgres\"\nhost = \"127.0.0.1\"\ndatabase = \"shop\"\nenvironment = \"production\"\nuser = \"app\"\n[tls]\nmode = \"loopback-plain\"\n";
+        let classes = "[email]\ncolumns = [\"public.customers.email\"]\n";
+        let files = [("policy/a.cedar", policy), ("connections/prod-pg.toml", connection), ("data-classes.toml", classes)];
+        let version = Version::load(&files.map(|(path, text)| (path.to_owned(), text.to_owned())).into()).unwrap();
+        let viewer = Actor {
+            id: IdentityId::from_random(1),
+            name: name.parse().unwrap(),
+            kind: IdentityKind::User,
+            groups: vec![group.parse().unwrap()],
+            owner: None,
+        };
+        Reader {
+            version: Arc::new(version),
+            name: viewer.name.clone(),
+            viewer: ActorChain::alone(viewer),
+            now: Timestamp::UNIX_EPOCH,
+            subject: "alice".parse().unwrap(),
+            connection: "prod-pg".parse().unwrap(),
+            database: "shop".to_owned(),
+            hidden: HashSet::new(),
+        }
+    }
+
+    fn asked(table: &str, understanding: Understanding) -> Record {
+        let facts = Facts {
+            understanding,
+            pairs: vec![Pair { action: Action::Read, object: Object::Connection }],
+            kinds: vec![],
+            statements: 1,
+            reads: vec![RelationRef { schema: "public".into(), name: table.into(), oid: 0 }],
+            writes: vec![],
+            functions: vec![],
+            row_scope: RowScope::None,
+            risk: Risk::new(1),
+            effects: Effects::default(),
+            outputs: Outputs::default(),
+            secret_spans: vec![],
+        };
+        let version = model::VersionHash([0; 32]);
+        let ruling = Ruling { outcome: AskedOutcome::Allowed, policies: vec![], reasons: vec![], version, classes: vec![] };
+        Record::Asked(Asked {
+            op: 1,
+            at: Timestamp::UNIX_EPOCH,
+            text: "SELECT * FROM t WHERE x = 'ann@example.com' AND y = $1".into(),
+            facts: Arc::new(facts),
+            ruling: Arc::new(ruling),
+            parameters: vec![Parameter::Text("+43 1 234".to_owned()), Parameter::Null],
+            via: Via::Bind,
+        })
+    }
+
+    fn rows() -> Record {
+        Record::Rows(evidence::record::Rows { op: 1, rows: vec![vec![Some(Cell::Text("ann@example.com".to_owned())), None]] })
+    }
+
+    fn told(reader: &mut Reader, table: &str, understanding: Understanding) -> String {
+        let records = [reader.show(asked(table, understanding)), reader.show(rows())];
+        serde_json::to_string(&records).unwrap()
+    }
+
+    #[test]
+    fn values_of_a_class_are_shown_to_its_subject_and_to_those_who_may_reveal_it() {
+        let shown = ["ann@example.com", "+43 1 234"];
+        for (name, group) in [("alice", "engineers"), ("sam", "leads")] {
+            let told = told(&mut reader(name, group), "customers", Understanding::Full);
+            assert!(shown.iter().all(|value| told.contains(value)), "{name}: {told}");
+        }
+        let told = told(&mut reader("audrey", "auditors"), "customers", Understanding::Full);
+        assert!(!shown.iter().any(|value| told.contains(value)) && told.contains("[withheld]") && told.contains("SELECT * FROM t"), "{told}");
+    }
+
+    #[test]
+    fn what_touches_no_class_is_shown_whole_and_what_is_not_understood_is_not() {
+        let other = told(&mut reader("audrey", "auditors"), "orders", Understanding::Full);
+        assert!(other.contains("ann@example.com") && other.contains("+43 1 234"), "{other}");
+        let unclear = told(&mut reader("audrey", "auditors"), "orders", Understanding::Unreadable("x".to_owned()));
+        assert!(!unclear.contains("ann@example.com"), "{unclear}");
+    }
+
+    #[test]
+    fn when_the_connection_is_gone_nobody_can_say_and_values_are_hidden() {
+        let mut reader = Reader { connection: "old-pg".parse().unwrap(), ..reader("audrey", "auditors") };
+        assert!(!told(&mut reader, "orders", Understanding::Full).contains("ann@example.com"));
+    }
+}

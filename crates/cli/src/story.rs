@@ -197,3 +197,39 @@ fn clock(at: Timestamp) -> String {
 pub(crate) fn duration(us: u64) -> String {
     if us < 1_000_000 { format!("{}.{} ms", us / 1_000, us % 1_000 / 100) } else { format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(op: u64) -> Record {
+        Record::Answered(Answered { op, duration_us: 12_345, rows: 3, tag: Some("SELECT 3\u{1b}[2J".to_owned()), ..Answered::default() })
+    }
+
+    fn asked(op: u64) -> Record {
+        let json = serde_json::json!({ "asked": {
+            "op": op, "at": 0, "text": "SELECT 1\u{202e}", "via": "simple",
+            "facts": { "understanding": { "state": "full" }, "pairs": [], "kinds": [], "statements": 1, "reads": [], "writes": [], "functions": [],
+                "row_scope": "none", "risk": 2, "effects": model::Effects::default(), "outputs": { "opaque": false, "harmless": [] }, "secret_spans": [] },
+            "ruling": { "outcome": "allowed", "policies": ["engineers-read"], "reasons": [], "version": "00".repeat(32) },
+        } });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn an_operation_without_an_answer_has_an_unknown_outcome_once_the_session_is_over() {
+        let mut story = Story::new(Output::detect(false));
+        let told = story.tell(&asked(1)).unwrap();
+        assert!(told.contains("allowed by engineers-read") && told.contains("risk 2") && !told.contains('\u{202e}'), "{told}");
+        assert!(story.end(false).unwrap().contains("outcome unknown: #1"));
+        assert_eq!(story.end(true).as_deref(), Some("still running: #1"));
+        let told = story.tell(&answered(1)).unwrap();
+        assert!(told.contains("3 rows") && told.contains("12.3 ms") && !told.contains('\u{1b}'), "{told}");
+        assert_eq!(story.end(false), None);
+    }
+
+    #[test]
+    fn durations_are_told_so_that_they_compare() {
+        assert_eq!([900, 12_345, 2_500_000].map(duration), ["0.9 ms", "12.3 ms", "2.5 s"]);
+    }
+}

@@ -4,6 +4,7 @@
 //! until SIGTERM or SIGINT, which drains. SIGHUP applies the directory at once.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -291,7 +292,8 @@ fn addresses_file(config: &Config) -> PathBuf {
 fn announce(config: &Config, addresses: &Addresses) -> anyhow::Result<()> {
     write_private(&addresses_file(config), &serde_json::to_vec_pretty(addresses)?)?;
     let postgres = addresses.postgres.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    println!("ready postgres={postgres} socket={}", addresses.socket.display());
+    // Whoever started this may not listen to it; that ends nothing.
+    let _ = writeln!(std::io::stdout(), "ready postgres={postgres} socket={}", addresses.socket.display());
     tracing::info!(%postgres, api = ?addresses.api, metrics = ?addresses.metrics, "listening");
     Ok(())
 }
