@@ -66,7 +66,7 @@ fn revoking_an_identity_and_killing_a_session_end_what_lives() -> Result<()> {
     let target = Postgres::start()?;
     let gateway = start(&target)?;
     let administrator = gateway.administrator();
-    for (who, marker) in [("alice", "pg_sleep(601)"), ("sam", "pg_sleep(602)")] {
+    for (who, marker) in [("alice", "pg_sleep(601)"), ("barbara", "pg_sleep(602)")] {
         let mut psql = gateway.login(who)?.psql(&target.program("psql"))?.start()?;
         psql.type_line(&format!("select {marker};"))?;
         target.wait_until_logged(marker)?;
@@ -81,7 +81,7 @@ fn revoking_an_identity_and_killing_a_session_end_what_lives() -> Result<()> {
         target.wait_until_true(DATABASE, &format!("not exists (select from pg_stat_activity where usename = 'app' and query like '%{marker}%')"))?;
     }
     ensure!(said(&gateway.login("alice")?, &target, "select 1")?.0, "killing a session is not revoking its owner");
-    ensure!(!said(&gateway.login("sam")?, &target, "select 1")?.0, "a revoked identity was let in");
+    ensure!(!said(&gateway.login("barbara")?, &target, "select 1")?.0, "a revoked identity was let in");
     Ok(())
 }
 
