@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Dialogue, Ending, Forwarding, Move, Operation, OperationKind, Parameter, Prepared, Reply, ReplyKind, Skip, Stream, Transaction,
-    names::{self, Change, Known, Portal},
+    names::{self, Change, Known, Portal, Spoken},
     owed::{MadeReal, Owed, Run},
 };
 use crate::{
@@ -34,6 +34,8 @@ pub(super) struct Pending {
     portal: Bytes,
     text: Arc<str>,
     types: Vec<u32>,
+    /// Of a Bind: the text may speak of other names.
+    speaks: bool,
 }
 
 /// A COPY from the caller that was sent and may take data.
@@ -214,7 +216,11 @@ impl<P> Dialogue<P> {
             return true;
         }
         match tag {
-            b'B' => Bind::decode(body).is_ok_and(|bind| self.names.statement(bind.statement, self.segment) == Known::NotYet),
+            b'B' => Bind::decode(body).is_ok_and(|bind| match self.names.statement(bind.statement, self.segment) {
+                Known::NotYet => true,
+                Known::Yes(prepared) => !self.names.is_settled() && prepared.speaks,
+                Known::No => false,
+            }),
             b'Q' | b'P' => !self.names.is_settled() && names::speaks_of_names(body),
             _ => false,
         }
@@ -289,22 +295,24 @@ impl<P> Dialogue<P> {
         Step::Pass
     }
 
-    /// Runs a portal. One the protocol bound was decided then; any other is an operation of its own.
+    /// Runs a portal. One the protocol bound was decided then; any other is an operation of its own, and so is one whose SQL uses a name
+    /// (`EXECUTE x`) that means another thing by now.
     fn execute(&mut self, name: Bytes, len: usize, run: &mut usize, now_us: u64) -> Step {
-        match self.names.portal(&name, self.segment) {
-            Known::Yes(Portal { operation, forwarding }) => {
+        let text = match self.names.portal(&name, self.segment) {
+            Known::NotYet => return self.stall(run),
+            Known::Yes(Portal { speaks: Some(_), .. }) if !self.names.is_settled() => return self.stall(run),
+            Known::Yes(Portal { speaks: Some(spoken), .. }) if spoken.revision != self.names.revision() => Some(spoken.text),
+            Known::Yes(Portal { operation, forwarding, .. }) => {
                 self.owe_execute(operation, forwarding, now_us);
                 return Step::Pass;
             }
-            Known::NotYet => return self.stall(run),
-            Known::No => {}
-        }
+            Known::No => self.settings.decode(&name).map(|name| Arc::from(format!("FETCH FORWARD ALL FROM {}", quoted(&name)))),
+        };
         self.flush_caller(run);
         let frame = self.caller.split_to(len).freeze();
-        match self.settings.decode(&name) {
+        match text {
             Some(text) => {
-                let text = format!("FETCH FORWARD ALL FROM {}", quoted(&text));
-                let pending = Pending { name, ..self.pending(OperationKind::Execute, frame, Arc::from(text)) };
+                let pending = Pending { name, ..self.pending(OperationKind::Execute, frame, text) };
                 self.ask(pending, None, Vec::new());
             }
             None => self.malformed(Malformed("a name is not in the client's encoding")),
@@ -393,7 +401,8 @@ impl<P> Dialogue<P> {
         }
         let parameters = parameters(&bind, body, prepared.as_deref());
         let portal = Bytes::copy_from_slice(bind.portal);
-        let pending = Pending { portal, ..self.pending(OperationKind::Bind, frame, text) };
+        let speaks = prepared.as_ref().is_none_or(|prepared| prepared.speaks);
+        let pending = Pending { portal, speaks, ..self.pending(OperationKind::Bind, frame, text) };
         self.ask(pending, prepared.map(|prepared| prepared.id), parameters);
         Ok(())
     }
@@ -412,7 +421,7 @@ impl<P> Dialogue<P> {
 
     const fn pending(&mut self, kind: OperationKind, frame: Bytes, text: Arc<str>) -> Pending {
         self.next_operation += 1;
-        Pending { operation: self.next_operation, kind, frame, name: Bytes::new(), portal: Bytes::new(), text, types: Vec::new() }
+        Pending { operation: self.next_operation, kind, frame, name: Bytes::new(), portal: Bytes::new(), text, types: Vec::new(), speaks: false }
     }
 
     fn ask(&mut self, pending: Pending, prepared: Option<u64>, parameters: Vec<Parameter>) {
@@ -469,7 +478,8 @@ impl<P> Dialogue<P> {
 
     fn forward_bind(&mut self, pending: Pending, forwarding: Forwarding) {
         let show = forwarding.show;
-        let portal = Portal { operation: pending.operation, forwarding: Arc::new(forwarding) };
+        let speaks = pending.speaks.then(|| Spoken { text: pending.text.clone(), revision: self.names.revision() });
+        let portal = Portal { operation: pending.operation, forwarding: Arc::new(forwarding), speaks };
         let change = Change::Portal(pending.portal.clone(), Some(portal));
         self.names.begin(&change, self.segment);
         self.owed.push(Owed::Bind { operation: pending.operation, change });

@@ -25,6 +25,15 @@ pub struct Prepared {
     pub text: Arc<str>,
     /// Types of its parameters; 0 where neither the caller nor the target has named one yet.
     pub types: Vec<u32>,
+    /// Whether the text may speak of other names.
+    pub(super) speaks: bool,
+}
+
+impl Prepared {
+    fn new(id: u64, text: Arc<str>, types: Vec<u32>) -> Arc<Self> {
+        let speaks = speaks_of_names(text.as_bytes());
+        Arc::new(Self { id, text, types, speaks })
+    }
 }
 
 /// A portal made by Bind.
@@ -32,6 +41,15 @@ pub struct Prepared {
 pub(super) struct Portal {
     pub(super) operation: u64,
     pub(super) forwarding: Arc<Forwarding>,
+    /// Its text speaks of other names, which SQL looks up when it runs: what it was decided on is true at this revision only.
+    pub(super) speaks: Option<Spoken>,
+}
+
+/// A portal's text, and the revision of all names at which it was decided.
+#[derive(Debug, Clone)]
+pub(super) struct Spoken {
+    pub(super) text: Arc<str>,
+    pub(super) revision: u64,
 }
 
 /// A cursor made by `DECLARE`.
@@ -185,7 +203,7 @@ impl Names {
     }
 
     pub(super) fn prepare(&mut self, name: Bytes, text: Arc<str>, types: Vec<u32>) -> Change {
-        let prepared = Arc::new(Prepared { id: self.fresh_id(), text, types });
+        let prepared = Prepared::new(self.fresh_id(), text, types);
         Change::Statement(name, Some(prepared))
     }
 
@@ -303,7 +321,7 @@ impl Names {
     fn apply(&mut self, effect: &NameEffect) {
         match effect {
             NameEffect::Prepare { name, body } => {
-                let prepared = Arc::new(Prepared { id: self.fresh_id(), text: Arc::from(body.as_str()), types: Vec::new() });
+                let prepared = Prepared::new(self.fresh_id(), Arc::from(body.as_str()), Vec::new());
                 self.put_statement(Bytes::copy_from_slice(name.as_bytes()), Some(prepared));
             }
             NameEffect::Deallocate(name) => self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None),
@@ -434,8 +452,16 @@ fn weight(prepared: Option<&Arc<Prepared>>) -> usize {
     prepared.map_or(0, |prepared| NAME_BYTES + prepared.text.len())
 }
 
-/// Whether a statement can speak of a prepared statement or a cursor. Key words have no other spelling, so their letters are enough.
+/// Whether a statement can speak of a prepared statement or a cursor. Key words have no other spelling and end where an identifier would.
 pub(super) fn speaks_of_names(statement: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"EXECUTE", b"FETCH", b"MOVE", b"CURRENT"];
-    WORDS.iter().any(|word| statement.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
+    let goes_on = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..));
+    let spoken = |at: usize, word: &[u8]| {
+        let here = statement.get(at..at + word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word));
+        here && !goes_on(statement.get(at + word.len()))
+    };
+    memchr::memchr3_iter(b'E', b'F', b'M', statement)
+        .chain(memchr::memchr3_iter(b'e', b'f', b'm', statement))
+        .chain(memchr::memchr2_iter(b'C', b'c', statement))
+        .any(|at| WORDS.iter().any(|word| spoken(at, word)))
 }

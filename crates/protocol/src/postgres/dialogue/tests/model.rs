@@ -68,6 +68,11 @@ impl Model {
         self.skip || self.block == Block::Failed
     }
 
+    /// Whether it waits for COPY data.
+    pub(super) const fn copies_in(&self) -> bool {
+        self.copy.is_some()
+    }
+
     fn message(&mut self, tag: u8, body: &[u8]) {
         let decoded = Frontend::decode(tag, body).unwrap();
         if let Some(extended) = self.copy {
@@ -232,9 +237,7 @@ impl Model {
         if !known(text) {
             return Err(self.error("syntax"));
         }
-        if !extended {
-            self.refused(text)?;
-        }
+        self.refused(text)?;
         self.allowed_in_block(text)?;
         self.executed.push(text.to_owned());
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -262,7 +265,11 @@ impl Model {
             }
             "commit" | "rollback" if rest.is_empty() => {
                 let commits = word == "commit" && self.block != Block::Failed;
-                if commits { self.committed.append(&mut self.uncommitted) } else { self.uncommitted.clear() }
+                if commits {
+                    self.committed.append(&mut self.uncommitted)
+                } else {
+                    self.uncommitted.clear()
+                }
                 self.block = Block::None;
                 self.savepoints.clear();
                 self.portals.clear();
