@@ -249,6 +249,7 @@ pub(super) fn inner(node: &Node) -> Option<&NodeEnum> {
 }
 
 /// The node in an optional box, if there is one.
+#[expect(clippy::borrowed_box, reason = "the generated tree has optional boxes, and `Option<&Box<_>>` is what `as_ref` gives of them")]
 pub(super) fn boxed(node: Option<&Box<Node>>) -> Option<&NodeEnum> {
     node.and_then(|node| node.node.as_ref())
 }

@@ -1,5 +1,7 @@
 //! Expressions: what they read, call and cast, and of which type they are as far as that can be told.
 
+#![expect(clippy::borrowed_box, reason = "the generated tree has optional boxes, and `Option<&Box<_>>` is what `as_ref` gives of them")]
+
 use std::sync::Arc;
 
 use pg_query::{

@@ -51,7 +51,7 @@ impl<'a> Analysis<'a> {
 
     fn simple_select(&mut self, select: &SelectStmt) -> Outputs {
         for item in &select.from_clause {
-            self.from_item(item);
+            self.add_source(item);
         }
         self.optional(select.where_clause.as_ref());
         let mut outputs = self.targets(&select.target_list);
@@ -121,7 +121,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// One item of FROM: its names are added to the innermost scope.
-    pub(super) fn from_item(&mut self, node: &Node) {
+    pub(super) fn add_source(&mut self, node: &Node) {
         let Some(node) = inner(node) else { return };
         self.deeper(|this| match node {
             NodeEnum::RangeVar(range) => this.range(range),
@@ -223,7 +223,7 @@ impl<'a> Analysis<'a> {
 
     fn join(&mut self, join: &JoinExpr) {
         for side in [&join.larg, &join.rarg].into_iter().flatten() {
-            self.from_item(side);
+            self.add_source(side);
         }
         for name in strings(&join.using_clause) {
             let types = self.column_types(name);
@@ -316,7 +316,7 @@ impl<'a> Analysis<'a> {
 
     fn sample(&mut self, sample: &pb::RangeTableSample) {
         if let Some(relation) = &sample.relation {
-            self.from_item(relation);
+            self.add_source(relation);
         }
         self.expressions(&sample.args);
         self.optional(sample.repeatable.as_ref());

@@ -39,8 +39,8 @@ fn follows_password(before: [&str; 2]) -> bool {
 
 /// A connection string with a password, or code that sets one.
 fn holds_secret(literal: &str) -> bool {
-    mentions(literal, "password") && literal.contains(['=', '\'']) && literal.trim_matches(['\'', '"']).len() > "password".len()
-        || has_url_password(literal)
+    let within = literal.trim_matches(|c| matches!(c, '\'' | '"'));
+    (mentions(within, "password") && within.contains(['=', '\''])) || has_url_password(literal)
 }
 
 fn has_url_password(literal: &str) -> bool {

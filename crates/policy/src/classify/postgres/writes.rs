@@ -100,7 +100,7 @@ impl<'a> Analysis<'a> {
             names.map(|name| relation.column(name).map_or(0, |column| column.type_oid)).collect()
         };
         for (at, oid) in named.iter().enumerate() {
-            self.coerce(given.columns.get(at).map_or(None, |column| column.ty), *oid);
+            self.coerce(given.columns.get(at).and_then(|column| column.ty), *oid);
         }
     }
 
@@ -153,7 +153,7 @@ impl<'a> Analysis<'a> {
                 this.target_source(range, relation);
             }
             for item in &update.from_clause {
-                this.from_item(item);
+                this.add_source(item);
             }
             this.optional(update.where_clause.as_ref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
@@ -176,7 +176,7 @@ impl<'a> Analysis<'a> {
                 this.target_source(range, relation);
             }
             for item in &delete.using_clause {
-                this.from_item(item);
+                this.add_source(item);
             }
             this.optional(delete.where_clause.as_ref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
@@ -212,7 +212,7 @@ impl<'a> Analysis<'a> {
                 this.target_source(range, relation);
             }
             if let Some(source) = &merge.source_relation {
-                this.from_item(source);
+                this.add_source(source);
             }
             this.optional(merge.join_condition.as_ref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
