@@ -235,7 +235,7 @@ fn deep_and_long_statements_are_understood_or_refused() {
     let sum = |terms: usize| format!("SELECT {}1", "1+".repeat(terms));
     let nested = |levels: usize| format!("{}SELECT 1{}", "SELECT (".repeat(levels), ")".repeat(levels));
     let unions = |arms: usize| format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(arms));
-    for text in [sum(30), nested(15), unions(30), nested(100), unions(500)] {
+    for text in [sum(30), sum(58), sum(400), nested(15), nested(38), unions(30), nested(100), unions(500)] {
         assert_eq!(facts(&catalog, &view, &text).understanding, Understanding::Full, "{} bytes", text.len());
     }
     for text in [
