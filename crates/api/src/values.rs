@@ -3,10 +3,10 @@
 //! What was bound to or compared with classified columns, and the rows that came back, are shown to the session's own subject (who has seen
 //! them) and to those who may `reveal` every class the operation touches. Others read the statement without its literals. Doubt hides.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use evidence::record::{Cell, Parameter, Record};
-use model::{ActorChain, Connection, ConnectionName, Facts, IdentityName, Timestamp, classes::DataClass};
+use evidence::record::{Answered, Cell, Parameter, Record, Treatment};
+use model::{ActorChain, Connection, ConnectionName, DataClassName, Facts, IdentityName, Timestamp, classes::DataClass};
 use policy::{Version, decide};
 use store::index::without_literals;
 
@@ -24,8 +24,19 @@ pub(crate) struct Reader {
     subject: IdentityName,
     connection: ConnectionName,
     database: String,
-    /// Operations whose values are hidden.
-    hidden: HashSet<u64>,
+    /// Operations of which something is hidden.
+    hidden: HashMap<u64, Hidden>,
+}
+
+/// What of an operation is hidden.
+#[derive(Default)]
+struct Hidden {
+    /// Statement, parameters and errors: a class it touches may not be revealed to the reader.
+    asked: bool,
+    /// What came back unmasked: such a class was not masked for the subject.
+    rows: bool,
+    /// Columns that were masked or withheld for the subject already, as far as they are known.
+    masked: Vec<bool>,
 }
 
 impl Reader {
@@ -38,7 +49,7 @@ impl Reader {
             subject: row.subject.clone(),
             connection: row.connection.clone(),
             database: row.database.clone(),
-            hidden: HashSet::new(),
+            hidden: HashMap::new(),
         }
     }
 
@@ -47,13 +58,14 @@ impl Reader {
         if self.name == self.subject {
             return record;
         }
-        if let Record::Asked(asked) = &record
-            && !self.may_see(&asked.facts)
-        {
-            self.hidden.insert(asked.op);
+        if let Record::Asked(asked) = &record {
+            let hidden = self.hidden(&asked.facts, &asked.ruling.classes);
+            if hidden.asked || hidden.rows {
+                self.hidden.insert(asked.op, hidden);
+            }
         }
-        if record.op().is_some_and(|op| self.hidden.contains(&op)) {
-            hide(&mut record);
+        if let Some(hidden) = record.op().and_then(|op| self.hidden.get_mut(&op)) {
+            hide(&mut record, hidden);
         }
         if let Record::Answered(answered) = &record {
             self.hidden.remove(&answered.op);
@@ -61,13 +73,16 @@ impl Reader {
         record
     }
 
-    fn may_see(&self, facts: &Facts) -> bool {
+    /// What is to be hidden of an operation; `masked` are the classes that were masked for its subject.
+    fn hidden(&self, facts: &Facts, masked: &[DataClassName]) -> Hidden {
         let Some(connection) = self.version.connections.get(&self.connection) else {
-            return facts.reads.is_empty() && facts.writes.is_empty() && !facts.touches_unknown();
+            let nothing = facts.reads.is_empty() && facts.writes.is_empty() && !facts.touches_unknown();
+            return Hidden { asked: !nothing, rows: !nothing, masked: Vec::new() };
         };
+        let may = |class: &DataClass| decide::may_reveal(&self.version, &self.viewer, connection, &self.database, &class.name, self.now);
         let touched = self.version.classes.iter().filter(|class| touches(class, connection, &self.database, facts));
-        let mut classes = touched.map(|class| decide::may_reveal(&self.version, &self.viewer, connection, &self.database, &class.name, self.now));
-        classes.all(|may| may)
+        let closed: Vec<&DataClass> = touched.filter(|class| !may(class)).collect();
+        Hidden { asked: !closed.is_empty(), rows: closed.iter().any(|class| !masked.contains(&class.name)), masked: Vec::new() }
     }
 }
 
@@ -81,9 +96,9 @@ fn touches(class: &DataClass, connection: &Connection, database: &str, facts: &F
     })
 }
 
-fn hide(record: &mut Record) {
+fn hide(record: &mut Record, hidden: &mut Hidden) {
     match record {
-        Record::Asked(asked) => {
+        Record::Asked(asked) if hidden.asked => {
             asked.text = Arc::from(without_literals(&asked.text));
             for parameter in asked.parameters.iter_mut().filter(|parameter| **parameter != Parameter::Null) {
                 *parameter = Parameter::Text(WITHHELD.to_owned());
@@ -93,18 +108,24 @@ fn hide(record: &mut Record) {
             facts.secret_spans.clear();
             asked.facts = Arc::new(facts);
         }
-        Record::Rows(rows) => {
-            for cell in rows.rows.iter_mut().flatten().flatten() {
-                *cell = Cell::Text(WITHHELD.to_owned());
+        Record::Shape(shape) => hidden.masked = shape.columns.iter().map(|column| column.treatment != Treatment::Pass).collect(),
+        Record::Rows(rows) if hidden.rows => {
+            for (place, cell) in rows.rows.iter_mut().flat_map(|row| row.iter_mut().enumerate()) {
+                if let Some(cell) = cell.as_mut().filter(|_| !hidden.masked.get(place).copied().unwrap_or(false)) {
+                    *cell = Cell::Text(WITHHELD.to_owned());
+                }
             }
         }
         Record::CopyData(data) => data.data = Cell::Text(WITHHELD.to_owned()),
-        Record::Answered(answered) => {
-            if let Some(failure) = &mut answered.error {
-                failure.message = WITHHELD.to_owned();
-            }
-        }
-        Record::Opened(_) | Record::Held(_) | Record::Settled(_) | Record::Shape(_) | Record::Note(_) | Record::Closed(_) => {}
+        Record::Answered(Answered { error: Some(failure), .. }) if hidden.asked => failure.message = WITHHELD.to_owned(),
+        Record::Asked(_)
+        | Record::Rows(_)
+        | Record::Answered(_)
+        | Record::Opened(_)
+        | Record::Held(_)
+        | Record::Settled(_)
+        | Record::Note(_)
+        | Record::Closed(_) => {}
     }
 }
 
@@ -136,7 +157,7 @@ mod tests {
             subject: "alice".parse().unwrap(),
             connection: "prod-pg".parse().unwrap(),
             database: "shop".to_owned(),
-            hidden: HashSet::new(),
+            hidden: HashMap::new(),
         }
     }
 
@@ -186,6 +207,16 @@ mod tests {
         }
         let told = told(&mut reader("audrey", "auditors"), "customers", Understanding::Full);
         assert!(!shown.iter().any(|value| told.contains(value)) && told.contains("[withheld]") && told.contains("SELECT * FROM t"), "{told}");
+    }
+
+    #[test]
+    fn what_was_masked_for_its_subject_may_be_read_by_all_who_read() {
+        let mut reader = reader("audrey", "auditors");
+        let Record::Asked(mut asked) = asked("customers", Understanding::Full) else { unreachable!() };
+        asked.ruling = Arc::new(Ruling { classes: vec!["email".parse().unwrap()], ..Ruling::clone(&asked.ruling) });
+        let told = serde_json::to_string(&[reader.show(Record::Asked(asked)), reader.show(rows())]).unwrap();
+        assert!(!told.contains("+43 1 234") && told.contains("ann@example.com"), "the statement is hidden, the masked rows are not: {told}");
+        assert_eq!(told.matches("ann@example.com").count(), 1);
     }
 
     #[test]

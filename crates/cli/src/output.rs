@@ -4,7 +4,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{Cell, ContentArrangement, Table, presets};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use model::name::{printable, printable_block};
 use serde::Serialize;
 
@@ -12,6 +12,11 @@ use serde::Serialize;
 const WIDTH_OFF_TERMINAL: u16 = 400;
 /// Narrowest table, in columns; below it wrapping helps nobody.
 const NARROWEST: u16 = 40;
+
+/// Longest word of a table that is never broken, in characters.
+const LONGEST_WORD: usize = 40;
+/// Between two columns, in characters.
+const GAP: usize = 2;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +86,17 @@ impl Output {
         if self.colours { format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { text.to_owned() }
     }
 
-    /// A table that fits the terminal, or `nothing` if there are no rows.
+    /// A table that fits the terminal, or `nothing` if there are no rows. Where not even whole words would fit side by side, each row is told
+    /// downwards instead: an id that is broken over two lines cannot be copied.
     pub(crate) fn table(&self, header: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
         if rows.is_empty() {
             return nothing.to_owned();
+        }
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        let words: Vec<usize> = (0..header.len()).map(|column| longest_word(header, &rows, column)).collect();
+        if words.iter().map(|width| width + GAP).sum::<usize>() > usize::from(self.width) {
+            let each = rows.iter().map(|row| self.fields(&header.iter().copied().zip(row.iter().cloned()).collect::<Vec<_>>()));
+            return each.collect::<Vec<_>>().join("\n\n");
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(self.width);
@@ -93,10 +105,11 @@ impl Output {
         }
         table.set_header(header.iter().map(|title| heading(title, self.colours)));
         for row in rows {
-            table.add_row(row.into_iter().map(|cell| Cell::new(printable(&cell))));
+            table.add_row(row.into_iter().map(Cell::new));
         }
-        for column in table.column_iter_mut() {
+        for (column, word) in table.column_iter_mut().zip(words) {
             column.set_padding((0, 2));
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(word + GAP).unwrap_or(u16::MAX))));
         }
         table.trim_fmt()
     }
@@ -110,6 +123,12 @@ impl Output {
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Width of the longest word of a column, in characters; longer ones than [`LONGEST_WORD`] may be broken.
+fn longest_word(header: &[&str], rows: &[Vec<String>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column).map(String::as_str)).chain(header.get(column).copied());
+    cells.flat_map(str::split_whitespace).map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD)
 }
 
 fn heading(title: &str, colours: bool) -> Cell {
@@ -170,6 +189,18 @@ mod tests {
         for word in long.split_whitespace() {
             assert!(words.contains(&word), "{word} is missing from\n{table}");
         }
+    }
+
+    #[test]
+    fn an_id_is_never_broken_and_what_is_too_narrow_for_a_table_is_told_downwards() {
+        let row = ["s_0123456789ab", "alice", "prod-pg/shop", "2026-11-22 00:17:44", "the caller left"].map(str::to_owned).to_vec();
+        let header = ["id", "who", "connection", "started", "state"];
+        for width in [40, 60, 70, 80, 120] {
+            let table = plain(width).table(&header, vec![row.clone()], "none");
+            assert!(table.contains("s_0123456789ab") && table.contains("prod-pg/shop"), "{width}:\n{table}");
+            assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{table}");
+        }
+        assert!(plain(40).table(&header, vec![row], "none").lines().any(|line| line.starts_with("who ") && line.ends_with("alice")));
     }
 
     #[test]

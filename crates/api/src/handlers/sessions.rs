@@ -100,7 +100,7 @@ pub(crate) async fn visible(api: &Api, caller: &Caller, filter: SessionFilter) -
         let asked_for = filter.identity.as_ref().is_none_or(|wanted| row.chain.split(" via ").any(|member| member == wanted.as_str()));
         asked_for && api.guard.may_see_session(row, owners.get(&row.subject).and_then(Option::as_ref), &caller.actor, caller.now)
     });
-    rows.sort_by(|a, b| (b.started_at, b.id).cmp(&(a.started_at, a.id)));
+    rows.sort_by_key(|row| std::cmp::Reverse((row.started_at, row.id)));
     rows.dedup_by_key(|row| row.id);
     rows.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
     Ok(rows)

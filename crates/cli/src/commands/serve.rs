@@ -101,39 +101,23 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let since = Timestamp::now();
     let store = Store::open_with(&config.data.dir, config.recording.settings()).await?;
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
-    let left = store.state().note_restart(since).await?;
-    if left.sessions > 0 || left.holds > 0 {
-        tracing::warn!(left.sessions, left.holds, "the last process was killed: its live sessions are ended and its holds withdrawn");
-    }
-    tell_unfinished(&store).await?;
+    tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
     let listeners = Listeners::open(config).await?;
     let addresses = listeners.addresses(config)?;
-    let (stop, stopping) = watch::channel(Stop::No);
     let tls = Tls::load(config)?;
     let api = Api::new(guard.clone(), tls.view(&addresses), since);
+    let (stop, stopping) = watch::channel(Stop::No);
     let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), stopping));
 
-    let mut sessions = JoinSet::new();
-    for listener in listeners.postgres {
-        let gateway = gateway.clone();
-        sessions.spawn(async move { gateway.serve_postgres(listener).await });
-    }
     let mut others = JoinSet::new();
-    let router = api::router(api.clone());
-    others.spawn(api::listen::serve_local(listeners.local, router.clone(), until_stopped(&stop)));
-    if let Some(listener) = listeners.api {
-        others.spawn(api::listen::serve_tls(listener, tls.api, router, until_stopped(&stop)));
-    }
-    if let Some(listener) = listeners.metrics {
-        others.spawn(api::listen::serve_plain(listener, api::watch_router(api.clone()), until_stopped(&stop)));
-    }
     others.spawn(guard.clone().watch());
-    others.spawn(keep_index(api));
+    others.spawn(keep_index(api.clone()));
     if config.policy.watch {
         others.spawn(watch_directory(dir.to_owned(), guard.clone()));
     }
+    let mut sessions = listeners.serve(&gateway, &api, tls.api, &stop, &mut others);
     announce(config, &addresses)?;
     wait_for_end(dir, &guard).await?;
 
@@ -195,8 +179,12 @@ fn itself() -> anyhow::Result<IdentityName> {
     ITSELF.parse().context("the gateway's own name")
 }
 
-/// Says which operations of killed sessions have an unknown outcome.
-async fn tell_unfinished(store: &Store) -> anyhow::Result<()> {
+/// Ends in the listings what a killed process left open, and says which of its operations have an unknown outcome.
+async fn tell_what_was_left(store: &Store, now: Timestamp) -> anyhow::Result<()> {
+    let left = store.state().note_restart(now).await?;
+    if left.sessions > 0 || left.holds > 0 {
+        tracing::warn!(left.sessions, left.holds, "the last process was killed: its live sessions are ended and its holds withdrawn");
+    }
     let recordings = store.recordings().clone();
     let unfinished = tokio::task::spawn_blocking(move || recordings.unfinished()).await.context("recordings could not be looked at")?;
     for recording in unfinished? {
@@ -238,6 +226,24 @@ impl Listeners {
         let socket = config.socket();
         let local = api::listen::bind_local(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
         Ok(Self { postgres, api, metrics, local })
+    }
+
+    /// Serves everything; the tasks that are returned end when their last session has.
+    fn serve(self, gateway: &Arc<Gateway>, api: &Arc<Api>, tls: TlsAcceptor, stop: &watch::Sender<Stop>, others: &mut JoinSet<()>) -> JoinSet<()> {
+        let mut sessions = JoinSet::new();
+        for listener in self.postgres {
+            let gateway = gateway.clone();
+            sessions.spawn(async move { gateway.serve_postgres(listener).await });
+        }
+        let router = api::router(api.clone());
+        others.spawn(api::listen::serve_local(self.local, router.clone(), until_stopped(stop)));
+        if let Some(listener) = self.api {
+            others.spawn(api::listen::serve_tls(listener, tls, router, until_stopped(stop)));
+        }
+        if let Some(listener) = self.metrics {
+            others.spawn(api::listen::serve_plain(listener, api::watch_router(api.clone()), until_stopped(stop)));
+        }
+        sessions
     }
 
     fn addresses(&self, config: &Config) -> anyhow::Result<Addresses> {
