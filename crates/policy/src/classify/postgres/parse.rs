@@ -4,8 +4,8 @@ use pg_query::protobuf::{ScanToken, Token};
 
 use super::SessionView;
 
-/// Most tokens that can nest for which the stack of any thread of ours is known to suffice.
-const SHALLOW_TOKENS: usize = 120;
+/// Most tokens that can nest for which a quarter of a runtime worker's stack (2 MiB) is known to suffice, in an unoptimised build too.
+const SHALLOW_TOKENS: usize = 48;
 
 /// Client encodings in which a byte of a longer character can be an ASCII one, a quote or backslash among them
 /// (<https://www.postgresql.org/docs/current/multibyte.html>, "server: no").
