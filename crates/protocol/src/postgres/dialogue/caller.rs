@@ -47,8 +47,17 @@ pub(super) struct OpenCopy {
     show: bool,
     /// The operation may copy in again after this.
     many: bool,
-    /// The target asked for the data.
-    pub(super) began: bool,
+    /// How often the target asked for data.
+    pub(super) begun: usize,
+    /// How often the caller said that was all; it need not wait to be asked.
+    ended: usize,
+}
+
+impl OpenCopy {
+    /// Whether the target takes data, and nothing else, now.
+    const fn takes_data(&self) -> bool {
+        self.begun > self.ended
+    }
 }
 
 /// What to do with the message at the front of the buffer.
@@ -194,13 +203,13 @@ impl<P> Dialogue<P> {
         let copy = self.open_copy.as_ref()?;
         match tag {
             b'c' | b'f' | b'H' => None,
-            b'S' if copy.began && self.caller.len() > *run + len => {
+            b'S' if copy.takes_data() && self.caller.len() > *run + len => {
                 self.flush_caller(run);
                 Some(Step::Drop)
             }
             // Should the COPY fail before it reads anything, this Sync is the one that ends the pipeline.
             b'S' => Some(self.stall(run)),
-            _ if copy.began => {
+            _ if copy.takes_data() => {
                 self.flush_caller(run);
                 let refusal = Refusal::new(Sqlstate::PROTOCOL_VIOLATION, format!("unexpected message type 0x{tag:02X} during COPY from stdin"));
                 self.break_off(&refusal, "a message that is no COPY data during COPY".to_owned());
@@ -268,7 +277,7 @@ impl<P> Dialogue<P> {
             return Step::Drop;
         }
         match &mut self.open_copy {
-            Some(copy) if copy.many => copy.began = false,
+            Some(copy) if copy.many => copy.ended += 1,
             open => *open = None,
         }
         self.unflushed = true;
@@ -330,7 +339,7 @@ impl<P> Dialogue<P> {
         self.runs += 1;
         self.names.begin_effects(&forwarding);
         if forwarding.copy_in {
-            self.open_copy = Some(OpenCopy { serial: self.runs, operation, show: forwarding.show, many, began: false });
+            self.open_copy = Some(OpenCopy { serial: self.runs, operation, show: forwarding.show, many, begun: 0, ended: 0 });
         }
         Run::new(operation, self.runs, forwarding, now_us)
     }

@@ -267,7 +267,7 @@ impl<P> Dialogue<P> {
                 run.copying = Copying::In;
                 let serial = run.serial;
                 if let Some(copy) = self.open_copy.as_mut().filter(|copy| copy.serial == serial) {
-                    copy.began = true;
+                    copy.begun += 1;
                 }
                 Ok(Fate::Pass)
             }
