@@ -8,6 +8,8 @@ import asyncpg
 
 from canonical import main, say, table
 
+PARAMETERS = ["server_version", "client_encoding", "DateStyle", "TimeZone", "is_superuser", "session_authorization", "application_name"]
+
 
 def tls():
     if os.environ["PGSSLMODE"] == "disable":
@@ -31,7 +33,7 @@ async def play():
     notices = []
     conn.add_log_listener(lambda _, message: notices.append([message.severity, message.sqlstate, message.message]))
     settings = conn.get_settings()
-    say("parameters", values={name: getattr(settings, name) for name in sorted(dir(settings)) if isinstance(getattr(settings, name), str) and not name.startswith("_")}, version=str(conn.get_server_version()))
+    say("parameters", values={name: getattr(settings, name) for name in PARAMETERS}, version=str(conn.get_server_version()))
     say("own process", same=await conn.fetchval("select pg_backend_pid()") == conn.get_server_pid())
     t = table("t")
     await conn.execute(f"create table {t} (id int primary key, name text not null, amount numeric, tags text[], body jsonb, at timestamptz)")

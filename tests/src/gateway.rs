@@ -74,13 +74,14 @@ impl Setup {
         write(&self.file(path), text)
     }
 
-    /// Removes the policies that `init` wrote and permits everybody everything, governing included.
+    /// Removes the policies that `init` wrote and permits everybody everything, governing included, and by its name also
+    /// what the gateway cannot read.
     ///
     /// # Errors
     /// The file system's.
     pub fn permit_all(&self) -> Result<()> {
         fs::remove_dir_all(self.file("policy"))?;
-        self.write("policy/all.cedar", "permit (principal, action, resource);\n")
+        self.write("policy/all.cedar", "permit (principal, action, resource);\npermit (principal, action == Action::\"unreadable\", resource);\n")
     }
 
     /// Names columns whose values are sensitive, each class with its mask: `("email", "keep-domain", "public.customers.email")`.

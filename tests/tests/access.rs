@@ -48,16 +48,28 @@ fn every_wrong_secret_gets_the_same_answer() -> Result<()> {
     let target = Postgres::start()?;
     let gateway = start(&target)?;
     let alice = gateway.login("alice")?;
-    let foreign = gateway.run("bob", &["token", CONNECTION])?;
     let mut answers = Vec::new();
-    for (user, password) in
-        [("alice", "wrong"), ("nobody-of-this-name", "wrong"), ("alice", foreign.trim()), ("alice", "cs_c_malformed"), ("alice", "")]
-    {
+    for (user, password) in [("alice", "wrong"), ("nobody-of-this-name", "wrong"), ("alice", ""), ("nobody-of-this-name", "")] {
         let login = Login { user: user.to_owned(), ..alice.clone().without_tls() }.with_password(password);
         let refused = Wire::open(&login, &[]).err().with_context(|| format!("{user} was let in with {password:?}"))?;
         answers.push(refused.to_string().replace(user, "NAME"));
     }
     ensure!(answers.windows(2).all(|pair| pair.first() == pair.last()) && answers.iter().all(|answer| answer.contains("28P01")), "{answers:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_that_does_not_fit_says_what_to_do() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let foreign = gateway.run("bob", &["token", CONNECTION])?;
+    let used_up = gateway.run("alice", &["token", CONNECTION, "--expires-in", "1s"])?;
+    target.wait_until_true(DATABASE, "pg_sleep(1.1) is not null")?; // the token ends meanwhile
+    for (token, says) in [(foreign.trim(), "another identity"), (used_up.trim(), "expired"), ("cs_c_malformed", "cut or joined")] {
+        let (let_in, told) = said(&alice.clone().with_password(token), &target, "select 1")?;
+        ensure!(!let_in && told.contains(says) && (told.contains("mint") || told.contains("sign in")), "{token}: {told}");
+    }
     Ok(())
 }
 

@@ -11,10 +11,12 @@ use countersign_tests::{
 
 const WHO: &str = "select current_user || ' at ' || current_database()";
 
-fn in_front_of(target: &Postgres, more: &str) -> Result<Gateway> {
+fn in_front_of(target: &Postgres, method: Method) -> Result<Gateway> {
     let setup = Setup::init()?;
     setup.permit_all()?;
-    setup.target(target, DATABASE, more)?;
+    let (certificate, key) = (setup.file("client.pem"), setup.file("client.key"));
+    let certificate = format!("certificate = {{ file = {certificate:?}, key = {{ file = {key:?} }} }}");
+    setup.target(target, DATABASE, if method == Method::Certificate { &certificate } else { "" })?;
     let mut gateway = setup.serve()?;
     gateway.add_user("alice", &[])?;
     Ok(gateway)
@@ -30,8 +32,7 @@ fn refused(login: &Login, target: &Postgres) -> Result<String> {
 async fn every_way_to_ask_for_a_credential_is_answered() -> Result<()> {
     for method in [Method::Scram, Method::ScramOverTls, Method::Md5OverTls, Method::CleartextOverTls, Method::Certificate] {
         let target = Postgres::start_with(method, &[])?;
-        let more = if method == Method::Certificate { "certificate = { file = \"client.pem\", key = { file = \"client.key\" } }" } else { "" };
-        let gateway = in_front_of(&target, more)?;
+        let gateway = in_front_of(&target, method)?;
         let client = gateway.login("alice")?.connect().await.with_context(|| format!("{method:?}: {}", gateway.printed()))?;
         let row = client.query_one(WHO, &[]).await?;
         ensure!(row.get::<_, String>(0) == format!("{ROLE} at {DATABASE}"), "{method:?}");
@@ -60,7 +61,7 @@ fn a_target_with_another_certificate_gets_no_credential() -> Result<()> {
 #[test]
 fn a_target_that_is_down_or_turns_the_gateway_away_is_named() -> Result<()> {
     let target = Postgres::start()?;
-    let gateway = in_front_of(&target, "")?;
+    let gateway = in_front_of(&target, Method::Scram)?;
     target.sql("postgres", &format!("alter role {ROLE} password 'another'"))?;
     let told = refused(&gateway.login("alice")?, &target)?;
     ensure!(told.contains(CONNECTION) && !told.contains("password of alice"), "{told}");
