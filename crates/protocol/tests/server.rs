@@ -1,5 +1,7 @@
 //! A dialogue in front of a real PostgreSQL: what is refused must leave the server where a failing statement would.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use std::{
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},

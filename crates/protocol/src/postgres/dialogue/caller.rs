@@ -521,7 +521,7 @@ impl<P> Dialogue<P> {
         if let Some(change) = &change {
             self.names.begin(change, self.segment);
         }
-        self.owed.push(Owed::Refusal(MadeReal { refusal, whole, told: false, change }));
+        self.owed.push(Owed::Refusal(MadeReal { refusal: Box::new(refusal), whole, told: false, change }));
         if whole {
             self.segment_ends();
             self.send_to_target(|out| frontend::query(out, failing.as_bytes()));

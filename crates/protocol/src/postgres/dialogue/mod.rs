@@ -1,7 +1,7 @@
 //! One conversation after login: bytes of both sides in, [`Move`]s out.
 //!
 //! The driver appends what it read to [`Dialogue::input`], calls [`Dialogue::received`], and then drains [`Dialogue::next_move`] until it
-//! answers [`Move::Wait`]. The same holds after [`Dialogue::rule`], [`Dialogue::question`], [`Dialogue::withdraw`] and [`Dialogue::notify`].
+//! answers [`Move::Wait`]. The same holds after [`Dialogue::rule`], [`Dialogue::hold`], [`Dialogue::question`] and [`Dialogue::notify`].
 //!
 //! What this room must never do: send the target a byte of an operation that was not ruled on (a [`Ruling::Forward`] holds
 //! the permit), lose its place in what the target owes, or let a peer make it keep more than its limits.
@@ -38,6 +38,9 @@ use super::{
     refusal::{Refusal, Sqlstate},
 };
 use crate::{Side, reader::Malformed};
+
+/// Room for moves that an idle session keeps.
+const KEPT_MOVES: usize = 64;
 
 /// Named limits of one conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +189,7 @@ pub enum ReplyKind {
     Copy(Side),
 }
 
-/// How an operation ended.
+/// How an operation ended, or one run of it: a portal that is executed several times is answered as often, each time with its own rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Which.
@@ -374,6 +377,9 @@ impl<P> Dialogue<P> {
     /// The next thing to do, in order. [`Move::Wait`] when there is nothing.
     pub fn next_move(&mut self) -> Move {
         let next = self.moves.pop_front().unwrap_or(Move::Wait);
+        if self.moves.is_empty() && self.moves.capacity() > KEPT_MOVES {
+            self.moves = VecDeque::new();
+        }
         if let Move::Ask(operation) = &next {
             self.asked = operation.id;
         }

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use super::{Forwarding, names::Change};
 use crate::postgres::refusal::Refusal;
 
+/// Room for entries that an idle session keeps; what a deep pipeline needed beyond is given back.
+const KEPT_ENTRIES: usize = 64;
+
 /// One answer owed.
 #[derive(Debug)]
 pub(super) enum Owed {
@@ -37,7 +40,7 @@ pub(super) enum Owed {
 /// A refusal the target is made to share.
 #[derive(Debug)]
 pub(super) struct MadeReal {
-    pub(super) refusal: Refusal,
+    pub(super) refusal: Box<Refusal>,
     /// By a simple query, so ReadyForQuery follows.
     pub(super) whole: bool,
     pub(super) told: bool,
@@ -105,6 +108,9 @@ impl Ledger {
         let owed = self.entries.pop_front()?;
         self.copies_in = self.copies_in.saturating_sub(usize::from(reads_copy(&owed)));
         self.syncs = self.syncs.saturating_sub(usize::from(is_sync(&owed)));
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_ENTRIES {
+            self.entries = VecDeque::new();
+        }
         Some(owed)
     }
 

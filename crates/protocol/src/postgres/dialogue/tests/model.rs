@@ -247,7 +247,7 @@ impl Model {
                 self.complete("INSERT 0 1");
             }
             "sel" | "secret" => {
-                let total: usize = rest.parse().map_err(|_| Failed).or_else(|Failed| Err(self.error("number")))?;
+                let total: usize = rest.parse().map_err(|_| self.error("number"))?;
                 let end = if limit == 0 { total } else { total.min(*at + limit) };
                 for row in *at..end {
                     rows::data_row(&mut self.kept, &[Some(format!("{word}{row}").as_bytes())]).unwrap();

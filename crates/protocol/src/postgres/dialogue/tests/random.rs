@@ -335,7 +335,7 @@ fn check(said: &[Say], steps: &[(u8, usize)], max_owed: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_caller_sees_a_target_where_the_refused_fails(
