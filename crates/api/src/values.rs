@@ -6,7 +6,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use evidence::record::{Answered, Cell, Parameter, Record, Treatment};
-use model::{ActorChain, Connection, ConnectionName, DataClassName, Facts, IdentityName, Timestamp, classes::DataClass};
+use model::{
+    ActorChain, Connection, ConnectionName, DataClassName, Facts, IdentityName, Timestamp, Understanding, classes::DataClass, facts::NameEffect,
+};
 use policy::{Version, decide};
 use store::index::without_literals;
 
@@ -103,10 +105,7 @@ fn hide(record: &mut Record, hidden: &mut Hidden) {
             for parameter in asked.parameters.iter_mut().filter(|parameter| **parameter != Parameter::Null) {
                 *parameter = Parameter::Text(WITHHELD.to_owned());
             }
-            // Places of secrets in the text as it was.
-            let mut facts = Facts::clone(&asked.facts);
-            facts.secret_spans.clear();
-            asked.facts = Arc::new(facts);
+            asked.facts = Arc::new(without_texts(&asked.facts));
         }
         Record::Shape(shape) => hidden.masked = shape.columns.iter().map(|column| column.treatment != Treatment::Pass).collect(),
         Record::Rows(rows) if hidden.rows => {
@@ -129,10 +128,28 @@ fn hide(record: &mut Record, hidden: &mut Hidden) {
     }
 }
 
+/// The facts without what quotes the statement, and without the places of secrets in the text as it was.
+fn without_texts(facts: &Facts) -> Facts {
+    let mut facts = Facts::clone(facts);
+    facts.secret_spans.clear();
+    match &mut facts.understanding {
+        Understanding::Full => {}
+        Understanding::Unreadable(text) | Understanding::Syntax { message: text, .. } | Understanding::Missing { message: text, .. } => {
+            *text = WITHHELD.to_owned();
+        }
+    }
+    for name in &mut facts.effects.names {
+        if let NameEffect::Prepare { body, .. } | NameEffect::Declare { body, .. } = name {
+            *body = without_literals(body);
+        }
+    }
+    facts
+}
+
 #[cfg(test)]
 mod tests {
     use evidence::record::{Asked, AskedOutcome, Ruling, Via};
-    use model::{Action, Actor, Effects, IdentityId, IdentityKind, Object, Pair, Risk, RowScope, Understanding, facts::Outputs, facts::RelationRef};
+    use model::{Action, Actor, Effects, IdentityId, IdentityKind, Object, Pair, Risk, RowScope, facts::Outputs, facts::RelationRef};
 
     use super::*;
 

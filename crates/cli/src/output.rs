@@ -89,13 +89,19 @@ impl Output {
     /// A table that fits the terminal, or `nothing` if there are no rows. Where not even whole words would fit side by side, each row is told
     /// downwards instead: an id that is broken over two lines cannot be copied.
     pub(crate) fn table(&self, header: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> String {
+        let header: Vec<String> = header.iter().map(|title| title.to_uppercase()).collect();
+        self.table_as_named(&header, rows, nothing)
+    }
+
+    /// [`table`](Self::table) with headings that are somebody's names, and so stay as they are.
+    pub(crate) fn table_as_named(&self, header: &[String], rows: Vec<Vec<String>>, nothing: &str) -> String {
         if rows.is_empty() {
             return nothing.to_owned();
         }
         let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
         let words: Vec<usize> = (0..header.len()).map(|column| longest_word(header, &rows, column)).collect();
         if words.iter().map(|width| width + GAP).sum::<usize>() > usize::from(self.width) {
-            let each = rows.iter().map(|row| self.fields(&header.iter().copied().zip(row.iter().cloned()).collect::<Vec<_>>()));
+            let each = rows.iter().map(|row| self.fields(&header.iter().map(String::as_str).zip(row.iter().cloned()).collect::<Vec<_>>()));
             return each.collect::<Vec<_>>().join("\n\n");
         }
         let mut table = Table::new();
@@ -118,21 +124,23 @@ impl Output {
     pub(crate) fn fields(&self, fields: &[(&str, String)]) -> String {
         let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let lines = fields.iter().map(|(name, value)| {
-            let label = self.paint(Tone::Strong, &format!("{name:<widest$}"));
-            if value.contains('\n') { format!("{label}\n{}", indented(value)) } else { format!("{label}  {}", printable(value)) }
+            if value.contains('\n') {
+                return format!("{}\n{}", self.paint(Tone::Strong, name), indented(value));
+            }
+            format!("{}  {}", self.paint(Tone::Strong, &format!("{name:<widest$}")), printable(value))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
 }
 
 /// Width of the longest word of a column, in characters; longer ones than [`LONGEST_WORD`] may be broken.
-fn longest_word(header: &[&str], rows: &[Vec<String>], column: usize) -> usize {
-    let cells = rows.iter().filter_map(|row| row.get(column).map(String::as_str)).chain(header.get(column).copied());
+fn longest_word(header: &[String], rows: &[Vec<String>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column).map(String::as_str)).chain(header.get(column).map(String::as_str));
     cells.flat_map(str::split_whitespace).map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD)
 }
 
 fn heading(title: &str, colours: bool) -> Cell {
-    let cell = Cell::new(title.to_uppercase());
+    let cell = Cell::new(title);
     if colours { cell.add_attribute(comfy_table::Attribute::Bold) } else { cell }
 }
 
@@ -200,7 +208,7 @@ mod tests {
             assert!(table.contains("s_0123456789ab") && table.contains("prod-pg/shop"), "{width}:\n{table}");
             assert!(table.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{table}");
         }
-        assert!(plain(40).table(&header, vec![row], "none").lines().any(|line| line.starts_with("who ") && line.ends_with("alice")));
+        assert!(plain(40).table(&header, vec![row], "none").lines().any(|line| line.starts_with("WHO ") && line.ends_with("alice")));
     }
 
     #[test]

@@ -136,9 +136,8 @@ impl Story {
     }
 
     fn rows(&self, rows: &Rows) -> String {
-        let header: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         let cells = rows.rows.iter().map(|row| row.iter().map(|cell| cell.as_ref().map_or_else(|| "NULL".to_owned(), value)).collect());
-        self.output.table(&header, cells.collect(), "(no rows)")
+        self.output.table_as_named(&self.columns, cells.collect(), "(no rows)")
     }
 
     fn answered(&mut self, answered: &Answered) -> String {
@@ -152,7 +151,7 @@ impl Story {
             None => parts.push(printable(answered.tag.as_deref().unwrap_or("done"))),
         }
         if !answered.refused {
-            parts.push(format!("{} rows, {} bytes, {took}", answered.rows, answered.bytes));
+            parts.push(format!("{}, {} bytes, {took}", rows_word(answered.rows), answered.bytes));
         }
         if !answered.masked.is_empty() {
             parts.push(self.output.paint(Tone::Warning, &format!("masked: {}", printable(&answered.masked.join(", ")))));
@@ -191,6 +190,11 @@ fn parameter(parameter: &Parameter) -> String {
 
 fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// `1 row`, `2 rows`.
+pub(crate) fn rows_word(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
 }
 
 /// A duration as people compare them: milliseconds with one decimal, seconds from one on.

@@ -74,5 +74,5 @@ fn decision(outcome: &Outcome) -> String {
 }
 
 fn lines(items: impl Iterator<Item = String>) -> String {
-    items.map(|item| format!("{item}\n")).collect()
+    items.collect::<Vec<_>>().join("\n")
 }

@@ -73,12 +73,12 @@ pub(crate) fn whole(output: &Output, hold: &HoldView) -> String {
         let each = hold.parameters.iter().enumerate().map(|(at, value)| format!("${} = {}", at + 1, value.as_deref().unwrap_or("NULL")));
         fields.push(("parameters", block(&each.collect::<Vec<_>>().join("\n"))));
     }
-    fields.push(("asks for", block(&pairs)));
+    fields.push(("asks for", pairs));
     fields.push(("risk", format!("{} of 5", facts.risk.level())));
     fields.push(("rows", hold.estimate.clone()));
     fields.push(("transaction", transaction));
     if !hold.locks.is_empty() {
-        fields.push(("locks", block(&hold.locks.join("\n"))));
+        fields.push(("locks", hold.locks.join("\n")));
     }
     for requirement in &hold.requirements {
         fields.push(("held by", format!("{}{}", requirement.policy, requirement.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())));

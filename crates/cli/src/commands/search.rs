@@ -5,6 +5,7 @@ use api::types::{HitView, SearchAnswer};
 use crate::{
     client::{Global, query},
     output::{Output, moment},
+    story::rows_word,
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,10 +30,10 @@ fn table(output: &Output, hits: &[HitView]) -> String {
     let rows = hits.iter().map(|hit| {
         let outcome = match (&hit.error, hit.rows) {
             (Some(error), _) => format!("error {error}"),
-            (None, Some(rows)) => format!("{rows} rows"),
+            (None, Some(rows)) => rows_word(rows),
             (None, None) => "-".to_owned(),
         };
-        let signed = if hit.signers.is_empty() { String::new() } else { format!(", signed by {}", super::identity::joined(&hit.signers)) };
+        let signed = if hit.signers.is_empty() { String::new() } else { format!(" by {}", super::identity::joined(&hit.signers)) };
         vec![
             moment(hit.at),
             hit.chain.clone(),
