@@ -151,14 +151,17 @@ async fn version_to_begin_with(store: &Store, dir: &Path, watched: bool, now: Ti
             store.state().add_version(version.hash, &files, &itself()?, now).await?;
             return Ok(version);
         }
-        (Some(stored), true) => match load(files?.clone()).await? {
-            Ok(version) if version.hash == stored.applied.hash => return Ok(version),
-            Ok(version) => {
-                store.state().add_version(version.hash, &policy_files::read(dir)?, &itself()?, now).await?;
-                return Ok(version);
+        (Some(stored), true) => {
+            let files = files?;
+            match load(files.clone()).await? {
+                Ok(version) if version.hash == stored.applied.hash => return Ok(version),
+                Ok(version) => {
+                    store.state().add_version(version.hash, &files, &itself()?, now).await?;
+                    return Ok(version);
+                }
+                Err(problems) => (stored, problems),
             }
-            Err(problems) => (stored, problems),
-        },
+        }
     };
     if !problems.is_empty() {
         tracing::error!(problems = %listed(&problems), version = %stored.applied.hash.short(), "the policy directory is not valid: the version applied last stays in force");
@@ -380,5 +383,39 @@ async fn drain(guard: &Guard, sessions: &mut JoinSet<()>, patience: Duration) {
     tracing::warn!(ended, "sessions were still busy and are ended");
     if tokio::time::timeout(LAST_WORDS, all_ended(sessions)).await.is_err() {
         tracing::error!("sessions did not end in time");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, policy: &str) {
+        std::fs::create_dir_all(dir.join("policy")).unwrap();
+        std::fs::write(dir.join("policy/a.cedar"), policy).unwrap();
+    }
+
+    /// A directory that is not valid never takes the place of the version in force, nor is it taken without one.
+    #[tokio::test]
+    async fn the_version_to_begin_with_is_the_last_valid_one() {
+        const ONE: &str = "permit (principal in Group::\"a\", action, resource);";
+        const TWO: &str = "permit (principal in Group::\"b\", action, resource);";
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, now) = (folder.path(), Timestamp::now());
+        let store = Store::open(&dir.join("data")).await.unwrap();
+        write(dir, "permit (principal, action, resource)");
+        let error = version_to_begin_with(&store, dir, true, now).await.unwrap_err().to_string();
+        assert!(error.contains("policy/a.cedar:1:"), "{error}");
+
+        write(dir, ONE);
+        let one = version_to_begin_with(&store, dir, true, now).await.unwrap().hash;
+        write(dir, "permit (principal, action, resource)");
+        assert_eq!(version_to_begin_with(&store, dir, true, now).await.unwrap().hash, one);
+
+        write(dir, TWO);
+        assert_eq!(version_to_begin_with(&store, dir, false, now).await.unwrap().hash, one, "nobody applied it");
+        let two = version_to_begin_with(&store, dir, true, now).await.unwrap().hash;
+        assert_ne!(two, one);
+        assert_eq!(store.state().current_version().await.unwrap().unwrap().applied.hash, two);
     }
 }
