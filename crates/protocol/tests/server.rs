@@ -339,6 +339,12 @@ fn copies(s: &mut Session) {
         frontend::query(out, b"SELECT 1").unwrap();
     });
     assert_eq!(said, "G: C:COPY_0 G: C:COPY_1 Z:I T: D:1 C:SELECT_1 Z:I");
+    let said = s.say(2, |out| {
+        run(out, "COPY (SELECT 1) TO STDOUT");
+        frontend::sync(out);
+        frontend::query(out, b"COPY (SELECT 1) TO STDOUT").unwrap();
+    });
+    assert_eq!(said, "1: 2: H: d: c: C:COPY_1 Z:I H: d: c: C:COPY_1 Z:I");
     // A COPY that fails before it reads: the Sync before its data is the one that counts.
     s.query("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'");
     s.query("CREATE TRIGGER no BEFORE INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION no()");

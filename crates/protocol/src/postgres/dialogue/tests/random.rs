@@ -335,7 +335,7 @@ fn check(said: &[Say], steps: &[(u8, usize)], max_owed: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1000), ..ProptestConfig::default() })]
 
     #[test]
     fn the_caller_sees_a_target_where_the_refused_fails(
@@ -353,4 +353,16 @@ proptest! {
     ) {
         check(&said, &steps, 16_384);
     }
+}
+
+#[test]
+fn a_pipeline_of_100_000_statements_flows() {
+    let said = [Say::Parse("", "ins 1"), Say::Bind("", ""), Say::Execute("", 0)];
+    let mut caller = BytesMut::new();
+    (0..100_000).for_each(|_| said.iter().for_each(|say| write(say, &mut caller)));
+    frontend::sync(&mut caller);
+    let mut world = World::new(&caller, 16_384);
+    while (0..4).any(|choice| world.step(choice, 16 << 10)) {}
+    assert_eq!(world.target.committed.len(), 100_000);
+    assert!(world.told.ends_with(b"Z\0\0\0\x05I") && !world.dialogue.is_busy());
 }
