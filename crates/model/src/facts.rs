@@ -42,10 +42,10 @@ impl Facts {
         self.pairs.iter().any(|pair| pair.action == action)
     }
 
-    /// Whether it touches a relation or code whose relations are unknown.
+    /// Whether it may touch relations that are not among those it is known to touch.
     #[must_use]
     pub fn touches_unknown(&self) -> bool {
-        !matches!(self.understanding, Understanding::Full) || self.outputs.opaque
+        !matches!(self.understanding, Understanding::Full) || self.outputs.unfollowed
     }
 }
 
@@ -194,6 +194,9 @@ pub enum ApplicationName {
 pub struct Outputs {
     /// A view, partition, child, foreign table, user function, rule or something not understood takes part: no column's origin is trusted.
     pub opaque: bool,
+    /// Code takes part that was not followed: it may read any relation.
+    #[serde(default)]
+    pub unfollowed: bool,
     /// Result columns, by position, that are constants or `count(*)` whatever the origin says; empty when positions are not known.
     pub harmless: Vec<bool>,
 }

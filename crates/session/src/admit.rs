@@ -88,7 +88,8 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
     let database = wanted.database.unwrap_or(&connection.database).to_owned();
     // Registered first: a revocation after this line finds the session, one before it is found by the second look.
     let live = guard.enter(ids::session(), signed_in, &connection.name, &database, now).await?;
-    let chain = live.chain();
+    // The policy in force after the registration: an `apply` after this line decides the registered session anew.
+    let (version, chain) = (guard.version(), live.chain());
     let decision = decide::decide_connect(&version, &chain, &connection, &database, now);
     let reasons = decision.reasons.join("; ");
     match decision.outcome {

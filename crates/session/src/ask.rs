@@ -277,13 +277,10 @@ impl Session {
         Ok(Ruling::Forward(Permit(()), self.forwarding(decided)))
     }
 
-    /// Whether what would run now is what was signed, and policy still asks for no more than was signed.
+    /// Whether what would run now, and what policy asks for it, is what was signed.
     fn still_what_was_signed(&self, operation: &Operation, decided: &Decided, digest: &str) -> Result<(), String> {
-        match &decided.decision.outcome {
-            Outcome::Deny => return Err(format!("policy now denies it: {}", decided.decision.reasons.join("; "))),
-            // Policy asks for no signature any more: nothing is in the way.
-            Outcome::Allow => return Ok(()),
-            Outcome::Hold(_) => {}
+        if decided.decision.outcome == Outcome::Deny {
+            return Err(format!("policy now denies it: {}", decided.decision.reasons.join("; ")));
         }
         let now = self.draft(operation, decided).digest();
         if now == digest { Ok(()) } else { Err("what it means, or who must sign it, changed while it was held".to_owned()) }
@@ -389,7 +386,7 @@ fn no_estimate(operation: &Operation, facts: &Facts) -> Option<String> {
     if let Some(function) = facts.functions.first() {
         return Some(format!("no estimate: calls {}", model::name::printable(function)));
     }
-    if facts.touches_unknown() || facts.statements != 1 {
+    if facts.touches_unknown() || facts.outputs.opaque || facts.statements != 1 {
         return Some("no estimate: it is not a single statement of tables and built-ins".to_owned());
     }
     let planned = matches!(facts.kinds.first().map(AsRef::as_ref), Some("SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE"));
@@ -412,7 +409,7 @@ fn not_understood(kind: &str, why: &str) -> Facts {
         row_scope: model::RowScope::None,
         risk: model::Risk::new(4),
         effects: model::Effects::default(),
-        outputs: model::facts::Outputs { opaque: true, harmless: Vec::new() },
+        outputs: model::facts::Outputs { opaque: true, unfollowed: true, harmless: Vec::new() },
         secret_spans: Vec::new(),
     }
 }

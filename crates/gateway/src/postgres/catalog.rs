@@ -53,6 +53,8 @@ impl TargetCatalogs {
         let mut questions = Questions { wire, input };
         questions.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         questions.ask("SET LOCAL statement_timeout = '30s'").await?;
+        // Printing a view's definition takes a share lock on it; a migration that holds the view is not to queue others behind us for long.
+        questions.ask("SET LOCAL lock_timeout = '5s'").await?;
         questions.ask("SET LOCAL search_path = pg_catalog").await?;
         Ok(questions)
     }

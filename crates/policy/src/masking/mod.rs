@@ -139,7 +139,7 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     Some(MaskPlan {
         copy_refused: case.facts.effects.copy_out,
         generic_errors: true,
-        opaque: unknown,
+        opaque: unknown || case.facts.outputs.opaque,
         harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
         origins: origins(&touched, catalog, &classes),
         masked: masked_columns(&touched, catalog, &classes),
@@ -428,7 +428,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     #[test]
     fn constants_and_counts_stay_usable() {
         let mut facts = reading(&[("customers", CUSTOMERS)]);
-        facts.outputs = Outputs { opaque: false, harmless: vec![true, false] };
+        facts.outputs = Outputs { opaque: false, unfollowed: false, harmless: vec![true, false] };
         let plan = planned(&[], &facts).unwrap();
         assert_eq!(shape(&plan, &[field(0, 0, 20), field(0, 0, 20)]), "pw");
         assert_eq!(shape(&plan, &[field(0, 0, 20)]), "w", "the number of columns is not what the facts say");

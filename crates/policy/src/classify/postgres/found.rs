@@ -129,7 +129,7 @@ impl Found {
             row_scope: self.row_scope,
             risk: Risk::new(self.risk),
             effects: self.effects,
-            outputs: Outputs { opaque: self.opaque, harmless: self.harmless },
+            outputs: Outputs { opaque: self.opaque, unfollowed: self.wild, harmless: self.harmless },
             secret_spans: vec![],
         }
     }
