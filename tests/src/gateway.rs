@@ -161,9 +161,17 @@ impl Gateway {
     /// # Errors
     /// It did not start.
     pub fn permitting_all(target: &Postgres) -> Result<Self> {
+        Self::permitting_all_and(target, "")
+    }
+
+    /// The same with further lines of the connection's file.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn permitting_all_and(target: &Postgres, more: &str) -> Result<Self> {
         let setup = Setup::init()?;
         setup.permit_all()?;
-        setup.target(target, crate::postgres::DATABASE, "")?;
+        setup.target(target, crate::postgres::DATABASE, more)?;
         let mut gateway = setup.serve()?;
         gateway.add_user("alice", &[])?;
         Ok(gateway)

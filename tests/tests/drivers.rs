@@ -27,13 +27,13 @@ struct Pair {
 
 impl Pair {
     fn start() -> Result<Self> {
-        Self::start_with(Method::Scram)
+        Self::start_with(Method::Scram, "statements")
     }
 
-    /// `method`: how the direct clients are asked for the password.
-    fn start_with(method: Method) -> Result<Self> {
+    /// `method`: how the direct clients are asked for the password; `record`: how much the gateway records.
+    fn start_with(method: Method, record: &str) -> Result<Self> {
         let (direct, behind) = (Postgres::start_with(method, &[])?, Postgres::start()?);
-        let gateway = Gateway::permitting_all(&behind)?;
+        let gateway = Gateway::permitting_all_and(&behind, &format!("record = \"{record}\""))?;
         Ok(Self { direct, behind, gateway })
     }
 
@@ -239,7 +239,12 @@ fn unasked_messages(messages: &mut Messages) -> String {
 
 #[test]
 fn every_byte_is_the_same() -> Result<()> {
-    Pair::start_with(Method::Cleartext)?.compare(|login, _| wire(&login.clone().without_tls()))
+    Pair::start_with(Method::Cleartext, "statements")?.compare(|login, _| wire(&login.clone().without_tls()))
+}
+
+#[test]
+fn every_byte_is_the_same_where_rows_are_recorded() -> Result<()> {
+    Pair::start_with(Method::Cleartext, "full")?.compare(|login, _| wire(&login.clone().without_tls()))
 }
 
 /// Asks in each way the protocol knows, and tells each message that came back with all its bytes.

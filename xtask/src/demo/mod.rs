@@ -198,7 +198,9 @@ fn the_register_answers(scene: &mut Scene) -> Outcome<()> {
     scene.stage.claim(line.contains("workload") && line.contains("olga") && line.contains(ADMINISTRATOR), "its kind, owner and maker")?;
     let shown = scene.stage.types(ADMINISTRATOR, "countersign identity show nightly")?;
     scene.stage.claim(shown.text.contains("counts the day's sales"), "what it is for")?;
-    scene.stage.claim(shown.text.lines().any(|line| line.starts_with("can reach") && line.contains(CONNECTION)), "what it can reach")?;
-    scene.stage.claim(shown.text.lines().any(|line| line.contains("read") && line.contains("customers")), "which actions it used, on what")?;
+    let reaches = shown.text.split("\nused\n").next().unwrap_or_default().lines().any(|line| line.starts_with(CONNECTION) && line.contains("write"));
+    scene.stage.claim(reaches, "what it can reach")?;
+    let used = |line: &str| line.starts_with(CONNECTION) && line.contains("read") && line.contains("public.customers");
+    scene.stage.claim(shown.text.lines().any(used), "which actions it used, on what")?;
     scene.stage.claim(shown.text.contains("revoked by olga"), "and that olga revoked its token")
 }
