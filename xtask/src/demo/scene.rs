@@ -4,9 +4,9 @@ use std::{
     collections::hash_map::RandomState,
     fs,
     hash::BuildHasher,
-    os::unix::fs::DirBuilderExt,
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -28,6 +28,13 @@ pub(super) const CONNECTION: &str = "prod-pg";
 pub(super) const ADMINISTRATOR: &str = "admin";
 const DATABASE: &str = "shop";
 const START_MAX: Duration = Duration::from_secs(60);
+
+/// Waits for the end of its standard input and of the gateway, and removes the folder.
+const SWEEP: &str = r#"
+read -r _
+while kill -0 "$1"; do sleep 0.1; done
+rm -rf "$2"
+"#;
 
 /// Who plays, and the groups of the starter policies they are in.
 const PEOPLE: &[(&str, &str)] = &[("alice", "engineers"), ("sam", "support-leads"), ("bob", "dba"), ("olga", "engineers")];
@@ -175,11 +182,13 @@ impl Scene {
         )
     }
 
-    /// Waits for as long as the gateway runs.
+    /// Waits for as long as the gateway runs. Should this process be interrupted meanwhile, the folder is removed all the same.
     pub(super) fn stay(&mut self) {
-        if let Some(gateway) = &mut self.gateway {
-            while gateway.ended_within(Duration::from_secs(3600)).is_none() {}
-        }
+        let Some(gateway) = &mut self.gateway else { return };
+        let mut sweep = Command::new("/bin/sh");
+        sweep.args(["-c", SWEEP, "sweep", &gateway.pid().to_string()]).arg(&self.folder).stdin(Stdio::piped()).stderr(Stdio::null());
+        let _sweep = sweep.process_group(0).spawn();
+        while gateway.ended_within(Duration::from_secs(3600)).is_none() {}
     }
 }
 
