@@ -41,6 +41,9 @@ const TARGET_ROOM_BYTES: usize = 64 << 10;
 /// While this much waits to be written to one side, the other is not read.
 const MAX_QUEUED_BYTES: usize = 256 << 10;
 
+/// SQLSTATE of a question that a failed transaction did not answer.
+const IN_FAILED_TRANSACTION: &str = "25P02";
+
 /// How long the last words to either side may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -330,6 +333,10 @@ impl Pump {
         match (learned, then) {
             (Ok(()), Then::Ask | Then::Restored) => Box::pin(self.ask(operation)).await,
             (Ok(()), Then::Release(waiting, verdict)) => self.release(&operation, waiting, verdict).await,
+            // A statement before it failed in the meantime. The target now runs nothing but the end of the transaction: what is known is enough.
+            (Err(why), Then::Ask | Then::Restored) if why.contains(IN_FAILED_TRANSACTION) && operation.transaction != Transaction::Failed => {
+                Box::pin(self.ask(Box::new(Operation { transaction: Transaction::Failed, ..*operation }))).await
+            }
             (Err(why), Then::Ask | Then::Restored) => {
                 let ruling = self.session.unread(&operation, &why, now);
                 self.rule(broken(ruling)?);

@@ -488,7 +488,7 @@ impl<P> Dialogue<P> {
     fn forward_bind(&mut self, pending: Pending, forwarding: Forwarding) {
         let show = forwarding.show;
         let speaks = pending.speaks.then(|| Spoken { text: pending.text.clone(), revision: self.names.revision() });
-        let portal = Portal { operation: pending.operation, forwarding: Arc::new(forwarding), speaks };
+        let portal = Portal { operation: pending.operation, text: pending.text, forwarding: Arc::new(forwarding), speaks };
         let change = Change::Portal(pending.portal.clone(), Some(portal));
         self.names.begin(&change, self.segment);
         self.owed.push(Owed::Bind { operation: pending.operation, change });

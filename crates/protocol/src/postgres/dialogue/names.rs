@@ -40,6 +40,8 @@ impl Prepared {
 #[derive(Debug, Clone)]
 pub(super) struct Portal {
     pub(super) operation: u64,
+    /// The text of its statement: SQL can FETCH from it and MOVE in it.
+    pub(super) text: Arc<str>,
     pub(super) forwarding: Arc<Forwarding>,
     /// Its text speaks of other names, which SQL looks up when it runs: what it was decided on is true at this revision only.
     pub(super) speaks: Option<Spoken>,
@@ -134,6 +136,8 @@ pub struct Names {
     portals: HashMap<Bytes, Slot<Portal>>,
     /// Changes of named statements that are coming.
     coming_statements: usize,
+    /// Changes of named portals that are coming.
+    coming_portals: usize,
     /// Operations under way that may change prepared statements by SQL.
     statement_effects: usize,
     /// Operations under way that may change cursors by SQL.
@@ -156,9 +160,11 @@ impl Names {
         self.statements.iter().filter_map(|(name, slot)| Some((std::str::from_utf8(name).ok()?, &slot.settled.as_ref()?.text)))
     }
 
-    /// Cursors the target has, as far as the names are UTF-8.
+    /// Cursors and named portals the target has, as far as the names are UTF-8.
     pub fn cursors(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
-        self.cursors.iter().filter_map(|(name, cursor)| Some((std::str::from_utf8(name).ok()?, &cursor.text)))
+        let portals = self.portals.iter().filter_map(|(name, slot)| Some((name, &slot.settled.as_ref()?.text)));
+        let cursors = self.cursors.iter().map(|(name, cursor)| (name, &cursor.text));
+        portals.chain(cursors).filter_map(|(name, text)| Some((std::str::from_utf8(name).ok()?, text)))
     }
 
     /// Bytes kept, for the limit.
@@ -173,7 +179,7 @@ impl Names {
 
     /// Whether SQL that speaks of a statement or cursor can be understood now: what is coming may change what it means.
     pub(super) const fn is_settled(&self) -> bool {
-        self.coming_statements == 0 && self.statement_effects == 0 && self.cursor_effects == 0
+        self.coming_statements == 0 && self.coming_portals == 0 && self.statement_effects == 0 && self.cursor_effects == 0
     }
 
     /// Whether the target has, or may have, an unnamed statement.
@@ -220,7 +226,10 @@ impl Names {
                 }
             }
             Change::Portal(name, value) if name.is_empty() => self.unnamed_portal.begin(value.clone(), segment),
-            Change::Portal(name, value) => self.portals.entry(name.clone()).or_default().begin(value.clone(), segment),
+            Change::Portal(name, value) => {
+                self.coming_portals += 1;
+                self.portals.entry(name.clone()).or_default().begin(value.clone(), segment);
+            }
         }
     }
 
@@ -274,11 +283,12 @@ impl Names {
             self.unnamed_portal.end(outcome);
             return;
         }
+        self.coming_portals = self.coming_portals.saturating_sub(1);
         let Some(slot) = self.portals.get_mut(name) else { return };
-        let before = usize::from(slot.settled.is_some());
+        self.revision += u64::from(outcome.is_some());
+        let before = portal_weight(slot);
         slot.end(outcome);
-        let after = usize::from(slot.settled.is_some());
-        self.bytes = (self.bytes + after * NAME_BYTES).saturating_sub(before * NAME_BYTES);
+        self.bytes = (self.bytes + portal_weight(slot)).saturating_sub(before);
         if slot.is_unused() {
             self.portals.remove(name);
         }
@@ -369,7 +379,8 @@ impl Names {
         if self.portals.is_empty() {
             return;
         }
-        let gone = self.portals.values().filter(|slot| slot.settled.is_some()).count() * NAME_BYTES;
+        self.revision += 1;
+        let gone: usize = self.portals.values().map(portal_weight).sum();
         self.bytes = self.bytes.saturating_sub(gone);
         self.portals.values_mut().for_each(|slot| slot.settled = None);
         self.portals.retain(|_, slot| slot.coming > 0);
@@ -394,9 +405,11 @@ impl Names {
     fn close_cursor(&mut self, name: &str) {
         self.drop_cursor(name.as_bytes());
         if let Some(slot) = self.portals.get_mut(name.as_bytes())
-            && slot.settled.take().is_some()
+            && slot.settled.is_some()
         {
-            self.bytes = self.bytes.saturating_sub(NAME_BYTES);
+            self.revision += 1;
+            self.bytes = self.bytes.saturating_sub(portal_weight(slot));
+            slot.settled = None;
             if slot.is_unused() {
                 self.portals.remove(name.as_bytes());
             }
@@ -446,6 +459,11 @@ fn effects(forwarding: &Forwarding) -> (bool, bool) {
     let of_statements = |effect: &NameEffect| matches!(effect, NameEffect::Prepare { .. } | NameEffect::Deallocate(_) | NameEffect::DeallocateAll);
     let statements = forwarding.names.iter().any(of_statements);
     (statements, forwarding.opaque || !forwarding.names.iter().all(of_statements))
+}
+
+/// What a settled portal counts against the limit.
+fn portal_weight(slot: &Slot<Portal>) -> usize {
+    slot.settled.as_ref().map_or(0, |portal| NAME_BYTES + portal.text.len())
 }
 
 fn weight(prepared: Option<&Arc<Prepared>>) -> usize {

@@ -82,6 +82,11 @@ impl<P> Dialogue<P> {
         if rest.len() < head.len && !self.streams(head.tag, head.len)? {
             return Ok(false);
         }
+        // Rows the session sees go to it before anything that may end their operation.
+        if range.shown.is_some() && !matches!(head.tag, b'D' | b'd') {
+            self.flush_target(buffer, range);
+        }
+        let rest = buffer.get(range.len..).unwrap_or_default();
         let whole = rest.get(..head.len.min(rest.len())).unwrap_or_default();
         let body = whole.get(HEAD_BYTES..).unwrap_or_default();
         let fate = self.fate(head.tag, head.len, body, now_us)?;
