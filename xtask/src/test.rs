@@ -55,7 +55,8 @@ fn cargo_deny() -> Outcome<()> {
 
 fn cargo_test() -> Outcome<()> {
     let python = install::python_with_drivers()?;
-    command::run(&mut cargo(&["build", "--quiet", "--package", "countersign"]))?;
+    // The program and the tests in one selection, so that they share every dependency's features and nothing is built twice.
+    command::run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     without_proxies(&mut tests);
     command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python))
