@@ -87,6 +87,9 @@ impl Session {
         let ruling = match &decided.decision.outcome {
             Outcome::Allow => self.forward(operation, &decided, now)?,
             Outcome::Hold(_) if operation.kind == OperationKind::Parse => self.forward(operation, &decided, now)?,
+            Outcome::Deny if operation.kind == OperationKind::Parse && depends_on_parameters(operation, &decided.facts) => {
+                self.forward(operation, &decided, now)?
+            }
             Outcome::Hold(_) => return Ok(Asked::Hold(Box::new(decided))),
             Outcome::Deny => self.refuse(operation, &decided, denial(&decided), now)?,
         };
@@ -376,6 +379,11 @@ impl Session {
     pub fn forget_decisions(&mut self) {
         self.facts.clear();
     }
+}
+
+/// Which rows a write reaches may only show at Bind: `LIKE $1` is everything for `%` and one row for another pattern. A Parse runs nothing.
+fn depends_on_parameters(operation: &Operation, facts: &Facts) -> bool {
+    facts.row_scope >= model::RowScope::Unbounded && operation.text.contains('$')
 }
 
 /// How long a signer's extra information may keep a caller waiting.
