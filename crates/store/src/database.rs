@@ -14,7 +14,7 @@ use std::{
 
 use model::Timestamp;
 use sqlx::{
-    SqlStr,
+    Connection, SqlStr,
     migrate::{Migration, MigrationType, Migrator},
     pool::PoolOptions,
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous},
@@ -64,7 +64,9 @@ impl Database {
     pub(crate) async fn open(path: &Path, durability: Durability, schema: &Schema) -> Result<Self, StoreError> {
         make_private(path)?;
         let options = options(path, durability);
-        let writer = PoolOptions::new().max_connections(1).min_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = PoolOptions::<Db>::new().max_connections(1).min_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        // SQLite itself rolls back when the disk is full or fails; sqlx then counts a transaction that is no more and begins none ever after.
+        let writer = writer.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
         let writer = writer.connect_with(options.clone()).await.map_err(|error| StoreError::database(path, error))?;
         migrate(path, &writer, schema).await?;
         let readers = PoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT);
@@ -167,4 +169,30 @@ pub(crate) fn stored_count(count: u64) -> i64 {
 /// A stored count.
 pub(crate) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTES: Schema = Schema { table: "migrations", migrations: &[(1, "notes", "CREATE TABLE notes (text TEXT NOT NULL)")] };
+
+    /// As SQLite does by itself when the disk is full (<https://www.sqlite.org/lang_transaction.html>, "Automatic Rollback").
+    #[tokio::test]
+    async fn after_a_transaction_that_the_database_ended_by_itself_there_are_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("notes.db"), Durability::Process, &NOTES).await.unwrap();
+        let note = async |write: &mut Write| sqlx::query("INSERT INTO notes (text) VALUES ('x')").execute(&mut **write).await.map(drop);
+        let mut broken = database.write().await.unwrap();
+        note(&mut broken).await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *broken).await.unwrap();
+        drop(broken);
+        for _ in 0..2 {
+            let mut write = database.write().await.unwrap();
+            note(&mut write).await.unwrap();
+            write.commit().await.unwrap();
+        }
+        let notes: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM notes").fetch_one(database.read()).await.unwrap();
+        assert_eq!(notes, 2);
+    }
 }
