@@ -85,6 +85,11 @@ fn keep_private() -> anyhow::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context("the system lets secrets be dumped")
 }
 
+/// A file that may not grow (`ulimit -f`, `LimitFSIZE`) is an error for whoever writes it, not the end of the process. tokio keeps the handler for good.
+fn outlive_file_limits() -> anyhow::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop).context("cannot handle SIGXFSZ")
+}
+
 /// `COUNTERSIGN_LOG` filters as `RUST_LOG` does elsewhere: `info` if it is not set.
 fn start_log(format: LogFormat) {
     let filter = std::env::var("COUNTERSIGN_LOG").ok().and_then(|text| tracing_subscriber::EnvFilter::try_new(text).ok());
@@ -99,6 +104,7 @@ fn start_log(format: LogFormat) {
 
 async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let since = Timestamp::now();
+    outlive_file_limits()?;
     let store = Store::open_with(&config.data.dir, config.recording.settings()).await?;
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
