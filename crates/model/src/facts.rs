@@ -143,6 +143,44 @@ pub struct Effects {
     pub names: Vec<NameEffect>,
     /// A plain `SET`, `SHOW` or `RESET` of `application_name`, the operation's only statement.
     pub application_name: Option<ApplicationName>,
+    /// What it may put where later answers show it as something else.
+    #[serde(default, skip_serializing_if = "Stores::is_nothing")]
+    pub stores: Stores,
+}
+
+/// What of the database's values an operation may store, now or by what it makes, and which columns it gives another name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stores {
+    /// Columns whose values take part in what is stored, or handed to code that may store it; sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnSource>,
+    /// Where a stored value comes from cannot be told: it may be any column of any relation the operation reads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
+    /// It makes code that was not followed, which may store the value of any column once it runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub code: bool,
+    /// Columns that are no longer found under the name, or the parent, they have now; sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renames: Vec<ColumnSource>,
+}
+
+impl Stores {
+    /// Whether nothing that is in the database already is stored or renamed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A column of a relation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ColumnSource {
+    /// `pg_class.oid` of the relation.
+    pub relation: u32,
+    /// The column's name, as the catalog spells it.
+    pub column: Arc<str>,
 }
 
 /// What happens to a prepared statement or cursor by SQL; the protocol's own statements and portals share these names.
@@ -195,7 +233,7 @@ pub struct Outputs {
     /// A view, partition, child, foreign table, user function, rule or something not understood takes part: no column's origin is trusted.
     pub opaque: bool,
     /// Code takes part that was not followed: it may read any relation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfollowed: bool,
     /// Result columns, by position, that are constants or `count(*)` whatever the origin says; empty when positions are not known.
     pub harmless: Vec<bool>,

@@ -217,6 +217,125 @@ fn facts_agree_with_a_real_server() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// statement, columns it stores and renames (`table.column`), marks: `?` untold, `!` code that is not followed
+const STORES: &[(&str, &str)] = &[
+    // Ordinary writes store nothing that was there already but the row's own plain columns.
+    ("UPDATE customers SET status = 'x', visits = visits + 1 WHERE id = $1", "customers.visits"),
+    ("INSERT INTO customers VALUES (1, 'a', 'b', 'c', 0)", ""),
+    ("INSERT INTO customers (id, email) VALUES ($1, $2) RETURNING email", ""),
+    (
+        "INSERT INTO customers (id, email) VALUES (1, 'b') ON CONFLICT (id) DO UPDATE SET email = EXCLUDED.email, visits = customers.visits + 1",
+        "customers.visits",
+    ),
+    ("UPDATE customers SET email = $1 WHERE id = 1", ""),
+    ("UPDATE customers SET status = $1 WHERE email = $2", ""),
+    ("INSERT INTO log SELECT id, now() FROM customers", "customers.id"),
+    ("INSERT INTO log SELECT c.id, now() FROM customers c WHERE c.email LIKE 'a%' ORDER BY c.email", "customers.id"),
+    ("INSERT INTO log SELECT s.id, now() FROM (SELECT id, email FROM customers) s", "customers.id"),
+    ("WITH x AS (UPDATE customers SET visits = 0 WHERE id = 1 RETURNING id, email) INSERT INTO log SELECT id, now() FROM x", "customers.id"),
+    ("DELETE FROM customers WHERE email = 'x'", ""),
+    ("SELECT email FROM customers", ""),
+    ("EXPLAIN INSERT INTO notes SELECT id, email FROM customers", ""),
+    ("INSERT INTO notes VALUES (nextval('numbers'), 'x')", ""),
+    ("CREATE TABLE fresh (id serial PRIMARY KEY, t text DEFAULT 'x', u text GENERATED ALWAYS AS ('y') STORED)", ""),
+    ("DROP TABLE customers", ""),
+    ("ALTER TABLE customers ADD COLUMN z int DEFAULT 0", ""),
+    ("CREATE VIEW v AS SELECT email FROM customers", ""),
+    ("COPY customers TO STDOUT", ""),
+    ("COPY customers FROM STDIN", ""),
+    ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT email FROM customers'", ""),
+    // Values that move.
+    ("UPDATE customers SET name = email WHERE id = 1 RETURNING name", "customers.email"),
+    ("UPDATE customers SET name = (SELECT c.email FROM customers c WHERE c.id = customers.id)", "customers.email customers.id"),
+    ("UPDATE customers SET (name, status) = (SELECT email, 'x' FROM customers c LIMIT 1)", "customers.email"),
+    ("UPDATE notes SET note = c.email FROM customers c WHERE notes.id = c.id", "customers.email"),
+    ("UPDATE customers SET name = CASE WHEN email LIKE 'a%' THEN 'a' ELSE 'b' END", "customers.email"),
+    ("INSERT INTO notes SELECT id, email FROM customers", "customers.email customers.id"),
+    ("INSERT INTO notes SELECT 1, c::text FROM customers c", "customers.email customers.id customers.name customers.status customers.visits"),
+    (
+        "INSERT INTO notes SELECT 1, row_to_json(c)::text FROM customers c",
+        "customers.email customers.id customers.name customers.status customers.visits",
+    ),
+    ("INSERT INTO notes SELECT 1, row(c.*)::text FROM customers c", "customers.email customers.id customers.name customers.status customers.visits"),
+    ("INSERT INTO notes VALUES (1, (SELECT email FROM customers LIMIT 1)), (2, 'x')", "customers.email"),
+    ("INSERT INTO notes SELECT 1, m FROM (SELECT max(email) AS m FROM customers) s", "customers.email"),
+    ("INSERT INTO notes SELECT 1, t FROM (SELECT 'x' UNION ALL SELECT email FROM customers) s(t)", "customers.email"),
+    ("INSERT INTO notes SELECT 1, u FROM customers c, unnest(ARRAY[c.email]) u", "customers.email"),
+    ("WITH e AS (SELECT email FROM customers) INSERT INTO notes SELECT 1, email FROM e", "customers.email"),
+    ("WITH x AS (UPDATE customers SET visits = 0 RETURNING email) INSERT INTO notes SELECT 1, email FROM x", "customers.email"),
+    ("WITH x AS (INSERT INTO notes SELECT 1, email FROM customers RETURNING id) SELECT id FROM x", "customers.email"),
+    ("INSERT INTO notes SELECT 1, contact FROM people", "?"),
+    ("INSERT INTO notes (id, note) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET note = (SELECT email FROM customers LIMIT 1)", "customers.email"),
+    ("MERGE INTO notes n USING customers c ON n.id = c.id WHEN MATCHED THEN UPDATE SET note = c.email", "customers.email"),
+    ("MERGE INTO notes n USING customers c ON n.id = c.id WHEN NOT MATCHED THEN INSERT VALUES (c.id, c.email)", "customers.email customers.id"),
+    ("CREATE TABLE x AS SELECT email FROM customers", "customers.email"),
+    ("SELECT email INTO x FROM customers", "customers.email"),
+    ("CREATE MATERIALIZED VIEW x AS SELECT lower(email) FROM customers", "customers.email"),
+    ("COPY (SELECT email FROM customers) TO PROGRAM 'cat'", "customers.email"),
+    ("ALTER TABLE customers ALTER COLUMN name TYPE text USING email", "customers.email"),
+    ("ALTER TABLE customers ADD COLUMN z text GENERATED ALWAYS AS (email) STORED", "customers.email"),
+    ("CREATE RULE r AS ON UPDATE TO customers DO ALSO INSERT INTO notes VALUES (new.id, new.email)", "customers.email customers.id"),
+    ("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'INSERT INTO notes SELECT 1, email FROM customers'", "customers.email"),
+    ("SELECT keep(email) FROM customers", "customers.email"),
+    ("SELECT set_config('x.y', email, false) FROM customers", "customers.email"),
+    ("SELECT pg_notify('c', email) FROM customers", "customers.email"),
+    ("PREPARE p AS INSERT INTO notes SELECT 1, email FROM customers", "customers.email"),
+    ("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN END'", "!"),
+    ("DO 'BEGIN END'", "?"),
+    // Names that end.
+    ("ALTER TABLE customers RENAME COLUMN email TO mail", "customers.email"),
+    ("ALTER TABLE notes RENAME TO remarks", "notes.id notes.note"),
+    ("ALTER TABLE notes SET SCHEMA pg_temp", "notes.id notes.note"),
+];
+
+fn stores_faults(catalog: &Catalog, view: &SessionView) -> Vec<String> {
+    let mut faults = vec![];
+    for (text, wanted) in STORES {
+        let stores = facts(catalog, view, text).effects.stores;
+        let mut shown: Vec<String> = vec![];
+        for column in stores.columns.iter().chain(&stores.renames) {
+            shown.push(format!("{}.{}", catalog.relation_by_oid(column.relation).unwrap().name, column.column));
+        }
+        shown.sort();
+        shown.extend(stores.untold.then(|| "?".to_owned()));
+        shown.extend(stores.code.then(|| "!".to_owned()));
+        if shown.join(" ") != *wanted {
+            faults.push(format!("{text}: {shown:?}"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn what_a_statement_stores_is_known_by_column() {
+    let server = Server::start();
+    server.sql(
+        "shop",
+        "create table customers (id int primary key, name text, email text, status text, visits int);
+         create table notes (id int primary key, note text); create table log (id int, at timestamptz); create sequence numbers;
+         create view people as select id, email as contact from customers;
+         create function keep(text) returns bool language plpgsql as 'begin insert into notes values (1, $1); return true; end'",
+    );
+    let (catalog, view) = server.catalog("shop");
+    let faults = stores_faults(&catalog, &view);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What a portal made by Bind would give is known by its text, as a cursor's is.
+#[test]
+fn a_known_cursor_is_fetched_from() {
+    let server = Server::start();
+    server.sql("shop", "create table customers (id int primary key, email text)");
+    let (catalog, mut view) = server.catalog("shop");
+    view.cursors.insert("c".to_owned(), "select email from customers where id = $1".into());
+    for text in ["FETCH ALL FROM c", "MOVE 3 IN c", "FETCH 2 c"] {
+        let found = facts(&catalog, &view, text);
+        assert_eq!((&found.understanding, actions(&found)), (&Understanding::Full, BTreeSet::from([Action::Read])), "{text}");
+        assert_eq!(&*found.reads[0].name, "customers");
+    }
+    assert!(matches!(facts(&catalog, &view, "FETCH ALL FROM d").understanding, Understanding::Unreadable(_)));
+}
+
 /// Every built-in function this server declares volatile is listed, so that none is unreadable for want of a line.
 fn built_in_faults(server: &Server) -> Vec<String> {
     let (catalog, view) = server.catalog("shop");

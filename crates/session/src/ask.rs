@@ -115,6 +115,11 @@ impl Session {
             let why = "COPY of a classified relation cannot be masked; use SELECT".to_owned();
             decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
         }
+        if let Some(why) = plan.as_ref().and_then(|plan| plan.copies_refused.clone())
+            && decision.outcome != Outcome::Deny
+        {
+            decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
+        }
         Decided { facts, decision, plan }
     }
 

@@ -14,6 +14,7 @@ use std::{
 use model::{
     DataClassName, Facts, Understanding,
     classes::{ClassifiedColumn, DataClass, Mask},
+    facts::{ColumnSource, Stores},
 };
 
 use crate::{
@@ -39,6 +40,9 @@ pub struct MaskPlan {
     /// It streams to the caller (`COPY … TO STDOUT`), which is not masked yet: refuse it before it is forwarded. A stream that comes all the
     /// same, under any plan, must not reach the caller.
     pub copy_refused: bool,
+    /// It stores, or lets code store, values the caller sees masked only where nothing would mask them any more, or takes away the name a
+    /// class goes by: refuse it before it is forwarded, with this sentence.
+    pub copies_refused: Option<String>,
     /// From here to the session's end, errors and notices keep severity, a listed SQLSTATE and a generic message only.
     pub generic_errors: bool,
     /// No origin is to be trusted.
@@ -128,7 +132,7 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     }
     let unknown = case.facts.touches_unknown();
     let touched = touched(case.facts, catalog);
-    let relevant = here.relevant(&touched, unknown, catalog);
+    let relevant = here.relevant(&touched, unknown || case.facts.effects.stores.code, catalog);
     let shown = |class: &DataClass| may_reveal(version, case.chain, case.connection, case.database, &class.name, case.now);
     let hidden: BTreeSet<&DataClassName> = relevant.into_iter().filter(|class| !shown(class)).map(|class| &class.name).collect();
     if hidden.is_empty() {
@@ -137,6 +141,7 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     let full = matches!(case.facts.understanding, Understanding::Full);
     let classes = here.by_column(catalog, &touched, &hidden);
     Some(MaskPlan {
+        copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
         copy_refused: case.facts.effects.copy_out,
         generic_errors: true,
         opaque: unknown || case.facts.outputs.opaque,
@@ -220,9 +225,11 @@ fn holds_statistics(relation: &Relation) -> bool {
 /// Every relation whose rows the operation may meet: those of its facts, what these are parts of, their parts, and whose index or storage they are.
 fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
     let mut touched = BTreeSet::new();
-    for relation in facts.reads.iter().chain(&facts.writes) {
-        let owner = catalog.relation_by_oid(relation.oid).and_then(|relation| relation.owner);
-        for oid in std::iter::once(relation.oid).chain(owner) {
+    let stores = &facts.effects.stores;
+    let named = facts.reads.iter().chain(&facts.writes).map(|relation| relation.oid);
+    for relation in named.chain(stores.columns.iter().chain(&stores.renames).map(|column| column.relation)) {
+        let owner = catalog.relation_by_oid(relation).and_then(|relation| relation.owner);
+        for oid in std::iter::once(relation).chain(owner) {
             if touched.insert(oid) {
                 touched.extend(catalog.ancestors(oid));
                 touched.extend(catalog.descendants(oid, MAX_DESCENDANTS));
@@ -230,6 +237,43 @@ fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
         }
     }
     touched
+}
+
+/// Why what is stored or renamed must not be, in a sentence for the caller; none if no hidden class is concerned.
+fn copies_refused(stores: &Stores, catalog: &Catalog, classes: &HiddenClasses<'_>, hidden: &BTreeSet<&DataClassName>) -> Option<String> {
+    let found = |sources: &[ColumnSource]| sources.iter().find_map(|source| hidden_source(source, catalog, classes));
+    if let Some((column, class)) = found(&stores.columns) {
+        return Some(format!(
+            "it would store what {column} holds where it is not masked, and {column} is `{class}`, which you may not reveal; leave the column out or store a value of your own"
+        ));
+    }
+    if let Some((column, class)) = found(&stores.renames) {
+        return Some(format!(
+            "it would give {column} another name or place, and its class `{class}` goes by the name; somebody who may reveal `{class}` can do it, with the new name in data-classes.toml first"
+        ));
+    }
+    let class = hidden.first()?;
+    if stores.untold {
+        return Some(format!(
+            "it cannot be told whether it stores values of class `{class}`, which you may not reveal, where they are not masked; name plain columns of tables"
+        ));
+    }
+    let code = "it makes code that is not followed, which could store values of class";
+    stores.code.then(|| format!("{code} `{class}` where they are not masked; somebody who may reveal `{class}` can make it, or write it in SQL"))
+}
+
+/// The column as people write it and its class, if it is hidden. Copies that the planner keeps, and relations that are not known, may be of any.
+fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClasses<'_>) -> Option<(String, String)> {
+    let relation = catalog.relation_by_oid(source.relation);
+    let class = match relation {
+        Some(relation) if !holds_statistics(relation) => {
+            let number = relation.column(&source.column)?.number;
+            classes.get(&(relation.oid, number))?.iter().map(|class| class.name.to_string()).min()?
+        }
+        _ => "unknown".to_owned(),
+    };
+    let table = relation.map_or_else(|| source.relation.to_string(), |relation| written(&relation.schema, &relation.name));
+    Some((model::name::printable(&format!("{table}.{}", source.column)), class))
 }
 
 /// What is known of the columns of the ordinary tables among what is touched. A column that is not here has no origin to trust.
@@ -470,6 +514,34 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         facts.effects.copy_out = true;
         assert!(planned(&[], &facts).unwrap().copy_refused);
         assert_eq!(planned(&["all"], &facts), None);
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_stored_elsewhere() {
+        let source = |relation: u32, column: &str| ColumnSource { relation, column: column.into() };
+        let storing = |stores: Stores| {
+            let mut facts = reading(&[("customers", CUSTOMERS)]);
+            facts.effects.stores = stores;
+            facts
+        };
+        let refused = |groups: &[&str], stores: &Stores| planned(groups, &storing(stores.clone())).and_then(|plan| plan.copies_refused);
+        let email = Stores { columns: vec![source(CUSTOMERS, "email")], ..Stores::default() };
+        let why = refused(&[], &email).unwrap();
+        assert!(why.contains("public.customers.email") && why.contains("`email`"), "{why}");
+        assert_eq!(refused(&["leads"], &email), None, "revealed");
+        assert_eq!(refused(&[], &Stores { columns: vec![source(CUSTOMERS, "name"), source(PLAIN, "id")], ..Stores::default() }), None);
+        assert!(refused(&[], &Stores { columns: vec![source(ORDERS_2026, "email")], ..Stores::default() }).is_some(), "a partition's");
+        assert!(refused(&[], &Stores { columns: vec![source(STATISTIC, "starelid")], ..Stores::default() }).is_some(), "a planner's copy");
+        assert!(refused(&[], &Stores { columns: vec![source(5, "x")], ..Stores::default() }).is_some(), "not in the catalog");
+        assert!(refused(&[], &Stores { renames: vec![source(CUSTOMERS, "email")], ..Stores::default() }).is_some());
+        assert_eq!(refused(&[], &Stores { renames: vec![source(CUSTOMERS, "name")], ..Stores::default() }), None);
+        assert!(refused(&[], &Stores { untold: true, ..Stores::default() }).is_some());
+        assert_eq!(refused(&["all"], &Stores { untold: true, code: true, ..Stores::default() }), None);
+        let mut facts = reading(&[("plain", PLAIN)]);
+        facts.effects.stores.untold = true;
+        assert_eq!(planned(&[], &facts), None, "nothing classified is read");
+        facts.effects.stores = Stores { code: true, ..Stores::default() };
+        assert!(planned(&[], &facts).unwrap().copies_refused.is_some(), "code that is not followed may read anything");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     catalog::{Catalog, Relation},
     found::Found,
     kinds,
+    lineage::Lineage,
     parse::{self, Refused},
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Output {
     pub(super) ty: Ty,
     /// A constant or `count(*)`.
     pub(super) harmless: bool,
+    /// Where its values come from.
+    pub(super) lineage: Lineage,
 }
 
 /// The columns of a query; `open` if there may be others.
@@ -40,6 +43,8 @@ pub(super) struct Output {
 pub(super) struct Outputs {
     pub(super) columns: Vec<Output>,
     pub(super) open: bool,
+    /// Only their positions are not certain: each is among them.
+    pub(super) listed: bool,
 }
 
 /// A thing in FROM.
@@ -84,6 +89,10 @@ pub(super) struct Analysis<'a> {
     pub(super) unsettled: bool,
     /// Rows read in FROM are locked.
     pub(super) locking: bool,
+    /// Columns that took part in what is being looked at.
+    pub(super) gathered: Lineage,
+    /// Where the arguments of the function that is being followed come from.
+    pub(super) passed: Lineage,
     /// Views and functions being followed, by OID.
     pub(super) following: Vec<u32>,
     definitions: usize,
@@ -104,6 +113,8 @@ impl<'a> Analysis<'a> {
             touched: HashSet::new(),
             unsettled: false,
             locking: false,
+            gathered: Lineage::default(),
+            passed: Lineage::default(),
             following: vec![],
             definitions: 0,
             depth: 0,
@@ -128,6 +139,7 @@ impl<'a> Analysis<'a> {
             self.found.harmless.clear();
             self.found.effects.application_name = None;
         }
+        self.found.effects.stores = self.stores();
         (!self.needs_deep).then(|| self.found.into_facts())
     }
 
@@ -137,6 +149,7 @@ impl<'a> Analysis<'a> {
         let length = usize::try_from(statement.stmt_len).unwrap_or(0);
         let end = if length == 0 { text.len() } else { start.saturating_add(length) };
         self.scopes.clear();
+        self.gathered = Lineage::default();
         self.found.kinds.push(Arc::from(kinds::kind(node)));
         let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
         if !outputs.open {
@@ -181,7 +194,9 @@ impl<'a> Analysis<'a> {
         let path = std::mem::replace(&mut self.path, path);
         let parameters = std::mem::replace(&mut self.parameters, Parameters::Never);
         let locking = std::mem::replace(&mut self.locking, false);
+        let passed = std::mem::take(&mut self.passed);
         self.deeper(|this| work(this, &tree.stmts));
+        self.passed = passed;
         self.locking = locking;
         self.parameters = parameters;
         self.path = path;

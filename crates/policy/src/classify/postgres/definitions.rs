@@ -8,7 +8,8 @@ use pg_query::{NodeEnum, protobuf::RawStmt};
 use super::{
     analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference},
     builtins::{self, Nature},
-    catalog::{FIRST_USER_OID, Relation, RelationKind, Routine},
+    catalog::{Column, FIRST_USER_OID, Relation, RelationKind, Routine},
+    lineage::Lineage,
     names::split_identifier,
 };
 
@@ -53,7 +54,11 @@ impl<'a> Analysis<'a> {
         }
         match &routine.body {
             Some(body) if &*routine.language == "sql" => self.follow_body(routine, body),
-            _ => self.found.code_runs(),
+            _ => {
+                // What is in C came with an extension: it makes its result of its arguments.
+                self.gathered.untold |= &*routine.language != "c";
+                self.found.code_runs();
+            }
         }
     }
 
@@ -65,8 +70,10 @@ impl<'a> Analysis<'a> {
             return;
         }
         let path = self.path_of(routine);
+        let passed = self.gathered.clone();
         self.definition(body, path, |this, statements| {
-            this.scopes.push(Scope { sources: vec![arguments(routine)], ctes: vec![] });
+            this.scopes.push(Scope { sources: vec![arguments(routine, &passed)], ctes: vec![] });
+            this.passed = passed;
             for statement in statements {
                 this.body_statement(statement);
             }
@@ -207,7 +214,8 @@ impl<'a> Analysis<'a> {
         self.definition(text, path, |this, statements| {
             for statement in statements {
                 let Some(NodeEnum::RuleStmt(rule)) = boxed(statement.stmt.as_ref()) else { continue };
-                this.scopes.push(Scope { sources: vec![row_of("new", relation), row_of("old", relation)], ctes: vec![] });
+                // That its actions keep what is written was settled when it was made.
+                this.scopes.push(Scope { sources: vec![new_row_of("new", relation), new_row_of("old", relation)], ctes: vec![] });
                 if let Some(condition) = &rule.where_clause {
                     this.expression(condition);
                 }
@@ -237,10 +245,11 @@ impl<'a> Analysis<'a> {
 }
 
 /// The names of a function's arguments, as a source of columns.
-fn arguments(routine: &Routine) -> Source {
+fn arguments(routine: &Routine, passed: &Lineage) -> Source {
     let named = routine.argument_names.iter().enumerate();
-    let columns = named.map(|(at, name)| Output { name: name.clone(), ty: routine.arguments.get(at).copied(), harmless: false });
-    Source { alias: routine.name.clone(), relation: None, outputs: Outputs { columns: columns.collect(), open: false } }
+    let argument = |at: usize| routine.arguments.get(at).copied();
+    let columns = named.map(|(at, name)| Output { name: name.clone(), ty: argument(at), harmless: false, lineage: passed.clone() });
+    Source { alias: routine.name.clone(), relation: None, outputs: Outputs { columns: columns.collect(), ..Outputs::default() } }
 }
 
 /// A relation's columns under another name.
@@ -250,8 +259,20 @@ pub(super) fn row_of(alias: &str, relation: &Relation) -> Source {
 
 /// A relation's columns.
 pub(super) fn columns_of(relation: &Relation) -> Outputs {
-    let columns = relation.columns.iter().map(|column| Output { name: column.name.clone(), ty: Some(column.type_oid), harmless: false });
-    Outputs { columns: columns.collect(), open: relation.columns.is_empty() }
+    let output = |column: &Column| Output {
+        name: column.name.clone(),
+        ty: Some(column.type_oid),
+        harmless: false,
+        lineage: Lineage::of(relation, column.number),
+    };
+    Outputs { columns: relation.columns.iter().map(output).collect(), open: relation.columns.is_empty(), listed: false }
+}
+
+/// A relation's columns under another name, for values that are on their way into it: where they come from is known elsewhere.
+pub(super) fn new_row_of(alias: &str, relation: &Relation) -> Source {
+    let mut row = row_of(alias, relation);
+    row.outputs.columns.iter_mut().for_each(|column| column.lineage = Lineage::default());
+    row
 }
 
 /// The path a `search_path` setting means: quoted names kept, others in lower case, `pg_catalog` first unless it is named.

@@ -11,8 +11,10 @@ use pg_query::{
 
 use super::{
     analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
+    builtins::{self, Nature},
     catalog::Routine,
     constants,
+    lineage::Lineage,
     names::qualified,
     types::{self, unanimous},
 };
@@ -40,7 +42,11 @@ impl<'a> Analysis<'a> {
         match node {
             NodeEnum::ColumnRef(column) => self.column(column),
             NodeEnum::AConst(constant) => Some(constant_type(constant)),
-            NodeEnum::ParamRef(_) | NodeEnum::SetToDefault(_) | NodeEnum::CaseTestExpr(_) | NodeEnum::CurrentOfExpr(_) | NodeEnum::AStar(_) => None,
+            NodeEnum::ParamRef(_) => {
+                self.gathered.merge(&self.passed);
+                None
+            }
+            NodeEnum::SetToDefault(_) | NodeEnum::CaseTestExpr(_) | NodeEnum::CurrentOfExpr(_) | NodeEnum::AStar(_) => None,
             NodeEnum::AExpr(expression) => self.operation(expression),
             NodeEnum::BoolExpr(expression) => self.all(&expression.args, types::BOOL),
             NodeEnum::NullTest(test) => self.then(test.arg.as_ref(), types::BOOL),
@@ -94,12 +100,21 @@ impl<'a> Analysis<'a> {
 
     /// A column, a whole row, or a function written as a column (`people.get_ssn`).
     fn column(&mut self, column: &ColumnRef) -> Ty {
+        let names = strings(&column.fields);
         if matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))) {
+            let known = names.last().is_some_and(|alias| self.gather_row(alias));
+            self.gathered.untold |= !known;
             return None;
         }
-        match strings(&column.fields).as_slice() {
-            [name] => self.bare_column(name),
-            [.., source, name] => self.qualified_column(source, name),
+        match names.as_slice() {
+            [name] => {
+                self.gather_bare(name);
+                self.bare_column(name)
+            }
+            [.., source, name] => {
+                self.gather_qualified(source, name);
+                self.qualified_column(source, name)
+            }
             [] => None,
         }
     }
@@ -283,6 +298,11 @@ impl<'a> Analysis<'a> {
 
     /// A call; its type, if that can be told.
     pub(super) fn call(&mut self, call: &FuncCall) -> Ty {
+        // Traced by itself, so that what the function is handed is known when it runs.
+        self.traced(|this| this.call_with(call)).0
+    }
+
+    fn call_with(&mut self, call: &FuncCall) -> Ty {
         let mut arguments: Vec<Ty> = call.args.iter().map(|node| self.expression(node)).collect();
         let ordered: Vec<Ty> = call.agg_order.iter().map(|node| self.expression(node)).collect();
         self.optional(call.agg_filter.as_ref());
@@ -311,6 +331,7 @@ impl<'a> Analysis<'a> {
         let chosen = self.choose_routines(candidates, arguments);
         let mut natures: Vec<&str> = vec![];
         for routine in &chosen {
+            self.hand_over(routine);
             if !routine.built_in() {
                 self.run_routine(routine);
             } else if !natures.contains(&&*routine.name) {
@@ -322,6 +343,20 @@ impl<'a> Analysis<'a> {
             }
         }
         unanimous(chosen.iter().map(|routine| routine.returns))
+    }
+
+    /// A function that may keep what it is handed counts as storing it.
+    fn hand_over(&mut self, routine: &Routine) {
+        let keeps = if routine.built_in() {
+            builtins::nature(&routine.name, routine.volatility) != Nature::Pure
+        } else {
+            // The body of one in SQL is followed with its arguments; C comes with extensions, and what of it reaches out is an escape.
+            routine.volatility == 'v' && !matches!(&*routine.language, "sql" | "c")
+        };
+        if keeps {
+            let handed = self.gathered.clone();
+            self.store(&handed);
+        }
     }
 
     /// No function of this name takes that many arguments: a cast or a field may be meant, or nothing.
@@ -424,10 +459,10 @@ impl<'a> Analysis<'a> {
                 self.expand_star(&star, &mut outputs);
                 continue;
             }
-            let ty = self.expression(value);
+            let (ty, lineage) = self.traced(|this| this.expression(value));
             let name = if target.name.is_empty() { column_name(value) } else { &target.name };
             let harmless = self.is_harmless(value);
-            outputs.columns.push(Output { name: Arc::from(name), ty, harmless });
+            outputs.columns.push(Output { name: Arc::from(name), ty, harmless, lineage });
         }
         outputs
     }
@@ -436,13 +471,19 @@ impl<'a> Analysis<'a> {
         let Some(scope) = self.scopes.last() else { return };
         let wanted = fields.last();
         let mut any = false;
+        let mut told = !outputs.untold();
+        let mut gathered = Lineage::default();
         for source in scope.sources.iter().filter(|source| wanted.is_none_or(|alias| **alias == *source.alias)) {
             any = true;
+            told &= !source.outputs.untold();
+            gathered.merge(&source.outputs.lineage());
             outputs.open |= source.outputs.open;
             outputs.columns.extend(source.outputs.columns.iter().map(|column| Output { harmless: false, ..column.clone() }));
         }
         // A join's USING columns come once, and aliases of joins hide others: positions are only certain for one source.
         outputs.open |= !any || (wanted.is_none() && scope.sources.len() > 1);
+        outputs.listed = told && any;
+        self.gathered.merge(&gathered);
     }
 
     /// Whether a result column is a constant or `count(*)`.

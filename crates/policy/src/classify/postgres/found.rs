@@ -7,6 +7,8 @@ use model::{
     facts::{Effects, Outputs, RelationRef},
 };
 
+use super::lineage::Stored;
+
 /// How many kinds of statement are listed.
 const MAX_KINDS: usize = 16;
 
@@ -24,6 +26,7 @@ pub(super) struct Found {
     pub(super) effects: Effects,
     pub(super) opaque: bool,
     pub(super) harmless: Vec<bool>,
+    pub(super) stored: Stored,
     /// Code ran that is not followed: nothing that comes later in the message is certain.
     pub(super) wild: bool,
     /// Why it is not understood.
@@ -46,6 +49,7 @@ impl Default for Found {
             effects: Effects::default(),
             opaque: false,
             harmless: vec![],
+            stored: Stored::default(),
             wild: false,
             doubt: None,
             missing: None,

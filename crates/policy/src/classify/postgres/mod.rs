@@ -11,6 +11,7 @@ mod definitions;
 mod expressions;
 mod found;
 mod kinds;
+mod lineage;
 mod names;
 mod objects;
 mod parse;
@@ -39,7 +40,7 @@ pub const MAX_STATEMENT_BYTES: usize = 4 << 20;
 /// Stack for statements that are not provably shallow, in bytes. Only what is used of it is ever backed by memory.
 ///
 /// The parser's own limits bound the depth of what it hands over (`nested too deeply to serialize`); that depth was measured to fit.
-const DEEP_STACK_BYTES: usize = 64 << 20;
+const DEEP_STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 30 } else { 256 << 20 };
 
 /// What a caller asks to run.
 #[derive(Debug, Clone, Copy)]

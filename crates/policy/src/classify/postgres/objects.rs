@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Action, Object};
 use pg_query::{
     NodeEnum,
-    protobuf::{self as pb, AlterTableType, DropBehavior, Node, ObjectType, RangeVar},
+    protobuf::{self as pb, AlterTableType, ConstrType, DropBehavior, Node, ObjectType, RangeVar},
 };
 
 use super::{
@@ -56,7 +56,8 @@ impl<'a> Analysis<'a> {
             }
             NodeEnum::CreateTableAsStmt(create) => {
                 if let Some(query) = boxed(create.query.as_ref()) {
-                    self.statement(query, "");
+                    let outputs = self.statement(query, "");
+                    self.store(&outputs.lineage());
                 }
                 self.creates_from_query(create.into.as_ref().and_then(|into| into.rel.as_ref()));
             }
@@ -71,6 +72,9 @@ impl<'a> Analysis<'a> {
             NodeEnum::DropStmt(drop) => self.drop_objects(drop),
             NodeEnum::RenameStmt(rename) => self.rename(rename),
             NodeEnum::AlterObjectSchemaStmt(alter) => {
+                if let Some(relation) = alter.relation.as_ref().and_then(|range| self.find_relation(&range.schemaname, &range.relname)) {
+                    self.renames(relation, None);
+                }
                 self.changes_named(Action::Define, alter.relation.as_ref(), alter.object.as_deref());
                 let schema = self.schema(&alter.newschema);
                 self.defines(schema, &alter.newschema);
@@ -79,7 +83,10 @@ impl<'a> Analysis<'a> {
             NodeEnum::CommentStmt(comment) => self.comment(comment.objtype(), comment.object.as_deref()),
             NodeEnum::SecLabelStmt(label) => self.comment(label.objtype(), label.object.as_deref()),
             NodeEnum::CreateTrigStmt(trigger) => {
-                self.changes_range(Action::Define, trigger.relation.as_ref());
+                // Its function is handed every row from now on.
+                if let Some(relation) = self.changes_range(Action::Define, trigger.relation.as_ref()) {
+                    self.store_rows(relation);
+                }
                 self.among_columns(trigger.relation.as_ref(), |this| {
                     this.optional(trigger.when_clause.as_ref());
                 });
@@ -230,9 +237,7 @@ impl<'a> Analysis<'a> {
     /// The catalog changes, which fires event triggers.
     fn catalog_changes(&mut self) {
         self.found.effects.catalog = true;
-        for oid in self.catalog.event_triggers() {
-            self.run_oid(*oid);
-        }
+        self.apart(|this| this.catalog.event_triggers().iter().for_each(|oid| this.run_oid(*oid)));
     }
 
     fn privileges(&mut self) {
@@ -408,7 +413,8 @@ impl<'a> Analysis<'a> {
                 None => {}
             }
         }
-        self.optional(column.raw_default.as_ref());
+        // A default, or the USING of a change of type.
+        self.storing(|this| this.optional(column.raw_default.as_ref()));
         self.expressions_of_constraints(&column.constraints);
     }
 
@@ -421,7 +427,10 @@ impl<'a> Analysis<'a> {
     }
 
     fn constraint(&mut self, constraint: &pb::Constraint) {
-        self.optional(constraint.raw_expr.as_ref());
+        match constraint.contype() {
+            ConstrType::ConstrDefault | ConstrType::ConstrGenerated => drop(self.storing(|this| this.optional(constraint.raw_expr.as_ref()))),
+            _ => drop(self.optional(constraint.raw_expr.as_ref())),
+        }
         self.optional(constraint.where_clause.as_ref());
         for node in &constraint.exclusions {
             if let Some(NodeEnum::List(pair)) = inner(node)
@@ -480,10 +489,36 @@ impl<'a> Analysis<'a> {
             },
             _ => None,
         });
-        if !TRUSTED_LANGUAGES.contains(&language.as_deref().unwrap_or("sql")) {
+        let language = language.as_deref().unwrap_or("sql");
+        if !TRUSTED_LANGUAGES.contains(&language) {
             self.reaches_out();
         }
+        match language {
+            "sql" => self.body_to_be(create),
+            _ => self.found.stored.code = true,
+        }
         self.found.effects.resolution |= schema.starts_with("pg_temp");
+    }
+
+    /// What a function in SQL stores once it runs. What it needs for that is asked for when it is called, and its body followed again.
+    fn body_to_be(&mut self, create: &pb::CreateFunctionStmt) {
+        let before = self.found.clone();
+        if let Some(body) = boxed(create.sql_body.as_ref()) {
+            self.apart(|this| this.standard_body(body));
+        } else if let Some(text) = body_text(create) {
+            let path = self.path.clone();
+            self.apart(|this| {
+                this.definition(&text, path, |this, statements| {
+                    for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
+                        this.statement(node, "");
+                    }
+                });
+            });
+        }
+        let after = std::mem::replace(&mut self.found, before);
+        self.found.stored = after.stored;
+        self.found.stored.code |= after.doubt.is_some();
+        self.found.reads.extend(after.reads.into_iter().filter(|_| !self.found.stored.values.columns.is_empty() || self.found.stored.values.untold));
     }
 
     fn create_schema(&mut self, create: &pb::CreateSchemaStmt) {
@@ -563,7 +598,22 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Columns that go by another name from here.
+    fn renamed(&mut self, rename: &pb::RenameStmt) {
+        let relation = rename.relation.as_ref().and_then(|range| self.find_relation(&range.schemaname, &range.relname));
+        match (rename.rename_type(), relation) {
+            (ObjectType::ObjectSchema, _) => {
+                let catalog = self.catalog;
+                catalog.relations().iter().filter(|relation| *relation.schema == *rename.subname).for_each(|relation| self.renames(relation, None));
+            }
+            (ObjectType::ObjectColumn, Some(relation)) => self.renames(relation, Some(&rename.subname)),
+            (ObjectType::ObjectTabconstraint | ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy, _) | (_, None) => {}
+            (_, Some(relation)) => self.renames(relation, None),
+        }
+    }
+
     fn rename(&mut self, rename: &pb::RenameStmt) {
+        self.renamed(rename);
         self.touched.insert(Arc::from(rename.newname.as_str()));
         match rename.rename_type() {
             ObjectType::ObjectRole => self.privileges(),
@@ -620,12 +670,26 @@ impl<'a> Analysis<'a> {
             | AlterTableType::AtNoForceRowSecurity => Action::Privilege,
             AlterTableType::AtDetachPartition | AlterTableType::AtDropInherit => {
                 self.found.pair(Action::Destroy, object.clone());
+                self.leaves_family(relation, command);
                 Action::Define
             }
             _ => Action::Define,
         };
         self.found.pair(action, object);
         self.optional_definition(relation, command);
+    }
+
+    /// A partition or child of its own is no longer found through what it was part of.
+    fn leaves_family(&mut self, relation: &'a Relation, command: &pb::AlterTableCmd) {
+        self.renames(relation, None);
+        let other = match boxed(command.def.as_ref()) {
+            Some(NodeEnum::PartitionCmd(partition)) => partition.name.as_ref(),
+            Some(NodeEnum::RangeVar(parent)) => Some(parent),
+            _ => None,
+        };
+        if let Some(other) = other.and_then(|range| self.find_relation(&range.schemaname, &range.relname)) {
+            self.renames(other, None);
+        }
     }
 
     fn optional_definition(&mut self, relation: &'a Relation, command: &pb::AlterTableCmd) {
@@ -636,9 +700,8 @@ impl<'a> Analysis<'a> {
             Some(NodeEnum::RangeVar(other)) => drop(self.changes_range(Action::Define, Some(other))),
             // A default or expression; other definitions (options, statistics, roles) hold nothing that runs.
             Some(_) if matches!(command.subtype(), AlterTableType::AtColumnDefault | AlterTableType::AtSetExpression) => {
-                self.optional(command.def.as_ref());
+                self.storing(|this| this.optional(command.def.as_ref()));
             }
-
             _ => {}
         }
         // Rows may be written again, with everything that computes or checks them.
@@ -752,6 +815,18 @@ impl<'a> Analysis<'a> {
         }
         self.found.effects.catalog = true;
     }
+}
+
+/// `AS 'text'`.
+fn body_text(create: &pb::CreateFunctionStmt) -> Option<String> {
+    create.options.iter().filter_map(inner).find_map(|node| match node {
+        NodeEnum::DefElem(option) if option.defname == "as" => match boxed(option.arg.as_ref()) {
+            Some(NodeEnum::List(texts)) => strings(&texts.items).first().map(|text| (*text).to_owned()),
+            Some(NodeEnum::String(text)) => Some(text.sval.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// What an error calls a relation of this kind, and its SQLSTATE.

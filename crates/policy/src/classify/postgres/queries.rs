@@ -12,6 +12,7 @@ use super::{
     analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
     catalog::{Relation, RelationKind},
     definitions::columns_of,
+    lineage::Lineage,
     names::qualified,
     types,
 };
@@ -44,6 +45,7 @@ impl<'a> Analysis<'a> {
         self.optional(select.limit_offset.as_ref());
         self.optional(select.limit_count.as_ref());
         if let Some(into) = &select.into_clause {
+            self.store(&outputs.lineage());
             self.creates_from_query(into.rel.as_ref());
         }
         outputs
@@ -56,7 +58,8 @@ impl<'a> Analysis<'a> {
         self.optional(select.where_clause.as_ref());
         let mut outputs = self.targets(&select.target_list);
         for row in &select.values_lists {
-            outputs = self.values_row(row);
+            let above = std::mem::replace(&mut outputs, self.values_row(row));
+            outputs.columns.iter_mut().zip(&above.columns).for_each(|(column, above)| column.lineage.merge(&above.lineage));
         }
         self.expressions(&select.distinct_clause);
         self.expressions(&select.group_clause);
@@ -69,10 +72,11 @@ impl<'a> Analysis<'a> {
         let Some(NodeEnum::List(list)) = inner(row) else { return Outputs { open: true, ..Outputs::default() } };
         let mut columns = vec![];
         for (at, value) in list.items.iter().enumerate() {
-            let ty = self.expression(value).filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
-            columns.push(Output { name: Arc::from(format!("column{}", at + 1)), ty, harmless: false });
+            let (ty, lineage) = self.traced(|this| this.expression(value));
+            let ty = ty.filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
+            columns.push(Output { name: Arc::from(format!("column{}", at + 1)), ty, harmless: false, lineage });
         }
-        Outputs { columns, open: false }
+        Outputs { columns, ..Outputs::default() }
     }
 
     /// The arms of a chain of set operations, walked along its left side without recursion: there may be hundreds.
@@ -93,8 +97,10 @@ impl<'a> Analysis<'a> {
         for arm in arms.into_iter().rev() {
             let other = self.select(arm);
             outputs.open |= other.open || other.columns.len() != outputs.columns.len();
+            outputs.listed = false;
             for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
                 column.harmless &= other.harmless;
+                column.lineage.merge(&other.lineage);
                 if column.ty != other.ty {
                     column.ty = None;
                 }
@@ -110,12 +116,14 @@ impl<'a> Analysis<'a> {
             let Some(NodeEnum::CommonTableExpr(cte)) = inner(node) else { continue };
             let name: Arc<str> = Arc::from(cte.ctename.as_str());
             if with.recursive {
-                let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true };
+                let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, listed: false };
                 self.scope().ctes.push((name.clone(), unknown));
             }
             let mut outputs = boxed(cte.ctequery.as_ref()).map(|query| self.statement(query, "")).unwrap_or_default();
             rename(&mut outputs, &cte.aliascolnames);
-            outputs.open |= cte.search_clause.is_some() || cte.cycle_clause.is_some();
+            let adds_columns = cte.search_clause.is_some() || cte.cycle_clause.is_some();
+            outputs.open |= adds_columns;
+            outputs.listed &= !adds_columns;
             self.scope().ctes.push((name, outputs));
         }
     }
@@ -184,9 +192,7 @@ impl<'a> Analysis<'a> {
             self.found.raise(3);
         }
         self.found.opaque |= Self::hides_origin(relation);
-        for code in &relation.policy_code {
-            self.run_oid(*code);
-        }
+        self.apart(|this| relation.policy_code.iter().for_each(|code| this.run_oid(*code)));
         match relation.kind {
             RelationKind::View => self.expand_view(relation),
             RelationKind::MaterializedView => self.origins_of_copy(relation),
@@ -271,6 +277,17 @@ impl<'a> Analysis<'a> {
     }
 
     fn range_function(&mut self, function: &RangeFunction) {
+        let (mut outputs, lineage) = self.traced(|this| this.columns_of_function(function));
+        outputs.open |= function.ordinality;
+        rename_by_alias(&mut outputs, function.alias.as_ref());
+        // Whatever columns it has, they come from its arguments or from what it reads.
+        outputs.columns.iter_mut().for_each(|column| column.lineage = lineage.clone());
+        outputs.listed = !outputs.columns.is_empty();
+        let name = function.functions.first().map(function_name).unwrap_or_default();
+        self.source(function.alias.as_ref(), name, None, outputs);
+    }
+
+    fn columns_of_function(&mut self, function: &RangeFunction) -> Outputs {
         let mut outputs = Outputs::default();
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
@@ -283,10 +300,7 @@ impl<'a> Analysis<'a> {
             }
         }
         self.column_definitions(&function.coldeflist, &mut outputs);
-        outputs.open |= function.ordinality;
-        rename_by_alias(&mut outputs, function.alias.as_ref());
-        let name = function.functions.first().map(function_name).unwrap_or_default();
-        self.source(function.alias.as_ref(), name, None, outputs);
+        outputs
     }
 
     fn function_columns(&self, ty: Option<u32>, call: &Node, alias: Option<&Alias>, outputs: &mut Outputs) {
@@ -296,7 +310,7 @@ impl<'a> Analysis<'a> {
         }
         outputs.open |= ty.is_none_or(|oid| oid == types::RECORD);
         let name = alias.map_or_else(|| call_name(call), |alias| alias.aliasname.as_str());
-        outputs.columns.push(Output { name: Arc::from(name), ty, harmless: false });
+        outputs.columns.push(Output { name: Arc::from(name), ty, harmless: false, lineage: Lineage::default() });
     }
 
     fn column_definitions(&mut self, definitions: &[Node], outputs: &mut Outputs) {
@@ -310,7 +324,7 @@ impl<'a> Analysis<'a> {
             if let Some(ty) = ty {
                 self.coerce(None, ty);
             }
-            outputs.columns.push(Output { name: Arc::from(definition.colname.as_str()), ty, harmless: false });
+            outputs.columns.push(Output { name: Arc::from(definition.colname.as_str()), ty, harmless: false, lineage: Lineage::default() });
         }
     }
 
@@ -329,6 +343,13 @@ impl<'a> Analysis<'a> {
     }
 
     fn xml_table(&mut self, table: &pb::RangeTableFunc) {
+        let (mut outputs, lineage) = self.traced(|this| this.xml_columns(table));
+        outputs.come_from(&lineage);
+        rename_by_alias(&mut outputs, table.alias.as_ref());
+        self.source(table.alias.as_ref(), "xmltable", None, outputs);
+    }
+
+    fn xml_columns(&mut self, table: &pb::RangeTableFunc) -> Outputs {
         self.optional(table.docexpr.as_ref());
         self.optional(table.rowexpr.as_ref());
         self.expressions(&table.namespaces);
@@ -341,20 +362,22 @@ impl<'a> Analysis<'a> {
             if let Some(ty) = ty {
                 self.coerce(Some(types::TEXT), ty);
             }
-            outputs.columns.push(Output { name: Arc::from(column.colname.as_str()), ty, harmless: false });
+            outputs.columns.push(Output { name: Arc::from(column.colname.as_str()), ty, harmless: false, lineage: Lineage::default() });
         }
-        rename_by_alias(&mut outputs, table.alias.as_ref());
-        self.source(table.alias.as_ref(), "xmltable", None, outputs);
+        outputs
     }
 
     fn json_table(&mut self, table: &pb::JsonTable) {
-        self.json_value(table.context_item.as_deref());
-        self.expressions(&table.passing);
         let mut outputs = Outputs { open: true, ..Outputs::default() };
-        self.json_columns(&table.columns, &mut outputs);
-        if let Some(behavior) = &table.on_error {
-            self.optional(behavior.expr.as_ref());
-        }
+        let ((), lineage) = self.traced(|this| {
+            this.json_value(table.context_item.as_deref());
+            this.expressions(&table.passing);
+            this.json_columns(&table.columns, &mut outputs);
+            if let Some(behavior) = &table.on_error {
+                this.optional(behavior.expr.as_ref());
+            }
+        });
+        outputs.come_from(&lineage);
         rename_by_alias(&mut outputs, table.alias.as_ref());
         self.source(table.alias.as_ref(), "json_table", None, outputs);
     }
@@ -369,7 +392,7 @@ impl<'a> Analysis<'a> {
             for behavior in [&column.on_empty, &column.on_error].into_iter().flatten() {
                 self.optional(behavior.expr.as_ref());
             }
-            outputs.columns.push(Output { name: Arc::from(column.name.as_str()), ty, harmless: false });
+            outputs.columns.push(Output { name: Arc::from(column.name.as_str()), ty, harmless: false, lineage: Lineage::default() });
             self.deeper(|this| this.json_columns(&column.columns, outputs));
         }
     }
@@ -387,14 +410,17 @@ fn plain_chain(select: &SelectStmt) -> bool {
 }
 
 fn named_columns(names: &[Node]) -> Vec<Output> {
-    strings(names).into_iter().map(|name| Output { name: Arc::from(name), ty: None, harmless: false }).collect()
+    strings(names).into_iter().map(|name| Output { name: Arc::from(name), ty: None, harmless: false, lineage: Lineage::untold() }).collect()
 }
 
 fn rename(outputs: &mut Outputs, names: &[Node]) {
     let names = strings(names);
     if names.len() > outputs.columns.len() || (outputs.open && !names.is_empty()) {
         outputs.open = true;
-        outputs.columns.extend(names.iter().map(|name| Output { name: Arc::from(*name), ty: None, harmless: false }));
+        outputs.listed = false;
+        outputs.columns.iter_mut().for_each(|column| column.lineage.untold = true);
+        let unknown = |name: &&str| Output { name: Arc::from(*name), ty: None, harmless: false, lineage: Lineage::untold() };
+        outputs.columns.extend(names.iter().map(unknown));
         return;
     }
     for (column, name) in outputs.columns.iter_mut().zip(names) {

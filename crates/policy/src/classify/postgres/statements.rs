@@ -220,6 +220,7 @@ impl Analysis<'_> {
         });
         let object = self.function("pg_catalog", &format!("{}_inline_handler", language.as_deref().unwrap_or("plpgsql")));
         self.found.pair(Action::Execute, object);
+        self.found.stored.values.untold = true;
         self.found.doubt("it runs an anonymous block");
     }
 

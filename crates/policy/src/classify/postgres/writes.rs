@@ -10,7 +10,8 @@ use super::{
     analysis::{Analysis, Outputs, Scope, boxed, inner, reference},
     catalog::{KeyAction, Relation, RelationKind, WriteEvent},
     constants::{self, Value},
-    definitions::{columns_of, row_of},
+    definitions::{columns_of, new_row_of, row_of},
+    lineage::Lineage,
     row_scope::Target,
 };
 
@@ -23,6 +24,8 @@ impl<'a> Analysis<'a> {
             let relation = insert.relation.as_ref().and_then(|range| this.relation(range));
             let query = boxed(insert.select_stmt.as_ref());
             let given = query.map(|query| this.statement(query, "")).unwrap_or_default();
+            this.store(&given.lineage());
+            this.subscripts(&insert.cols);
             let mut scope = if query.is_none_or(is_values) { RowScope::Bounded } else { RowScope::Selective };
             let mut outputs = Outputs { open: true, ..Outputs::default() };
             if let Some(relation) = relation {
@@ -31,7 +34,7 @@ impl<'a> Analysis<'a> {
                 if let Some(target) = insert.relation.as_ref() {
                     this.target_source(target, relation);
                 }
-                let excluded = row_of("excluded", relation);
+                let excluded = new_row_of("excluded", relation);
                 this.scope().sources.push(excluded);
                 if let Some(conflict) = insert.on_conflict_clause.as_deref() {
                     scope = scope.max(this.on_conflict(relation, conflict, query, insert));
@@ -77,8 +80,13 @@ impl<'a> Analysis<'a> {
         let mut outputs = self.targets(&clause.exprs);
         // `*` stands for the target's columns; the rows before and after are sources here only so that they can be named.
         if clause.exprs.len() == 1 && outputs.open {
+            let alone = self.scope().sources.iter().all(|source| source.relation == Some(relation.oid));
             outputs = columns_of(relation);
+            outputs.listed = alone && !outputs.open;
             outputs.open = true;
+            if !alone {
+                outputs.come_from(&Lineage::untold());
+            }
         }
         outputs
     }
@@ -133,11 +141,25 @@ impl<'a> Analysis<'a> {
         scope
     }
 
+    /// `a[expression]` on the side that is assigned to.
+    fn subscripts(&mut self, targets: &[Node]) {
+        for step in targets.iter().filter_map(inner) {
+            let NodeEnum::ResTarget(target) = step else { continue };
+            for step in target.indirection.iter().filter_map(inner) {
+                if let NodeEnum::AIndices(indices) = step {
+                    self.storing(|this| this.optional(indices.lidx.as_ref()));
+                    self.storing(|this| this.optional(indices.uidx.as_ref()));
+                }
+            }
+        }
+    }
+
     /// SET lists, whose values are read and cast.
     fn assignments(&mut self, relation: &Relation, targets: &[Node]) {
+        self.subscripts(targets);
         for node in targets {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
-            let ty = self.optional(target.val.as_ref());
+            let ty = self.storing(|this| this.optional(target.val.as_ref()));
             let many = matches!(boxed(target.val.as_ref()), Some(NodeEnum::MultiAssignRef(_)));
             if let Some(column) = relation.column(&target.name) {
                 self.coerce(if many { None } else { ty }, column.type_oid);
@@ -228,7 +250,7 @@ impl<'a> Analysis<'a> {
     fn merge_clause(&mut self, merge: &MergeStmt, range: &RangeVar, relation: &'a Relation, clause: &pb::MergeWhenClause) {
         self.optional(clause.condition.as_ref());
         self.assignments(relation, &clause.target_list);
-        self.expressions(&clause.values);
+        self.storing(|this| this.expressions(&clause.values));
         let event = match clause.command_type() {
             CmdType::CmdUpdate => WriteEvent::Update,
             CmdType::CmdDelete => WriteEvent::Delete,
@@ -279,6 +301,10 @@ impl<'a> Analysis<'a> {
 
     /// A relation is written: the pair, and everything the write sets off.
     pub(super) fn writes(&mut self, relation: &'a Relation, event: WriteEvent, action: Action, inherit: bool) {
+        self.apart(|this| this.write(relation, event, action, inherit));
+    }
+
+    fn write(&mut self, relation: &'a Relation, event: WriteEvent, action: Action, inherit: bool) {
         self.deeper(|this| {
             this.touch(action, relation, inherit);
             this.found.opaque |= Self::hides_origin(relation);
@@ -330,15 +356,19 @@ impl<'a> Analysis<'a> {
     fn default_expression(&mut self, relation: &'a Relation, text: &str) {
         let path = self.catalog.definition_path().to_vec();
         let (pairs, reads) = (self.found.pairs.clone(), self.found.reads.clone());
-        self.definition(&format!("SELECT {text}"), path, |this, statements| {
-            this.scopes.push(Scope { sources: vec![row_of("", relation)], ctes: vec![] });
-            for statement in statements {
-                if let Some(node) = boxed(statement.stmt.as_ref()) {
-                    this.statement(node, "");
+        let ((), lineage) = self.traced(|this| {
+            this.definition(&format!("SELECT {text}"), path, |this, statements| {
+                this.scopes.push(Scope { sources: vec![new_row_of("", relation)], ctes: vec![] });
+                for statement in statements {
+                    if let Some(node) = boxed(statement.stmt.as_ref()) {
+                        this.statement(node, "");
+                    }
                 }
-            }
-            this.scopes.clear();
+                this.scopes.clear();
+            });
         });
+        // Code that is not followed was settled when it was made; code that is followed may have been replaced since the default was set.
+        self.store(&Lineage { untold: false, ..lineage });
         // A sequence that fills a column is part of the insert, not a write of its own.
         let moved = |pair: &model::Pair| pair.action != Action::Write;
         let added: Vec<model::Pair> = self.found.pairs.difference(&pairs).filter(|pair| moved(pair)).cloned().collect();
@@ -423,11 +453,17 @@ impl<'a> Analysis<'a> {
         self.copy_place(copy);
         if let Some(query) = boxed(copy.query.as_ref()) {
             let before = self.found.reads.clone();
-            self.statement(query, "");
+            let outputs = self.statement(query, "");
+            if !self.found.effects.copy_out {
+                self.store(&outputs.lineage());
+            }
             self.exports_what_was_read(&before);
         }
         let Some((range, relation)) = relation else { return };
         if !copy.is_from {
+            if !self.found.effects.copy_out {
+                self.store_rows(relation);
+            }
             return self.reads_as(Action::Export, relation, false);
         }
         self.scopes.push(Scope { sources: vec![row_of(&range.relname, relation)], ctes: vec![] });

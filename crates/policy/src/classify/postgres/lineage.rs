@@ -1,0 +1,189 @@
+//! Which columns a value comes from, as far as what is stored needs to know it. What is uncertain is said to be untold, never left out.
+
+use std::collections::BTreeSet;
+
+use model::facts::{ColumnSource, Stores};
+
+use super::{
+    analysis::{Analysis, Outputs},
+    catalog::{Catalog, Relation, RelationKind},
+};
+
+/// Columns every table has without listing them, which hold nothing that anybody put there.
+/// <https://www.postgresql.org/docs/18/ddl-system-columns.html>
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "cmax", "cmin", "tableoid", "xmax", "xmin"];
+
+/// Most columns that one operation is said to rename; beyond, it counts as code that was not followed.
+const MAX_RENAMED: usize = 10_000;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lineage {
+    /// Relation and number of each column.
+    pub(super) columns: BTreeSet<(u32, i16)>,
+    /// There may be others.
+    pub(super) untold: bool,
+}
+
+impl Lineage {
+    /// Anything.
+    pub(super) const fn untold() -> Self {
+        Self { columns: BTreeSet::new(), untold: true }
+    }
+
+    /// One column. A view's columns are those of other relations.
+    pub(super) fn of(relation: &Relation, number: i16) -> Self {
+        if matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView) {
+            return Self::untold();
+        }
+        Self { columns: BTreeSet::from([(relation.oid, number)]), untold: false }
+    }
+
+    /// Also from there.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.columns.extend(&other.columns);
+        self.untold |= other.untold;
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.columns.is_empty() && !self.untold
+    }
+
+    fn named(&self, catalog: &Catalog) -> Vec<ColumnSource> {
+        let name = |(oid, number): &(u32, i16)| {
+            let columns = &catalog.relation_by_oid(*oid)?.columns;
+            let column = columns.iter().find(|column| column.number == *number)?;
+            Some(ColumnSource { relation: *oid, column: column.name.clone() })
+        };
+        let mut named: Vec<ColumnSource> = self.columns.iter().filter_map(name).collect();
+        named.sort();
+        named
+    }
+}
+
+/// What is stored, in the making.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stored {
+    pub(super) values: Lineage,
+    pub(super) code: bool,
+    pub(super) renamed: Lineage,
+}
+
+impl Outputs {
+    /// Whether there may be columns of which nothing is known.
+    pub(super) const fn untold(&self) -> bool {
+        self.open && !self.listed
+    }
+
+    /// Where all of its values come from.
+    pub(super) fn lineage(&self) -> Lineage {
+        let mut all = Lineage { untold: self.untold(), ..Lineage::default() };
+        self.columns.iter().for_each(|column| all.merge(&column.lineage));
+        all
+    }
+
+    /// Every column may come from there, too.
+    pub(super) fn come_from(&mut self, lineage: &Lineage) {
+        self.columns.iter_mut().for_each(|column| column.lineage.merge(lineage));
+    }
+}
+
+impl Analysis<'_> {
+    /// Does something, and says which columns it took part of. They count for what is around it as well.
+    pub(super) fn traced<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> (R, Lineage) {
+        let around = std::mem::take(&mut self.gathered);
+        let result = work(self);
+        let inside = std::mem::replace(&mut self.gathered, around);
+        self.gathered.merge(&inside);
+        (result, inside)
+    }
+
+    /// Does something that was set up before and is no part of what the caller wrote: columns it names are not the caller's, nor are those around it its own.
+    pub(super) fn apart<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let around = std::mem::take(&mut self.gathered);
+        let result = work(self);
+        self.gathered = around;
+        result
+    }
+
+    /// Values that come from there are stored.
+    pub(super) fn store(&mut self, lineage: &Lineage) {
+        self.found.stored.values.merge(lineage);
+    }
+
+    /// An expression's value is stored.
+    pub(super) fn storing<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let (result, lineage) = self.traced(work);
+        self.store(&lineage);
+        result
+    }
+
+    /// All values of a relation may be stored.
+    pub(super) fn store_rows(&mut self, relation: &Relation) {
+        relation.columns.iter().for_each(|column| self.store(&Lineage::of(relation, column.number)));
+    }
+
+    /// These columns, or all of them, are no longer found by the name they have.
+    pub(super) fn renames(&mut self, relation: &Relation, column: Option<&str>) {
+        let renamed = relation.columns.iter().filter(|found| column.is_none_or(|name| *found.name == *name));
+        self.found.stored.renamed.columns.extend(renamed.map(|column| (relation.oid, column.number)));
+        self.found.stored.code |= self.found.stored.renamed.columns.len() > MAX_RENAMED;
+    }
+
+    /// A column of this name takes part.
+    pub(super) fn gather_bare(&mut self, name: &str) {
+        let mut gathered = Lineage::default();
+        for scope in self.scopes.iter().rev() {
+            let columns = scope.sources.iter().flat_map(|source| &source.outputs.columns).filter(|column| *column.name == *name);
+            let mut matched = false;
+            for column in columns {
+                matched = true;
+                gathered.merge(&column.lineage);
+            }
+            gathered.untold |= scope.sources.iter().any(|source| source.outputs.untold());
+            if matched {
+                return self.gathered.merge(&gathered);
+            }
+        }
+        self.gathered.merge(&gathered);
+        if !self.gather_row(name) && !SYSTEM_COLUMNS.contains(&name) {
+            self.gathered.untold = true;
+        }
+    }
+
+    /// All columns of what goes by this name take part, if there is such.
+    pub(super) fn gather_row(&mut self, alias: &str) -> bool {
+        let scopes = self.scopes.iter().rev();
+        let found = scopes.map(|scope| scope.sources.iter().filter(|source| *source.alias == *alias)).find(|found| found.clone().next().is_some());
+        let Some(sources) = found else { return false };
+        let mut row = Lineage::default();
+        sources.for_each(|source| row.merge(&source.outputs.lineage()));
+        self.gathered.merge(&row);
+        true
+    }
+
+    /// A column of what goes by this name takes part.
+    pub(super) fn gather_qualified(&mut self, alias: &str, name: &str) {
+        let source = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| *source.alias == *alias);
+        let Some(source) = source else {
+            self.gathered.untold = true;
+            return;
+        };
+        let column = source.outputs.columns.iter().find(|column| *column.name == *name).map(|column| column.lineage.clone());
+        let untold = source.outputs.untold();
+        match column {
+            Some(lineage) => self.gathered.merge(&lineage),
+            None if SYSTEM_COLUMNS.contains(&name) && !untold => {}
+            // A function of the whole row may be meant.
+            None => drop(self.gather_row(alias)),
+        }
+    }
+
+    /// What is stored, for the facts.
+    pub(super) fn stores(&self) -> Stores {
+        let Stored { values, code, renamed } = &self.found.stored;
+        // Where something was not understood, names may mean something else than they were taken for.
+        let doubtful = self.found.doubt.is_some() && (!values.is_nothing() || !self.found.writes.is_empty());
+        Stores { columns: values.named(self.catalog), untold: values.untold || doubtful, code: *code, renames: renamed.named(self.catalog) }
+    }
+}
