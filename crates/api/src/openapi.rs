@@ -16,7 +16,7 @@ use crate::{
     paths(
         serve,
         sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, explain::statement,
-        tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::groups,
+        tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, holds::list, holds::show, holds::approve, holds::deny, sessions::list, sessions::show, sessions::kill,
         recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,
         secrets::delete,

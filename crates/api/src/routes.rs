@@ -60,6 +60,7 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/identities", identities::add)
         .on(Method::GET, "/v1/identities/{name}", identities::show)
         .on(Method::PUT, "/v1/identities/{name}/owner", identities::own)
+        .on(Method::PUT, "/v1/identities/{name}/expiry", identities::renew)
         .on(Method::PUT, "/v1/identities/{name}/groups", identities::groups)
         .on(Method::PUT, "/v1/identities/{name}/password", identities::password)
         .on(Method::POST, "/v1/identities/{name}/revoke", identities::revoke);

@@ -244,6 +244,14 @@ pub struct OwnerRequest {
     pub owner: IdentityName,
 }
 
+/// Until when a workload or agent works from now on.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpiryRequest {
+    /// Seconds from now.
+    pub expires_in_s: u64,
+}
+
 /// New groups.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -686,7 +694,7 @@ pub struct HitView {
     /// Who signed.
     #[schema(value_type = Vec<String>)]
     pub signers: Vec<IdentityName>,
-    /// Data classes masked in the answer.
+    /// Data classes masked or withheld in the answer; while there is none yet, those that may be.
     #[schema(value_type = Vec<String>)]
     pub masked: Vec<DataClassName>,
     /// Risk, 0 to 5.

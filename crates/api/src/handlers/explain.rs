@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use session::explain::{Explanation, Masking, Question};
+use session::{
+    explain::{Explanation, Masking, Question},
+    guard::GovernError,
+};
 
 use crate::{
     Api,
     caller::Caller,
     json::{Answer, Answered, Body},
+    refused::Refused,
     types::{ExplainAnswer, ExplainRequest, Refusal, SignersView},
 };
 
@@ -22,7 +26,11 @@ pub(crate) async fn statement(caller: Caller, State(api): State<Arc<Api>>, Body(
         database: request.database.as_deref(),
         statement: &request.statement,
     };
-    let explained = api.guard.explain_statement(question, &caller.actor, caller.now).await?;
+    let explained = api.guard.explain_statement(question, &caller.actor, caller.now).await;
+    let explained = explained.map_err(|error| match (error, &request.identity) {
+        (error @ GovernError::NotFound(_), None) => Refused::from(error).hint("You asked for yourself; --identity NAME asks for somebody else."),
+        (error, _) => error.into(),
+    })?;
     Ok(Answer(answer(explained)))
 }
 

@@ -15,8 +15,8 @@ use crate::{
     json::{Answer, Answered, Body, Path},
     refused::Refused,
     types::{
-        EndedAnswer, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, ReachView,
-        ReachedActionView, Refusal, UseView,
+        EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest,
+        ReachView, ReachedActionView, Refusal, UseView,
     },
 };
 
@@ -98,6 +98,20 @@ pub(crate) async fn own(
     Body(request): Body<OwnerRequest>,
 ) -> Answered<IdentityView> {
     api.guard.set_owner(&name, &request.owner, &caller.actor, caller.now).await?;
+    as_it_is(&api, &name).await
+}
+
+/// Say until when a workload or agent works from now on.
+#[utoipa::path(put, path = "/v1/identities/{name}/expiry", request_body = ExpiryRequest, params(("name" = String, Path, description = "The workload or agent")),
+    responses((status = 200, description = "As it is now", body = IdentityView), (status = 403, description = "Not permitted", body = Refusal)))]
+pub(crate) async fn renew(
+    caller: Caller,
+    State(api): State<Arc<Api>>,
+    Path(name): Path<IdentityName>,
+    Body(request): Body<ExpiryRequest>,
+) -> Answered<IdentityView> {
+    let expires_at = after(caller.now, request.expires_in_s)?;
+    api.guard.set_expiry(&name, expires_at, &caller.actor, caller.now).await?;
     as_it_is(&api, &name).await
 }
 

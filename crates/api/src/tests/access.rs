@@ -44,6 +44,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),
+        ("PUT", "/v1/identities/{name}/expiry") => json!({ "expires_in_s": 86_400 }),
         ("PUT", "/v1/identities/{name}/groups") => json!({ "groups": ["administrators"] }),
         ("PUT", "/v1/identities/{name}/password") => json!({ "password": "correct horse battery" }),
         ("POST", "/v1/holds/{id}/approve") => json!({ "digest": "00" }),

@@ -1,8 +1,8 @@
-//! `countersign identity add|list|show|own|revoke|groups|password`: the register.
+//! `countersign identity add|list|show|own|renew|groups|password|revoke`: the register.
 
 use api::types::{
-    EndedAnswer, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, ReachView,
-    SecretText, UseView, WhoamiAnswer,
+    EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest,
+    ReachView, SecretText, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName};
 
@@ -36,6 +36,14 @@ enum Command {
         name: IdentityName,
         /// Who answers for it from now on
         owner: IdentityName,
+    },
+    /// Say until when a workload or agent works from now on
+    Renew {
+        /// The workload or agent
+        name: IdentityName,
+        /// How long from now, such as 90d
+        #[arg(long, value_name = "SPAN", value_parser = seconds)]
+        expires_in: u64,
     },
     /// Set the groups an identity is in
     Groups {
@@ -90,6 +98,11 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         Command::Own { name, owner } => {
             let view: IdentityView = client.put(&format!("{}/owner", place(&name)), &OwnerRequest { owner: owner.clone() }).await?;
             output.show(&view, |_| format!("{owner} answers for {name} from now on."))
+        }
+        Command::Renew { name, expires_in } => {
+            let request = ExpiryRequest { expires_in_s: expires_in };
+            let view: IdentityView = client.put(&format!("{}/expiry", place(&name)), &request).await?;
+            output.show(&view, |_| format!("{name} works until {} UTC.", maybe_moment(view.expires_at)))
         }
         Command::Groups { name, groups } => {
             let view: IdentityView = client.put(&format!("{}/groups", place(&name)), &GroupsRequest { groups }).await?;

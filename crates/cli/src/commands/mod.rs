@@ -89,7 +89,7 @@ enum Command {
     Tail(tail::Args),
     /// End a live session
     Kill(kill::Args),
-    /// Add, list, show, own and revoke identities
+    /// Add, list, show, renew and revoke identities, set owners, groups and passwords
     Identity(identity::Args),
     /// Say what a statement means and what policy says of it; nothing is run
     ExplainStatement(explain_statement::Args),
