@@ -71,11 +71,14 @@ struct Addresses {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.dir)?;
+    let dir = std::path::absolute(&args.dir).with_context(|| format!("cannot find {}", args.dir.display()))?;
+    let config = Config::read(&dir)?;
+    // Relative paths in connections begin here, whoever applied them and from wherever this was started.
+    std::env::set_current_dir(&dir).with_context(|| format!("cannot work in {}", dir.display()))?;
     keep_private()?;
     start_log(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).thread_name("countersign").build();
-    let served = runtime.context("cannot start")?.block_on(serve(&args.dir, &config));
+    let served = runtime.context("cannot start")?.block_on(serve(&dir, &config));
     served.map(|()| ExitCode::SUCCESS)
 }
 
