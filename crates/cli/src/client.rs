@@ -265,12 +265,10 @@ impl Client {
                     TcpStream::connect((host.as_str(), *port)).await.with_context(|| format!("cannot reach {}. Is it running?", self.server))?;
                 let name = ServerName::try_from(host.clone()).with_context(|| format!("`{host}` is no host name"))?;
                 let connector = tokio_rustls::TlsConnector::from(self.tls()?);
-                let stream = connector.connect(name, stream).await.with_context(|| {
-                    format!(
-                        "{} did not show a certificate to be trusted. Give its root with --ca FILE (on the server: DIR/data/tls/ca.pem).",
-                        self.server
-                    )
-                })?;
+                let stream = connector
+                    .connect(name, stream)
+                    .await
+                    .with_context(|| format!("{} is not trusted; give its root with --ca FILE (on the server: DIR/data/tls/ca.pem)", self.server))?;
                 converse(stream, request).await
             }
         }

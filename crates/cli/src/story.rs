@@ -15,11 +15,13 @@ pub(crate) struct Story {
     columns: Vec<String>,
     /// Operations forwarded or waiting whose end has not been told.
     open: BTreeSet<u64>,
+    /// The session's end has been told.
+    closed: bool,
 }
 
 impl Story {
     pub(crate) const fn new(output: Output) -> Self {
-        Self { output, columns: Vec::new(), open: BTreeSet::new() }
+        Self { output, columns: Vec::new(), open: BTreeSet::new(), closed: false }
     }
 
     /// The record in words; nothing for what only prepares the next.
@@ -37,7 +39,10 @@ impl Story {
             Record::CopyData(data) => Some(copied(data)),
             Record::Answered(answered) => Some(self.answered(answered)),
             Record::Note(note) => Some(format!("{}  {}: {}", clock(note.at), printable(&note.kind), printable(&note.text))),
-            Record::Closed(closed) => Some(self.closed(closed)),
+            Record::Closed(closed) => {
+                self.closed = true;
+                Some(self.closed(closed))
+            }
         }
     }
 
@@ -48,7 +53,8 @@ impl Story {
             (_, true) => None,
             (true, false) => Some(format!("still running: {open}")),
             (false, false) => {
-                Some(self.output.paint(Tone::Bad, &format!("outcome unknown: {open} (the gateway died between forwarding and the answer)")))
+                let why = if self.closed { "the session ended before the answer" } else { "the gateway died between forwarding and the answer" };
+                Some(self.output.paint(Tone::Bad, &format!("outcome unknown: {open} ({why})")))
             }
         }
     }
@@ -160,7 +166,8 @@ impl Story {
     }
 
     fn closed(&self, closed: &Closed) -> String {
-        let text = format!("\nclosed {} UTC: {} ({} operations)", moment(closed.at), printable(&closed.ending), closed.operations);
+        let operations = counted(closed.operations, "operation");
+        let text = format!("\nclosed {} UTC: {} ({operations})", moment(closed.at), printable(&closed.ending));
         self.output.paint(Tone::Strong, &text)
     }
 }
@@ -194,7 +201,12 @@ fn clock(at: Timestamp) -> String {
 
 /// `1 row`, `2 rows`.
 pub(crate) fn rows_word(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+    counted(count, "row")
+}
+
+/// `1 thing`, `2 things`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// A duration as people compare them: milliseconds with one decimal, seconds from one on.
@@ -225,11 +237,20 @@ mod tests {
         let mut story = Story::new(Output::detect(false));
         let told = story.tell(&asked(1)).unwrap();
         assert!(told.contains("allowed by engineers-read") && told.contains("risk 2") && !told.contains('\u{202e}'), "{told}");
-        assert!(story.end(false).unwrap().contains("outcome unknown: #1"));
+        assert!(story.end(false).unwrap().contains("outcome unknown: #1 (the gateway died"));
         assert_eq!(story.end(true).as_deref(), Some("still running: #1"));
         let told = story.tell(&answered(1)).unwrap();
         assert!(told.contains("3 rows") && told.contains("12.3 ms") && !told.contains('\u{1b}'), "{told}");
         assert_eq!(story.end(false), None);
+    }
+
+    #[test]
+    fn a_session_that_was_ended_is_not_blamed_on_the_gateway() {
+        let mut story = Story::new(Output::detect(false));
+        story.tell(&asked(1));
+        let closed = Closed { at: Timestamp::UNIX_EPOCH, ending: "admin ended this session".to_owned(), operations: 1 };
+        assert!(story.tell(&Record::Closed(closed)).unwrap().ends_with("(1 operation)"));
+        assert!(story.end(false).unwrap().contains("outcome unknown: #1 (the session ended"));
     }
 
     #[test]

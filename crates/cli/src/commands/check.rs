@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use model::Timestamp;
+use model::{Connection, Timestamp};
 use policy::{
-    Version,
+    Files, Version,
     classify::postgres::catalog::Catalog,
+    masking,
     trial::{TestOutcome, run_tests},
     version::Problem,
 };
@@ -21,10 +22,13 @@ use crate::{
     config::{Config, FILE_NAME},
     output::{Output, Tone},
     policy_files,
+    story::counted,
 };
 
 /// Folder of the snapshots that policy tests name.
 const CATALOGS: &str = "catalogs";
+/// The file that names classified columns.
+const CLASSES: &str = "data-classes.toml";
 /// Largest snapshot that is read, in bytes.
 const MAX_CATALOG_BYTES: u64 = 256 << 20;
 
@@ -88,7 +92,8 @@ fn examine(dir: &Path) -> anyhow::Result<Report> {
     if dir.join(FILE_NAME).exists() {
         Config::read(dir)?;
     }
-    let version = match Version::load(&policy_files::read(dir)?) {
+    let files = policy_files::read(dir)?;
+    let version = match Version::load(&files) {
         Ok(version) => version,
         Err(problems) => {
             let problems = problems.into_iter().map(Found::from).collect();
@@ -97,8 +102,29 @@ fn examine(dir: &Path) -> anyhow::Result<Report> {
     };
     let catalogs = catalogs(&dir.join(CATALOGS))?;
     let tests = run_tests(&version, &catalogs, Timestamp::now()).into_iter().map(Tested::from).collect();
-    let doubts = version.doubts().into_iter().map(Found::from).collect();
+    let doubts = version.doubts().into_iter().chain(misplaced(&version, &files, &catalogs)).map(Found::from).collect();
     Ok(Report { valid: true, version: Some(version.hash.to_string()), problems: Vec::new(), doubts, tests })
+}
+
+/// Classified columns that no snapshot of a connection they could be on has: nothing is masked by them.
+fn misplaced(version: &Version, files: &Files, catalogs: &BTreeMap<String, Catalog>) -> Vec<Problem> {
+    let here = catalogs.iter().filter_map(|(name, catalog)| Some((version.connections.get(name.as_str())?, catalog)));
+    let looked: Vec<_> = here.map(|(on, catalog)| (on, &**catalog.database(), masking::unplaced(version, on, catalog.database(), catalog))).collect();
+    let text = files.get(CLASSES).map_or("", String::as_str);
+    let mut problems = Vec::new();
+    for (class, column) in version.classes.iter().flat_map(|class| class.columns.iter().map(move |column| (class, column))) {
+        let could_be = |on: &Connection, database: &str| {
+            column.connection.as_ref().is_none_or(|name| *name == on.name) && column.database.as_ref().is_none_or(|name| name == database)
+        };
+        let mut places = looked.iter().filter(|(on, database, _)| could_be(on, database)).peekable();
+        if places.peek().is_some() && places.all(|(_, _, missing)| missing.contains(&(&class.name, column))) {
+            let name = format!("{}.{}.{}", column.schema, column.table, column.column);
+            let message = format!("the class `{}` names {name}, a column that no catalog snapshot has", class.name);
+            let problem = Problem::at(CLASSES, text, text.find(&name).unwrap_or(0), message);
+            problems.push(problem.help("a name that is not there masks nothing: correct it, or export the catalog anew if the column is new"));
+        }
+    }
+    problems
 }
 
 /// Every `NAME.json` of the folder; none if there is no folder.
@@ -131,7 +157,7 @@ fn catalog(path: &Path) -> anyhow::Result<Catalog> {
 fn told(output: &Output, report: &Report) -> String {
     let mut lines: Vec<String> = report.problems.iter().map(|problem| one(output, Tone::Bad, "", problem)).collect();
     if !report.valid {
-        lines.push(output.paint(Tone::Bad, &format!("{} problem(s): this cannot be applied.", report.problems.len())));
+        lines.push(output.paint(Tone::Bad, &format!("{}: this cannot be applied.", counted(report.problems.len() as u64, "problem"))));
         return lines.join("\n");
     }
     lines.extend(report.doubts.iter().map(|doubt| one(output, Tone::Warning, "doubtful: ", doubt)));
@@ -143,7 +169,7 @@ fn told(output: &Output, report: &Report) -> String {
     let version = report.version.as_deref().unwrap_or_default().chars().take(12).collect::<String>();
     let (tone, verdict) = if failed == 0 { (Tone::Good, "passed") } else { (Tone::Bad, "run") };
     let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
-    lines.push(output.paint(tone, &format!("Version {version} is valid; {} test(s) {verdict}{failures}.", report.tests.len())));
+    lines.push(output.paint(tone, &format!("Version {version} is valid; {} {verdict}{failures}.", counted(report.tests.len() as u64, "test"))));
     lines.join("\n")
 }
 
@@ -178,6 +204,28 @@ mod tests {
         let report = examine(folder.path()).unwrap();
         assert!(report.valid && !report.tests.is_empty(), "{:?}", report.problems);
         assert!(report.tests.iter().all(|test| test.passed));
+    }
+
+    #[test]
+    fn a_classified_column_that_is_nowhere_is_doubtful() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("policy/a.cedar", "permit (principal in Group::\"a\", action, resource);");
+        write(CLASSES, "[email]\ncolumns = [\n  \"public.customers.emial\",\n  \"other/public.customers.email\",\n]\n");
+        for name in ["shop", "other"] {
+            let text = "protocol = \"postgres\"\nhost = \"db\"\ndatabase = \"shop\"\nenvironment = \"production\"\nuser = \"u\"\n";
+            write(&format!("connections/{name}.toml"), text);
+        }
+        assert!(examine(folder.path()).unwrap().doubts.is_empty(), "without a snapshot nothing is known");
+        write("catalogs/shop.json", &serde_json::to_string(&Catalog::default()).unwrap());
+        let doubts = examine(folder.path()).unwrap().doubts;
+        assert_eq!(doubts.len(), 1, "{doubts:?}");
+        assert_eq!((doubts[0].file.as_str(), doubts[0].line, doubts[0].column), (CLASSES, 3, 4));
+        assert!(doubts[0].message.contains("public.customers.emial"), "{doubts:?}");
     }
 
     #[test]

@@ -51,7 +51,11 @@ fn told(output: &Output, answer: &ExplainAnswer) -> String {
         fields.push(("because", lines(answer.reasons.iter().cloned())));
     }
     for signers in &answer.signers {
-        fields.push(("could sign", format!("{} of {} (for {})", signers.count, super::identity::joined(&signers.people), signers.policy)));
+        let people = match signers.people.as_slice() {
+            [] => format!("nobody, so it would be refused: {} needed", signers.count),
+            people => format!("{} of {}", signers.count, super::identity::joined(people)),
+        };
+        fields.push(("could sign", format!("{people} (for {})", signers.policy)));
     }
     if !answer.masking.is_empty() {
         fields.push(("masked", lines(answer.masking.iter().cloned())));

@@ -56,7 +56,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 }
 
 fn told(dir: &Path, name: &IdentityName, secret: &str) -> String {
-    let dir = dir.display();
+    let socket = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).join("data/api.sock");
+    let (dir, socket) = (dir.display(), socket.display());
     format!(
         "A working set of files is in {dir}.
 
@@ -65,9 +66,11 @@ The first administrator is {name}. The password is shown this once:
     {secret}
 
 Next:
-    countersign serve {dir}                          start the gateway
-    countersign --server {dir}/data/api.sock login {name}
-    {dir}/connections/README.md                      how to add a database
+    countersign serve {dir} &
+    export COUNTERSIGN_SERVER={socket}
+    countersign login {name}
+
+{dir}/connections/README.md shows how to add a database.
 Clients trust the gateway by {dir}/data/tls/ca.pem."
     )
 }

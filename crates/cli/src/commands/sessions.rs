@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
                 format!("{}/{}", session.connection, session.database),
                 moment(session.started_at),
                 span(until.as_second() - session.started_at.as_second()),
-                session.operations.to_string(),
+                if session.ended_at.is_some() { session.operations.to_string() } else { "-".to_owned() },
                 session.peer.clone(),
                 session.ending.clone().unwrap_or_else(|| "live".to_owned()),
             ]

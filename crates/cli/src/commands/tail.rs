@@ -32,13 +32,17 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         ("connection", args.connection.map(|name| name.to_string())),
     ]);
     let mut stories: HashMap<SessionId, Story> = HashMap::new();
+    let mut last = None;
     client
         .stream(&format!("/v1/tail{filters}"), |line: TailLine| {
             if output.is_json() {
                 output.show_line(&line, |_| String::new())?;
             } else if let Some(told) = stories.entry(line.session).or_insert_with(|| Story::new(output)).tell(&line.record) {
-                let who = output.paint(Tone::Strong, &format!("{} {} on {}", line.session, line.chain, line.connection));
-                output.line(&format!("{who}\n{told}"))?;
+                if last != Some(line.session) {
+                    output.line(&output.paint(Tone::Strong, &format!("{} {} on {}", line.session, line.chain, line.connection)))?;
+                    last = Some(line.session);
+                }
+                output.line(&told)?;
             }
             Ok(Reading::More)
         })

@@ -70,6 +70,12 @@ impl Version {
     /// What is allowed but probably not meant, such as a policy about an environment that no connection is in.
     #[must_use]
     pub fn doubts(&self) -> Vec<Problem> {
+        if self.connections.is_empty() {
+            // Every environment would be doubtful, and for one reason.
+            let message = "there is no connection yet, so nothing can be reached".to_owned();
+            let none = Problem { file: "connections".to_owned(), line: 1, column: 1, message, help: None };
+            return vec![none.help("connections/README.md shows how to write one")];
+        }
         self.rulebook.doubts(&self.connections, &self.classes)
     }
 }

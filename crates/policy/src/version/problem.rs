@@ -92,6 +92,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 pub(crate) fn suggestion<'a>(typed: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(typed, known.clone()) {
         Some(word) => format!("did you mean `{word}`?"),
+        None if known.clone().into_iter().next().is_none() => "there is none at all yet".to_owned(),
         None => format!("known here: {}", known.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
     }
 }
@@ -132,6 +133,11 @@ mod tests {
         for offset in 0..=text.len() {
             assert_eq!(Lines::new(text).problem("f", offset, "x"), Problem::at("f", text, offset, "x"), "{offset}");
         }
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_not_begun() {
+        assert_eq!(suggestion("x", []), "there is none at all yet");
     }
 
     #[test]
