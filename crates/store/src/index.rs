@@ -97,7 +97,7 @@ pub struct Hit {
     pub policies: Vec<PolicyId>,
     /// Who signed.
     pub signers: Vec<IdentityName>,
-    /// Data classes masked.
+    /// Data classes masked; of an operation that is not answered yet, those that may be.
     pub masked: Vec<DataClassName>,
     /// Its risk level.
     pub risk: u8,

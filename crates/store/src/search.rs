@@ -80,7 +80,7 @@ pub enum DecisionWord {
     Signed,
     /// Denied, by policy or by a signer, or never signed.
     Refused,
-    /// Something of what came back was masked.
+    /// Something of what came back was masked or withheld.
     Masked,
 }
 

@@ -10,7 +10,7 @@ use evidence::{
     Record,
     record::{Answered, Asked, AskedOutcome, Opened, Parameter, Settled},
 };
-use model::{Action, Facts, Object, SessionId, Timestamp, hold::HoldState};
+use model::{Action, DataClassName, Facts, Object, SessionId, Timestamp, hold::HoldState};
 
 use super::{Batch, Index, LiteralHash, Taken, session_number, shape};
 use crate::{
@@ -203,8 +203,6 @@ impl Taking {
         *self.counts.entry(known.id).or_default() += 1;
         let mut terms: Vec<String> = heading.members.iter().skip(1).map(|member| format!("via:{member}")).collect();
         terms.extend((decision != "allowed").then(|| format!("decision:{decision}")));
-        terms.extend(classes.iter().map(|class| format!("masked:{class}")));
-        terms.extend((!classes.is_empty()).then(|| "decision:masked".to_owned()));
         terms.extend(literal_terms(&self.literals, &known.literals, &asked.parameters));
         self.add_terms(asked.op, terms);
         if runs {
@@ -244,7 +242,10 @@ impl Taking {
         self.write_answer(answered).await?;
         let mut terms: Vec<String> = answered.error.iter().map(|error| format!("error:{}", error.sqlstate.to_ascii_uppercase())).collect();
         terms.extend(answered.refused.then(|| format!("decision:{REFUSED}")));
-        terms.extend((!answered.masked.is_empty()).then(|| "decision:masked".to_owned()));
+        if hid_something(answered) {
+            terms.push("decision:masked".to_owned());
+            terms.extend(self.classes_of(answered.op).await?.iter().map(|class| format!("masked:{class}")));
+        }
         self.add_terms(answered.op, terms);
         Ok(())
     }
@@ -254,11 +255,15 @@ impl Taking {
         if let Some(operation) = self.asked.get_mut(&answered.op) {
             operation.answer = Some((stored_count(answered.rows), stored_count(answered.duration_us), error));
             operation.decision = if answered.refused { REFUSED } else { operation.decision };
+            if !hid_something(answered) {
+                operation.classes = "[]".to_owned();
+            }
             return Ok(());
         }
         sqlx::query(
             "UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
-                decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END WHERE session = $1 AND op = $2",
+                decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END,
+                classes = CASE WHEN $7 = 1 THEN classes ELSE '[]' END WHERE session = $1 AND op = $2",
         )
         .bind(session_number(self.session))
         .bind(stored_count(answered.op))
@@ -266,6 +271,7 @@ impl Taking {
         .bind(stored_count(answered.duration_us))
         .bind(error)
         .bind(i64::from(answered.refused))
+        .bind(i64::from(hid_something(answered)))
         .execute(&mut *self.write)
         .await?;
         Ok(())
@@ -335,6 +341,20 @@ impl Taking {
                 .fetch_optional(&mut *self.write)
                 .await?;
         row.map_or(Ok(Vec::new()), |(pairs,)| from_json("what an operation asked for", &pairs))
+    }
+
+    /// The classes that the plan of an operation names.
+    async fn classes_of(&mut self, op: u64) -> Result<Vec<DataClassName>, StoreError> {
+        const WHAT: &str = "data classes";
+        if let Some(operation) = self.asked.get(&op) {
+            return from_json(WHAT, &operation.classes);
+        }
+        let row: Option<(String,)> = sqlx::query_as("SELECT classes FROM operations WHERE session = $1 AND op = $2")
+            .bind(session_number(self.session))
+            .bind(stored_count(op))
+            .fetch_optional(&mut *self.write)
+            .await?;
+        row.map_or(Ok(Vec::new()), |(classes,)| from_json(WHAT, &classes))
     }
 
     async fn shape(&mut self, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Known>, StoreError> {
@@ -425,6 +445,11 @@ impl Taking {
         }
         Ok(())
     }
+}
+
+/// Whether a row came back in which something was masked or withheld. A plan alone hides nothing: `count(*)` of a classified table shows all it has.
+fn hid_something(answered: &Answered) -> bool {
+    !answered.masked.is_empty() && answered.rows > 0
 }
 
 fn heading(heading: Option<&Heading>) -> Result<&Heading, StoreError> {

@@ -182,6 +182,12 @@ impl Script {
         self.records.push(Record::Answered(answered));
     }
 
+    /// An answer in which these columns were masked.
+    pub(super) fn answer_masked(&mut self, op: u64, rows: u64, columns: &[&str]) {
+        let masked = columns.iter().map(|column| (*column).to_owned()).collect();
+        self.records.push(Record::Answered(Answered { op, at: at(self.second), duration_us: 1_500, rows, masked, ..Answered::default() }));
+    }
+
     /// A read that is allowed and answered.
     pub(super) fn read(&mut self, text: &str, table: &str) -> u64 {
         let op = self.ask(text, facts(Action::Read, table, 1), AskedOutcome::Allowed, &[], vec![]);

@@ -44,7 +44,7 @@ fn story() -> [Script; 2] {
     alice.close();
     let mut bob = Script::new(2, "bob", Some("support-bot"), "dev-pg", 200);
     let masked = bob.ask("SELECT * FROM customers", facts(Action::Read, "customers", 1), AskedOutcome::Allowed, &["email"], vec![]);
-    bob.answer(masked, 100, None);
+    bob.answer_masked(masked, 100, &["email"]);
     bob.ask("GRANT ALL ON payments TO public", facts(Action::Privilege, "payments", 5), AskedOutcome::Denied, &["email"], vec![]);
     let held = bob.ask("DELETE FROM payments", facts(Action::Destroy, "payments", 5), AskedOutcome::Held, &[], vec![]);
     bob.settle(held, HoldState::Expired, None);
@@ -168,6 +168,36 @@ async fn a_batch_counts_once_wherever_it_was_cut() {
         assert_eq!(search(&store, "").await, expected, "cut at {cut}");
         assert_eq!(store.state().uses_of(&name("alice")).await.unwrap().iter().map(|used| used.count).sum::<u64>(), 3);
     }
+}
+
+/// A plan that hides nothing of what came back is no masking: aggregates, empty answers, whatever was refused.
+#[tokio::test]
+async fn masked_is_what_was_masked_and_not_what_might_have_been() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let mut script = Script::new(5, "alice", None, "prod-pg", 100);
+    let read =
+        |script: &mut Script, text: &str| script.ask(text, facts(Action::Read, "customers", 1), AskedOutcome::Allowed, &["email", "phone"], vec![]);
+    let shown = read(&mut script, "SELECT count(*) FROM customers");
+    script.answer(shown, 1, None);
+    let empty = read(&mut script, "SELECT email FROM customers WHERE false");
+    script.answer_masked(empty, 0, &["email"]);
+    let masked = read(&mut script, "SELECT email FROM customers");
+    script.answer_masked(masked, 3, &["email"]);
+    let records = script.records.len() as u32;
+    // Every cut: the answer may come in a later batch than the question.
+    for cut in 1..records {
+        let number = u64::from(cut) + 5;
+        let session = SessionId::from_random(number);
+        store.index().absorb(&Batch { session, ..batch(&script, 0, cut) }).await.unwrap();
+        store.index().absorb(&Batch { session, ..batch(&script, cut, records) }).await.unwrap();
+        for query in ["masked:email", "decision:masked", "masked:phone"] {
+            let ops: Vec<u64> = found(&store, query).await.into_iter().filter(|(session, _)| *session == number).map(|(_, op)| op).collect();
+            assert_eq!(ops, [masked], "{query}, cut at {cut}");
+        }
+    }
+    assert!(search(&store, "count").await.iter().all(|hit| hit.masked.is_empty()));
+    assert!(search(&store, "decision:masked").await.iter().all(|hit| hit.masked.len() == 2));
 }
 
 /// A batch that fails on its last record leaves nothing behind.
