@@ -106,12 +106,50 @@ fn a_masked_value_cannot_be_copied_to_where_it_shows() -> Result<()> {
         "update customers set name = email where id = 1 returning name",
         "insert into notes select id, email from customers returning note",
         "with e as (select email from customers) insert into notes select 1, email from e",
+        "insert into notes values (1, (select email from customers where id = 1))",
+        "insert into notes select 1, row_to_json(c)::text from customers c",
+        "insert into notes select id, contact from people",
+        "with x as (update customers set name = 'x' returning email) insert into notes select 1, email from x",
+        "merge into notes n using customers c on n.id = c.id when not matched then insert values (c.id, c.email)",
+        "insert into customers (id, name) values (1, 'x') on conflict (id) do update set name = customers.email",
+        "prepare p as insert into notes select 1, email from customers; execute p",
+        "select set_config('x.y', email, false) from customers; show x.y",
         "select note from notes",
         "select name from customers",
     ] {
         let shown = stand.psql("alice", statement)?;
         ensure!(SECRETS.iter().all(|secret| !shown.contains(secret)), "{statement}:\n{shown}");
     }
+    Ok(())
+}
+
+#[test]
+fn ordinary_writes_beside_a_masked_column_pass() -> Result<()> {
+    let stand = Stand::start()?;
+    stand.target.sql(DATABASE, "create table log (id int, at timestamptz); alter table log owner to app")?;
+    for (statement, tag) in [
+        ("update customers set name = 'x' where id = 1", "UPDATE 1"),
+        ("update customers set email = 'new@example.org' where id = 1", "UPDATE 1"),
+        ("insert into customers values (7, 'Joan', 'joan@example.org', '4111111111111111')", "INSERT 0 1"),
+        ("insert into customers (id, email) values (7, 'j@example.org') on conflict (id) do update set email = excluded.email", "INSERT 0 1"),
+        ("insert into log select id, now() from customers where email like 'j%'", "INSERT 0 1"),
+        ("delete from customers where id = 7", "DELETE 1"),
+    ] {
+        let shown = stand.psql("alice", statement)?;
+        ensure!(shown.trim() == tag, "{statement}: {shown}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_copy_that_is_refused_names_the_column() -> Result<()> {
+    let stand = Stand::start()?;
+    let shown = stand.psql("alice", "update customers set name = email where id = 1")?;
+    ensure!(shown.contains("42501") && shown.contains("public.customers.email"), "{shown}");
+    ensure!(stand.target.sql(DATABASE, "select name from customers where id = 1")?.trim() == "Ada");
+    // Definitions wait for a signature in production, but this one is refused at once: nobody can sign a class away.
+    let shown = stand.psql("alice", "alter table customers rename column email to mail")?;
+    ensure!(shown.contains("42501") && shown.contains("another name"), "{shown}");
     Ok(())
 }
 
