@@ -121,15 +121,23 @@ impl AsyncWrite for Link {
 }
 
 /// A link with what is still to be written to it.
+///
+/// INVARIANT: bytes given to [`Wire::hold_back`] are not written before [`Wire::release`]; that is how nothing goes out before it is recorded.
 #[derive(Debug)]
 pub struct Wire {
     link: Link,
     queue: VecDeque<Bytes>,
+    /// Behind the queue, not to be written yet.
+    held_back: Vec<Bytes>,
+    /// Bytes in both.
     queued_bytes: usize,
     unflushed: bool,
     /// The other end sends nothing more.
     ended: bool,
 }
+
+/// Room for pieces held back that an idle wire keeps.
+const KEPT_PIECES: usize = 64;
 
 /// Pieces handed to one vectored write.
 const MAX_PIECES: usize = 16;
@@ -138,15 +146,43 @@ impl Wire {
     /// A link with nothing queued.
     #[must_use]
     pub const fn new(link: Link) -> Self {
-        Self { link, queue: VecDeque::new(), queued_bytes: 0, unflushed: false, ended: false }
+        Self { link, queue: VecDeque::new(), held_back: Vec::new(), queued_bytes: 0, unflushed: false, ended: false }
     }
 
-    /// Queues bytes behind those already waiting.
+    /// Queues bytes behind those already waiting. Only for a wire that holds nothing back.
     pub fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.queued_bytes += bytes.len();
             self.queue.push_back(bytes);
         }
+    }
+
+    /// Takes bytes that may not be written yet.
+    pub fn hold_back(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.queued_bytes += bytes.len();
+            self.held_back.push(bytes);
+        }
+    }
+
+    /// What was held back may be written.
+    pub fn release(&mut self) {
+        self.queue.extend(self.held_back.drain(..));
+        self.held_back.shrink_to(KEPT_PIECES);
+    }
+
+    /// Drops what was held back. Whether there was anything.
+    pub fn forget_held_back(&mut self) -> bool {
+        let bytes: usize = self.held_back.iter().map(Bytes::len).sum();
+        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+        !std::mem::take(&mut self.held_back).is_empty()
+    }
+
+    /// Drops everything that was not written yet. Whether there was anything: the other end may then have half a message.
+    pub fn forget(&mut self) -> bool {
+        let held_back = self.forget_held_back();
+        self.queued_bytes = 0;
+        !std::mem::take(&mut self.queue).is_empty() || held_back
     }
 
     /// Bytes that wait to be written.
@@ -238,5 +274,57 @@ impl Wire {
     #[must_use]
     pub fn into_link(self) -> Link {
         self.link
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn pair() -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Wire::new(Link::Unix(ours)), theirs)
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_goes_out_when_it_is_released_and_never_when_it_is_forgotten() {
+        let (mut wire, mut theirs) = pair();
+        wire.hold_back(Bytes::from_static(b"recorded "));
+        wire.drain().await.unwrap();
+        assert_eq!(wire.queued_bytes(), 9);
+        wire.release();
+        wire.hold_back(Bytes::from_static(b"not recorded"));
+        wire.drain().await.unwrap();
+        assert!(wire.forget_held_back() && !wire.forget_held_back() && !wire.forget());
+        wire.push(Bytes::from_static(b"last words"));
+        wire.finish().await.unwrap();
+        let mut read = Vec::new();
+        theirs.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"recorded last words");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_leaves_all_of_it_counted() {
+        let (mut wire, mut theirs) = pair();
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        for _ in 0..4 {
+            wire.push(piece.clone());
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(wire.poll_drain(&mut cx).is_pending());
+        let waiting = wire.queued_bytes();
+        assert!(waiting > 0 && waiting < 4 << 20);
+        let read = async {
+            let mut read = vec![0; 4 << 20];
+            theirs.read_exact(&mut read).await.unwrap();
+            theirs.write_all(b"done").await.unwrap();
+        };
+        let (drained, ()) = tokio::join!(wire.drain(), read);
+        drained.unwrap();
+        assert_eq!(wire.queued_bytes(), 0);
+        let mut answer = BytesMut::new();
+        assert_eq!(wire.fill(&mut answer, 64).await.unwrap(), 4);
     }
 }
