@@ -199,7 +199,7 @@ impl Admission {
             return Ok(());
         }
         let source = self.guard.catalogs().clone();
-        let catalog = self.guard.snapshots().current(&*source, &self.connection, &self.database).await?;
+        let (_, catalog) = self.guard.snapshots().current(&*source, &self.connection, &self.database).await?;
         let (version, chain) = (self.guard.version(), self.chain());
         for (name, value) in asked {
             let value = std::str::from_utf8(value).map_err(|_| format!("the value of setting {} is not UTF-8", model::name::printable(name)))?;

@@ -11,7 +11,7 @@ use model::{
     object::{Object, Pair},
 };
 use policy::{
-    classify::postgres::{self as classify, RESOLUTION_QUERY, Statement, catalog},
+    classify::postgres::{self as classify, Statement},
     decide::{self, Case},
     masking::{self, MaskPlan},
 };
@@ -23,7 +23,7 @@ use protocol::postgres::{
 use crate::{
     approve::{Draft, HoldRefused, Verdict, Waiting},
     live::EndReason,
-    open::Session,
+    open::{Session, all_questions},
     value,
 };
 
@@ -76,10 +76,12 @@ impl Session {
         if let Some(reason) = self.live.check() {
             return Err(Broken::Ended(reason.clone()));
         }
-        if let Some(questions) = self.questions(operation) {
+        self.follow(names, settings);
+        // The end of a transaction needs no catalog, and a failed transaction gives none.
+        let ends = operation.transaction == Transaction::Failed && self.is_stale() && only_controls_transaction(&self.facts(operation));
+        if !ends && let Some(questions) = self.questions(operation) {
             return Ok(Asked::Learn(questions));
         }
-        self.follow(names, settings);
         let decided = self.decide(operation, now);
         if self.should_look_again(operation, &decided.facts) {
             return Ok(Asked::Learn(self.look_again(operation)));
@@ -96,16 +98,42 @@ impl Session {
         Ok(Asked::Ruled(Box::new(ruling)))
     }
 
+    /// Decides an operation whose questions the target did not answer because its transaction has failed: only the end of that may run.
+    ///
+    /// # Errors
+    /// The session was ended, or cannot be recorded any more.
+    pub fn ask_in_failed(&mut self, operation: &Operation, names: &Names, settings: &Settings, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        if let Some(reason) = self.live.check() {
+            return Err(Broken::Ended(reason.clone()));
+        }
+        self.follow(names, settings);
+        let decided = self.decide(operation, now);
+        if !only_controls_transaction(&decided.facts) {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            let decided = self.denied(decided.facts, "its transaction has failed".to_owned());
+            return self.refuse(operation, &decided, Refusal::new(Sqlstate::IN_FAILED_TRANSACTION, message), now);
+        }
+        match &decided.decision.outcome {
+            Outcome::Allow => self.forward(operation, &decided, now),
+            Outcome::Hold(_) | Outcome::Deny => self.refuse(operation, &decided, denial(&decided), now),
+        }
+    }
+
     /// What it means and what policy says of it, at this moment.
     fn decide(&mut self, operation: &Operation, now: Timestamp) -> Decided {
         let facts = self.facts(operation);
         let version = self.guard.version();
+        // As the version in force describes it: a target that became production is production for live sessions, too.
+        match version.connections.get(&self.connection.name) {
+            Some(connection) => self.connection = connection.clone(),
+            None => return self.denied(facts, "this connection no longer exists".to_owned()),
+        }
+        if let Some(why) = self.outside_token(operation, &facts).or_else(|| self.beyond_reading(operation, &facts)) {
+            return self.denied(facts, why);
+        }
         let chain = self.live.chain();
         let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
         let mut decision = decide::decide(&version, &case);
-        if let Some(why) = self.outside_token(operation, &facts) {
-            decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why], version: version.hash };
-        }
         let plan = masking::plan(&version, &case, &self.catalog).map(Arc::new);
         if let Some(plan) = &plan
             && plan.copy_refused
@@ -121,6 +149,22 @@ impl Session {
             decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
         }
         Decided { facts, decision, plan }
+    }
+
+    fn denied(&self, facts: Arc<Facts>, why: String) -> Decided {
+        let decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why], version: self.guard.version().hash };
+        Decided { facts, decision, plan: None }
+    }
+
+    /// What no policy can permit, because nobody could say what it means.
+    fn beyond_reading(&self, operation: &Operation, facts: &Facts) -> Option<String> {
+        if operation.kind == OperationKind::FunctionCall {
+            return Some("function calls by protocol message are not supported".to_owned());
+        }
+        // The facts of a message are those of the catalog before it; what follows the end of the transaction meets another.
+        let goes_on =
+            facts.effects.transaction && self.transaction_changed_names() && !only_controls_transaction(facts) && may_end_transaction(facts);
+        goes_on.then(|| "it ends a transaction that changed what names mean, and goes on: send what follows by itself".to_owned())
     }
 
     fn facts(&mut self, operation: &Operation) -> Arc<Facts> {
@@ -192,6 +236,7 @@ impl Session {
     /// The inner one refuses the operation; the outer one ends the session.
     pub async fn hold(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<Result<Waiting, Ruling<Permit>>, Broken> {
         self.record_asked(operation, decided, now)?;
+        self.commit()?;
         let draft = Draft {
             transaction_open_ms: (operation.transaction != Transaction::Idle).then(|| self.transaction_open_ms(now)),
             locks: self.locks(operation).await,
@@ -237,7 +282,7 @@ impl Session {
     #[must_use]
     pub fn questions_at_release(&mut self) -> Vec<&'static str> {
         self.expect_catalog_change();
-        std::iter::once(RESOLUTION_QUERY).chain(catalog::QUERIES.iter().copied()).collect()
+        all_questions()
     }
 
     /// Settles a held operation after `verdict`: what was signed runs if it is still what would run, under the policy now in force.
@@ -252,6 +297,10 @@ impl Session {
         (names, settings): (&Names, &Settings),
         now: Timestamp,
     ) -> Result<Ruling<Permit>, Broken> {
+        if let Some(reason) = self.live.check().cloned() {
+            self.withdraw(operation.id, waiting, &reason.to_string(), now).await?;
+            return Err(Broken::Ended(reason));
+        }
         let mut row = waiting.row();
         let verdict = match verdict {
             Verdict::Signed(_) => {
@@ -313,9 +362,7 @@ impl Session {
     /// # Errors
     /// The session cannot be recorded any more.
     pub fn unread(&mut self, operation: &Operation, why: &str, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
-        let facts = Arc::new(not_understood("UNREAD", why));
-        let decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why.to_owned()], version: self.guard.version().hash };
-        let decided = Decided { facts, decision, plan: None };
+        let decided = self.denied(Arc::new(not_understood("UNREAD", why)), why.to_owned());
         let refusal = Refusal::new(
             Sqlstate::INSUFFICIENT_PRIVILEGE,
             format!("refused: the target's catalog could not be read: {}", model::name::printable(why)),
@@ -409,6 +456,22 @@ fn no_estimate(operation: &Operation, facts: &Facts) -> Option<String> {
     (!operation.parameters.is_empty()).then(|| "no estimate: it has parameters".to_owned())
 }
 
+/// Whether it is nothing but statements that begin and end transactions and parts of them: those name no object.
+fn only_controls_transaction(facts: &Facts) -> bool {
+    const CONTROL: [&str; 6] = ["BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
+    kinds_are_listed(facts) && !facts.kinds.is_empty() && facts.kinds.iter().all(|kind| CONTROL.contains(&&**kind))
+}
+
+/// Whether it may end a transaction or undo a part of it.
+fn may_end_transaction(facts: &Facts) -> bool {
+    !kinds_are_listed(facts) || facts.kinds.iter().any(|kind| matches!(&**kind, "COMMIT" | "ROLLBACK" | "PREPARE TRANSACTION"))
+}
+
+/// Of a long message not every kind is listed.
+pub(crate) fn kinds_are_listed(facts: &Facts) -> bool {
+    usize::try_from(facts.statements).is_ok_and(|statements| statements == facts.kinds.len())
+}
+
 /// Facts of what cannot be read.
 fn not_understood(kind: &str, why: &str) -> Facts {
     Facts {
@@ -484,3 +547,6 @@ fn unreleased(verdict: &Verdict, row: &model::hold::HoldRow) -> (HoldState, Refu
         .hint("Run the statement again to ask again.");
     (state, refusal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! Catalog snapshots shared by the sessions of one database.
 //!
-//! A snapshot is replaced when a session changed the catalog and when the gateway's own periodic reading differs. Sessions look at one
-//! counter before each operation; whoever finds it moved reads the catalog anew on its own connection, and shares what it read
+//! A snapshot is replaced when a session changed the catalog and when the gateway's own periodic reading ([`Catalogs::look_again`]) differs. Sessions
+//! look at one counter before each operation; whoever finds it moved reads the catalog anew on its own connection, and shares what it read
 //! unless its transaction may still undo what it saw.
 //!
 //! Growth: memory is one snapshot for each database in use, however many sessions it has.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{
@@ -65,34 +65,57 @@ impl Catalogs {
         shared.entry((connection.clone(), database.to_owned())).or_default().clone()
     }
 
-    /// The snapshot of a database, read now if there is none that is still true.
+    /// The snapshot of a database, read now if there is none that is still true, and the count of changes it has.
     ///
     /// # Errors
     /// The target cannot be asked.
-    pub async fn current(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<Arc<Catalog>, String> {
+    pub async fn current(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
         let shared = self.shared(&connection.name, database);
-        if let Some(catalog) = shared.current() {
-            return Ok(catalog);
+        if let Some(known) = shared.current() {
+            return Ok(known);
         }
         // One reads; the others wait for what it read.
         let _turn = shared.reading.lock().await;
-        if let Some(catalog) = shared.current() {
-            return Ok(catalog);
+        if let Some(known) = shared.current() {
+            return Ok(known);
         }
-        let changes = shared.changes();
-        let catalog = Arc::new(source.read(connection, database).await?);
-        shared.share(changes, catalog.clone());
-        Ok(catalog)
+        shared.read(source, connection, database).await
+    }
+
+    /// The snapshot of a database, read now whatever is known.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    pub async fn read_anew(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+        let shared = self.shared(&connection.name, database);
+        let _turn = shared.reading.lock().await;
+        shared.read(source, connection, database).await
+    }
+
+    /// Reads the catalog of every database with sessions again: what was changed past the gateway is seen from then on. Forgets the other databases.
+    pub async fn look_again(&self, source: &dyn CatalogSource, connections: &BTreeMap<ConnectionName, Arc<Connection>>) {
+        for ((name, database), shared) in self.in_use() {
+            let Some(connection) = connections.get(&name) else { continue };
+            if let Err(why) = shared.look_again(source, connection, &database).await {
+                tracing::warn!(connection = %name, why, "the catalog could not be read again: changes made past the gateway are not seen");
+            }
+        }
+    }
+
+    fn in_use(&self) -> Vec<((ConnectionName, String), Arc<Shared>)> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|_, shared| Arc::strong_count(shared) > 1);
+        shared.iter().map(|(of, shared)| (of.clone(), shared.clone())).collect()
     }
 }
 
 impl Shared {
-    /// The snapshot, if no change was seen since it was read.
+    /// The snapshot and its count of changes, if no change was seen since it was read.
     #[must_use]
-    pub fn current(&self) -> Option<Arc<Catalog>> {
+    pub fn current(&self) -> Option<(u64, Arc<Catalog>)> {
         let snapshot = self.snapshot.load();
         let (changes, catalog) = &**snapshot.as_ref()?;
-        (*changes == self.changes()).then(|| catalog.clone())
+        (*changes == self.changes()).then(|| (*changes, catalog.clone()))
     }
 
     /// How many changes were seen so far.
@@ -106,31 +129,103 @@ impl Shared {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Shares a snapshot that was read when `changes` had been seen. One that is older than what is there is dropped.
-    pub fn share(&self, changes: u64, catalog: Arc<Catalog>) {
+    /// Shares a snapshot that was read when `changes` had been seen. One that is older than what is there is dropped. Answers the snapshot to use:
+    /// the one that is there if it is the same.
+    pub fn share(&self, changes: u64, catalog: Catalog) -> Arc<Catalog> {
+        let there = self.snapshot.load_full();
+        let same = there.map(|there| there.1.clone()).filter(|there| **there == catalog);
+        let catalog = same.unwrap_or_else(|| Arc::new(catalog));
         self.snapshot.rcu(|there| match there {
             Some(there) if there.0 > changes => Some(there.clone()),
             _ => Some(Arc::new((changes, catalog.clone()))),
         });
+        catalog
+    }
+
+    async fn read(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+        let changes = self.changes();
+        let catalog = source.read(connection, database).await?;
+        Ok((changes, self.share(changes, catalog)))
+    }
+
+    async fn look_again(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(), String> {
+        let _turn = self.reading.lock().await;
+        let before = self.snapshot.load_full();
+        let seen = self.changes();
+        let catalog = source.read(connection, database).await?;
+        if before.is_some_and(|before| *before.1 == catalog) {
+            return Ok(());
+        }
+        // Whoever changed something in the meantime has moved the count further: then this snapshot is too old to count, and is read anew.
+        self.changed();
+        self.share(seen + 1, catalog);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+
+    fn other() -> Catalog {
+        crate::fixtures::catalog(&[("public", "payments")])
+    }
+
+    /// A target whose catalog is changed past the gateway.
+    #[derive(Default)]
+    struct Changing(AtomicBool);
+
+    impl CatalogSource for Changing {
+        fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
+            Box::pin(async { Ok(if self.0.load(Ordering::Relaxed) { other() } else { Catalog::default() }) })
+        }
+
+        fn estimate<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: &'a [Arc<str>], _: &'a str) -> Asked<'a, String> {
+            Box::pin(async { Err("no target".to_owned()) })
+        }
+
+        fn locks<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: i32) -> Asked<'a, Vec<String>> {
+            Box::pin(async { Err("no target".to_owned()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changed_past_the_gateway_is_seen_and_databases_nobody_uses_are_forgotten() {
+        let version = policy::Version::load(&crate::fixtures::files("")).unwrap();
+        let connection = version.connections.values().next().unwrap().clone();
+        let (source, catalogs) = (Changing::default(), Catalogs::default());
+        let (before, _) = catalogs.current(&source, &connection, "shop").await.unwrap();
+        let shared = catalogs.shared(&connection.name, "shop");
+        catalogs.look_again(&source, &version.connections).await;
+        assert_eq!(shared.changes(), before);
+        source.0.store(true, Ordering::Relaxed);
+        catalogs.look_again(&source, &version.connections).await;
+        let (changes, catalog) = shared.current().unwrap();
+        assert!(changes > before && *catalog == other());
+        drop(shared);
+        catalogs.look_again(&source, &version.connections).await;
+        assert!(lock_of(&catalogs).is_empty());
+    }
+
+    fn lock_of(catalogs: &Catalogs) -> std::sync::MutexGuard<'_, HashMap<(ConnectionName, String), Arc<Shared>>> {
+        catalogs.shared.lock().unwrap()
+    }
 
     #[test]
     fn a_snapshot_counts_until_a_change_is_seen_and_an_older_one_never_replaces_a_newer() {
-        let catalog = || Arc::new(Catalog::default());
         let shared = Catalogs::default().shared(&"pg".parse().unwrap(), "shop");
         assert!(shared.current().is_none());
-        shared.share(0, catalog());
+        shared.share(0, Catalog::default());
         assert!(shared.current().is_some());
         shared.changed();
         assert!(shared.current().is_none());
-        let newer = catalog();
-        shared.share(1, newer.clone());
-        shared.share(0, catalog());
-        assert!(Arc::ptr_eq(&shared.current().unwrap(), &newer));
+        let newer = shared.share(1, other());
+        shared.share(0, Catalog::default());
+        let (changes, current) = shared.current().unwrap();
+        assert!(changes == 1 && Arc::ptr_eq(&current, &newer));
+        // Sessions that read the same keep one copy.
+        assert!(Arc::ptr_eq(&shared.share(1, other()), &newer));
     }
 }

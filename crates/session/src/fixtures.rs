@@ -80,6 +80,30 @@ pub(crate) async fn gate_with(limits: Limits) -> Gate {
     Gate { guard: Guard::new(store, version, limits, Arc::new(NoTarget)), _directory: directory }
 }
 
+/// A guard over a target with tables `public.customers` and `public.payments`, where engineers may do everything.
+pub(crate) async fn gate_on_tables() -> Gate {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let all = r#"permit (principal in Group::"engineers", action, resource in Environment::"production");"#;
+    let version = Version::load(&files(all)).unwrap_or_else(|problems| panic!("{problems:?}"));
+    Gate { guard: Guard::new(store, version, Limits::default(), Arc::new(Tables)), _directory: directory }
+}
+
+/// A catalog of tables with columns `id` and `email`.
+pub(crate) fn catalog(tables: &[(&str, &str)]) -> Catalog {
+    let column = |number: i16, name: &str, type_oid: u32| serde_json::json!({"number": number, "name": name, "type_oid": type_oid, "not_null": false, "has_default": false});
+    let relation = |(at, (schema, name)): (usize, &(&str, &str))| {
+        let columns = [column(1, "id", 23), column(2, "email", 25)];
+        serde_json::json!({"oid": 20_000 + at, "schema": schema, "name": name, "kind": "table", "columns": columns, "row_type": 0})
+    };
+    let relations: Vec<_> = tables.iter().enumerate().map(relation).collect();
+    serde_json::from_value(serde_json::json!({
+        "database": "shop", "server_version": 150_000, "path": ["pg_catalog"], "schemas": ["pg_catalog", "public"], "relations": relations,
+        "types": [], "routines": [], "operators": [], "casts": [], "event_triggers": [],
+    }))
+    .unwrap()
+}
+
 impl Gate {
     pub(crate) async fn user(&self, name: &str, groups: &[&str]) -> Actor {
         let new = NewIdentity::user(self::name(name), groups.iter().map(|group| group.parse().unwrap()).collect()).unwrap();
@@ -152,6 +176,23 @@ pub(crate) fn stranger(text: &str, groups: &[&str]) -> Actor {
         kind: IdentityKind::User,
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
+    }
+}
+
+/// A target with two tables.
+struct Tables;
+
+impl CatalogSource for Tables {
+    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
+        Box::pin(async { Ok(catalog(&[("public", "customers"), ("public", "payments")])) })
+    }
+
+    fn estimate<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: &'a [Arc<str>], _: &'a str) -> Asked<'a, String> {
+        Box::pin(async { Err("no target".to_owned()) })
+    }
+
+    fn locks<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: i32) -> Asked<'a, Vec<String>> {
+        Box::pin(async { Err("no target".to_owned()) })
     }
 }
 

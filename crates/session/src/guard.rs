@@ -244,6 +244,20 @@ impl Guard {
     /// Looks after the live sessions until it is dropped: ends those whose window has closed, and all of them when the state store has not answered
     /// for [`revocation_grace_ms`](Limits::revocation_grace_ms). Where policies look at the clock, `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
+        tokio::join!(self.watch_sessions(), self.watch_catalogs());
+    }
+
+    /// What was changed in the targets past this gateway is seen within [`CATALOG_INTERVAL`].
+    async fn watch_catalogs(&self) {
+        let mut ticks = tokio::time::interval(CATALOG_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.snapshots.look_again(&*self.catalogs, &self.version().connections).await;
+        }
+    }
+
+    async fn watch_sessions(&self) {
         let mut ticks = tokio::time::interval(Duration::from_millis(self.limits.watch_interval_ms.max(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut minutes = tokio::time::interval(CLOCK_POLICIES_INTERVAL);
@@ -279,6 +293,9 @@ impl Guard {
         own || self.may(by, SystemAction::Revoke, now)
     }
 }
+
+/// How often the catalogs of databases with sessions are read again.
+const CATALOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often live sessions are decided anew under policies that look at the clock.
 const CLOCK_POLICIES_INTERVAL: Duration = Duration::from_secs(60);

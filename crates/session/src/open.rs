@@ -3,11 +3,14 @@
 //! Facts are only as good as the catalog and the resolution state (search path, role, encoding, strings) they are made from. Whatever may change
 //! them marks them stale when it is *forwarded*; the next operation that depends on them first has the target asked, on the
 //! caller's own connection and behind what was forwarded, so that it sees what the operation will see.
+//!
+//! What a transaction changed counts as undecided until [`Session::transaction_stands`] says that nothing is under way: whatever is learned meanwhile
+//! is kept from other sessions, and learned again when the transaction may have ended.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use evidence::record::{Opened, Record};
-use model::{Connection, Facts, RecordLevel, SessionId, Timestamp, session::SessionRow};
+use model::{Connection, Facts, Object, RecordLevel, SessionId, Timestamp, session::SessionRow};
 use policy::{
     classify::postgres::{
         RESOLUTION_QUERY, SessionView,
@@ -56,10 +59,32 @@ pub struct Session {
     transaction_changed_resolution: bool,
     transaction_began: Option<Timestamp>,
     names_revision: Option<u64>,
+    /// Others must read the catalog again once the open transaction has ended.
+    changes_others: bool,
     /// The operation for which the catalog was read again because it names something unknown.
     looked_again_for: Option<u64>,
-    /// Whether the questions being asked include the catalog, and the changes seen when they were made.
-    asking: Option<(bool, u64)>,
+    /// The operation for which the target was asked last.
+    asked_for: Option<u64>,
+    asking: Option<Asking>,
+}
+
+/// Questions the target is being asked.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    with_catalog: bool,
+    /// The changes of the catalog seen when they were asked.
+    changes: u64,
+}
+
+/// Under which isolation the catalog was read: a snapshot of a whole transaction may be older than what names mean in it.
+const ISOLATION_QUERY: &str = "SELECT pg_catalog.current_setting('transaction_isolation')::pg_catalog.text";
+
+/// How long the gateway's own reading of the catalog may keep a caller waiting.
+const OWN_READING: Duration = Duration::from_secs(60);
+
+/// What is asked of the target to know its catalog and how it resolves names; [`Session::learn`] takes the answers.
+pub(crate) fn all_questions() -> Vec<&'static str> {
+    [RESOLUTION_QUERY, ISOLATION_QUERY].into_iter().chain(catalog::QUERIES.iter().copied()).collect()
 }
 
 /// What is remembered of an operation until it is answered.
@@ -74,7 +99,7 @@ pub(crate) struct Running {
 }
 
 /// Binds that were never executed are forgotten, oldest first, beyond this many; their rows, should they still come, end the session.
-pub(crate) const MAX_RUNNING: usize = 100_000;
+pub(crate) const MAX_RUNNING: usize = 32_768;
 
 /// What a session begins with, beside its admission.
 #[derive(Debug)]
@@ -108,8 +133,8 @@ impl Session {
         let Admission { guard, live, connection, database, token, only_statement, peer, admitted_at } = admission;
         let id = live.session();
         let source = guard.catalogs().clone();
-        let catalog = guard.snapshots().current(&*source, &connection, &database).await;
-        let catalog = catalog.map_err(|why| NotOpened::Catalog(connection.name.clone(), why))?;
+        let read = guard.snapshots().current(&*source, &connection, &database).await;
+        let (changes, catalog) = read.map_err(|why| NotOpened::Catalog(connection.name.clone(), why))?;
         let shared = guard.snapshots().shared(&connection.name, &database);
         let chain = live.chain();
         let opened = Opened {
@@ -158,7 +183,7 @@ impl Session {
             facts: KnownFacts::default(),
             running: BTreeMap::new(),
             operations: 0,
-            changes: shared.changes(),
+            changes,
             shared,
             private: false,
             catalog_stale: false,
@@ -167,7 +192,9 @@ impl Session {
             transaction_changed_resolution: false,
             transaction_began: None,
             names_revision: None,
+            changes_others: false,
             looked_again_for: None,
+            asked_for: None,
             asking: None,
             guard,
             connection,
@@ -197,31 +224,55 @@ impl Session {
         self.connection.record == RecordLevel::Full
     }
 
-    /// What must be asked before this operation can be understood. None in a failed transaction: the target answers nothing there, and runs nothing.
+    /// What must be asked before this operation can be understood.
     pub(crate) fn questions(&mut self, operation: &Operation) -> Option<Vec<&'static str>> {
-        if operation.transaction == Transaction::Failed || operation.kind == OperationKind::FunctionCall {
+        if operation.kind == OperationKind::FunctionCall {
             return None;
         }
-        if !self.private && self.changes != self.shared.changes() && !self.catalog_stale {
-            match self.shared.current() {
-                Some(catalog) => {
-                    self.changes = self.shared.changes();
-                    self.replace_catalog(catalog);
-                }
-                None => self.catalog_stale = true,
-            }
+        let asked = self.asked_for == Some(operation.id);
+        // A change this session made may stand or be undone by now: where nothing says that its transaction is open, only asking tells.
+        if operation.transaction == Transaction::Idle && !asked {
+            self.undone();
+        }
+        if !asked && !self.private && !self.catalog_stale {
+            self.adopt_shared();
         }
         match (self.catalog_stale, self.resolution_stale) {
             (false, false) => None,
-            (false, true) => Some(self.asks(false)),
-            (true, _) => Some(self.asks(true)),
+            (with_catalog, _) => Some(self.asks(operation, with_catalog)),
         }
     }
 
-    fn asks(&mut self, with_catalog: bool) -> Vec<&'static str> {
-        self.asking = Some((with_catalog, self.shared.changes()));
-        let catalog = if with_catalog { catalog::QUERIES } else { &[] };
-        std::iter::once(RESOLUTION_QUERY).chain(catalog.iter().copied()).collect()
+    /// Takes over the snapshot others have read since, or finds that there is none.
+    fn adopt_shared(&mut self) {
+        let changes = self.shared.changes();
+        if self.changes == changes {
+            return;
+        }
+        // The definitions in it are printed for a session without temporary objects, which may stand before what they name.
+        match self.shared.current().filter(|_| self.view.temporary_schema.is_none()) {
+            Some((changes, catalog)) => {
+                self.changes = changes;
+                self.replace_catalog(catalog);
+            }
+            None => self.catalog_stale = true,
+        }
+    }
+
+    /// Whether what is known of the target may be wrong.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.catalog_stale || self.resolution_stale || (!self.private && self.changes != self.shared.changes())
+    }
+
+    /// Whether the open transaction changed what names mean, as far as that was learned already.
+    pub(crate) const fn transaction_changed_names(&self) -> bool {
+        self.transaction_changed_catalog || self.transaction_changed_resolution
+    }
+
+    fn asks(&mut self, operation: &Operation, with_catalog: bool) -> Vec<&'static str> {
+        self.asked_for = Some(operation.id);
+        self.asking = Some(Asking { with_catalog, changes: self.shared.changes() });
+        if with_catalog { all_questions() } else { vec![RESOLUTION_QUERY] }
     }
 
     /// Whether an operation names something the catalog does not have, and the catalog was not read again for it yet: it may be new.
@@ -233,41 +284,65 @@ impl Session {
 
     pub(crate) fn look_again(&mut self, operation: &Operation) -> Vec<&'static str> {
         self.looked_again_for = Some(operation.id);
-        self.asks(true)
+        self.asks(operation, true)
     }
 
     pub(crate) fn expect_catalog_change(&mut self) {
-        self.asking = Some((true, self.shared.changes()));
+        self.asking = Some(Asking { with_catalog: true, changes: self.shared.changes() });
     }
 
     /// Takes in the answers to the last questions.
     ///
     /// # Errors
     /// They are not of the shape asked for: the operation cannot be understood. The text is for the caller.
-    pub fn learn(&mut self, answers: &[Rows], transaction: Transaction) -> Result<(), String> {
-        let (with_catalog, changes) = self.asking.take().unwrap_or((false, 0));
-        let (resolution, tables) = answers.split_first().ok_or("the target did not answer")?;
+    pub async fn learn(&mut self, answers: Vec<Rows>) -> Result<(), String> {
+        let asking = self.asking.take().ok_or("the target was not asked")?;
+        let mut answers = answers.into_iter();
+        let resolution = answers.next().ok_or("the target did not answer")?;
         let row = resolution.first().ok_or("the target did not say how it resolves names")?;
         let view = SessionView::from_row(&self.database, row).ok_or("the target did not say how it resolves names")?;
         let (prepared, cursors) = (std::mem::take(&mut self.view.prepared), std::mem::take(&mut self.view.cursors));
         let view = SessionView { host: self.view.host.clone(), prepared, cursors, ..view };
+        // A session that has temporary objects now made them out of sight.
+        self.catalog_stale |= view.temporary_schema != self.view.temporary_schema;
         if view != self.view {
             self.view = view;
             self.facts.clear();
         }
         self.resolution_stale = false;
-        if with_catalog {
-            let catalog = Catalog::from_rows(&self.database, tables).map_err(|error| format!("the catalog cannot be read: {error}"))?;
-            let catalog = Arc::new(catalog);
-            self.private = transaction != Transaction::Idle && self.transaction_changed_catalog;
-            if !self.private {
-                self.shared.share(changes, catalog.clone());
-                self.changes = changes;
-            }
-            self.replace_catalog(catalog);
-            self.catalog_stale = false;
+        if asking.with_catalog { self.learn_catalog(answers.collect(), asking.changes).await } else { Ok(()) }
+    }
+
+    async fn learn_catalog(&mut self, mut tables: Vec<Rows>, changes: u64) -> Result<(), String> {
+        if tables.is_empty() {
+            return Err("the target did not answer".to_owned());
         }
+        let isolation = tables.remove(0).into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        let is_current = matches!(isolation.as_deref(), Some("read committed" | "read uncommitted"));
+        let is_legible = &*self.view.client_encoding == "UTF8" || tables.iter().flatten().flatten().flatten().all(|cell| cell.is_ascii());
+        let private = self.transaction_changed_catalog;
+        let (changes, catalog) = match (is_current && is_legible, private) {
+            (true, true) => (changes, Arc::new(read_rows(&self.database, tables).await?)),
+            (true, false) => (changes, self.shared.share(changes, read_rows(&self.database, tables).await?)),
+            // What is committed is what there is to know.
+            (false, false) => self.read_ourselves().await?,
+            (false, true) => {
+                let why = "it changed the catalog, which can be read again only under READ COMMITTED and client_encoding UTF8";
+                return Err(format!("nothing more is understood in this transaction: {why}"));
+            }
+        };
+        self.private = private;
+        self.changes = changes;
+        self.replace_catalog(catalog);
+        self.catalog_stale = false;
         Ok(())
+    }
+
+    /// The catalog as the gateway's own link reads it.
+    async fn read_ourselves(&self) -> Result<(u64, Arc<Catalog>), String> {
+        let source = self.guard.catalogs().clone();
+        let reading = self.guard.snapshots().read_anew(&*source, &self.connection, &self.database);
+        tokio::time::timeout(OWN_READING, reading).await.map_err(|_| "the target did not answer in time".to_owned())?
     }
 
     fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
@@ -296,10 +371,12 @@ impl Session {
         // Code that was not followed may change settings out of sight; code that was not even read may change the catalog too.
         let unread = facts.asks(model::Action::Unreadable) || facts.kinds.iter().any(|kind| matches!(&**kind, "CALL" | "DO"));
         let executes = unread || facts.asks(model::Action::Execute);
-        if effects.catalog || unread {
+        let makes_temporary = executes && facts.outputs.unfollowed && self.view.temporary_schema.is_some();
+        if effects.catalog || unread || makes_temporary {
             self.catalog_stale = true;
             self.transaction_changed_catalog = true;
         }
+        self.changes_others |= effects.catalog && !only_temporary(facts);
         if effects.resolution || executes {
             self.resolution_stale = true;
             self.transaction_changed_resolution = true;
@@ -317,31 +394,34 @@ impl Session {
 
     /// What an answer says of the session's state.
     pub(crate) fn follow_answer(&mut self, answer: &Answer, facts: &Facts) {
-        if answer.error.is_some() || answer.skipped {
+        if answer.error.is_some() || answer.skipped || facts.effects.transaction {
             self.undone();
-        } else if facts.effects.catalog {
-            // Others may see it once it is committed; that they look again is all it costs them if it is not.
-            self.shared.changed();
         }
     }
 
-    /// The target said where the transaction stands.
-    pub fn transaction_stands(&mut self, transaction: Transaction, now: Timestamp) {
+    /// The target said where the transaction stands. `at_rest`: nothing is under way, and no transaction open, not even an implicit one.
+    pub fn transaction_stands(&mut self, transaction: Transaction, at_rest: bool, now: Timestamp) {
         match transaction {
-            Transaction::Idle => {
-                if self.transaction_changed_catalog && self.private {
-                    self.catalog_stale = true;
-                    self.shared.changed();
-                }
-                self.private = false;
-                self.transaction_changed_catalog = false;
-                self.transaction_changed_resolution = false;
-                self.transaction_began = None;
-            }
+            Transaction::Idle => self.transaction_began = None,
             Transaction::Open | Transaction::Failed => {
                 self.transaction_began.get_or_insert(now);
             }
         }
+        if at_rest {
+            self.all_ended();
+        }
+    }
+
+    /// Whatever was changed is committed or undone, and every portal is gone.
+    fn all_ended(&mut self) {
+        self.undone();
+        if std::mem::take(&mut self.changes_others) {
+            self.shared.changed();
+        }
+        self.private = false;
+        self.transaction_changed_catalog = false;
+        self.transaction_changed_resolution = false;
+        self.running.clear();
     }
 
     pub(crate) fn transaction_open_ms(&self, now: Timestamp) -> u64 {
@@ -370,4 +450,19 @@ impl Session {
             }
         }
     }
+}
+
+async fn read_rows(database: &str, tables: Vec<Rows>) -> Result<Catalog, String> {
+    let database = database.to_owned();
+    let read = tokio::task::spawn_blocking(move || Catalog::from_rows(&database, &tables)).await;
+    read.map_err(|_| "the catalog cannot be read".to_owned())?.map_err(|error| format!("the catalog cannot be read: {error}"))
+}
+
+/// Whether all it makes or drops are temporary objects, which no other session can name.
+fn only_temporary(facts: &Facts) -> bool {
+    let temporary = |object: &Object| matches!(object, Object::Table { schema, .. } if schema.starts_with("pg_temp"));
+    let changes = |pair: &&model::Pair| matches!(pair.action, model::Action::Define | model::Action::Destroy | model::Action::Privilege);
+    let mut changed = facts.pairs.iter().filter(changes).peekable();
+    let discards = !facts.kinds.is_empty() && facts.kinds.iter().all(|kind| kind.starts_with("DISCARD"));
+    facts.understanding == model::Understanding::Full && (discards || (changed.peek().is_some() && changed.all(|pair| temporary(&pair.object))))
 }

@@ -9,7 +9,7 @@ use model::{
 };
 use policy::masking::{CellPlan, MaskPlan};
 use protocol::postgres::{
-    dialogue::{Answer, Operation, OperationKind, Transaction},
+    dialogue::{Answer, Operation, OperationKind},
     refusal::Refusal,
 };
 
@@ -107,14 +107,13 @@ impl Session {
     ///
     /// # Errors
     /// It cannot be recorded.
-    pub fn answered(&mut self, answer: Answer, transaction: Transaction, now: Timestamp) -> Result<(), Broken> {
+    pub fn answered(&mut self, answer: Answer, now: Timestamp) -> Result<(), Broken> {
         let suspended = answer.tag.is_none() && answer.error.is_none() && !answer.skipped && answer.rows > 0;
+        let masked = self.running.get(&answer.operation).map(|running| running.masked.clone()).unwrap_or_default();
         let found = if suspended { None } else { self.running.remove(&answer.operation) };
-        let facts = found.as_ref().map(|running| running.facts.clone());
-        if let Some(facts) = &facts {
-            self.follow_answer(&answer, facts);
+        if let Some(running) = &found {
+            self.follow_answer(&answer, &running.facts);
         }
-        self.transaction_stands(transaction, now);
         let tag = answer.tag.as_deref().map(|tag| String::from_utf8_lossy(tag).into_owned());
         let counted = tag.as_deref().and_then(|tag| tag.rsplit(' ').next()).and_then(|count| count.parse().ok());
         let error = match answer.skipped {
@@ -129,7 +128,7 @@ impl Session {
             bytes: answer.bytes,
             tag,
             error,
-            masked: found.map(|running| running.masked).unwrap_or_default(),
+            masked,
             refused: false,
         }))
     }

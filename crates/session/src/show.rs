@@ -30,6 +30,11 @@ impl Session {
             }
             ReplyKind::Rows => self.show_rows(reply.operation, reply.frames),
             ReplyKind::Copy(side) => {
+                // A stream under a plan was refused before it was forwarded; one that comes all the same cannot be masked.
+                let planned = self.running.get(&reply.operation).is_none_or(|running| running.plan.is_some());
+                if side == Side::Target && planned {
+                    return Err(Broken::Masking);
+                }
                 if self.records_rows() {
                     let direction = match side {
                         Side::Caller => Direction::In,

@@ -1,7 +1,7 @@
 //! One session's driver: carries bytes between two wires and a dialogue, has the session decide, mask and record, and waits for whatever comes next.
 //!
-//! One task for each session; no channel, timer or lock for a message. The order that matters: moves are drained, then the recording is committed,
-//! and only then is anything written to either side.
+//! One task for each session; no channel, timer or lock for a message. The order that matters: moves are drained and what they send is held back,
+//! then the recording is committed, and only then is anything of it released to either side.
 
 use std::{
     ops::ControlFlow,
@@ -25,7 +25,7 @@ use session::{
     approve::{Verdict, Waiting},
     live::{EndReason, Woken},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::cancel::{CancelPlace, TargetCancel};
 use crate::{
@@ -41,8 +41,11 @@ const TARGET_ROOM_BYTES: usize = 64 << 10;
 /// While this much waits to be written to one side, the other is not read.
 const MAX_QUEUED_BYTES: usize = 256 << 10;
 
-/// SQLSTATE of a question that a failed transaction did not answer.
-const IN_FAILED_TRANSACTION: &str = "25P02";
+/// How a question ends that a failed transaction did not answer: with its SQLSTATE.
+const IN_FAILED_TRANSACTION: &str = "(25P02)";
+
+/// Operations decided in one go before others have their turn and what is decided goes out.
+const MAX_TURN: u32 = 64;
 
 /// How long the last words to either side may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -60,6 +63,12 @@ pub(crate) struct Pump {
     draining: bool,
     /// The operation before which the target's `application_name` was put back.
     restored_before: Option<u64>,
+    /// What the caller was released so far ends inside a message.
+    mid_message: bool,
+    /// A cancel request on its way to the target; the caller's next one waits for it.
+    cancelling: Option<JoinHandle<()>>,
+    /// Operations asked in this turn.
+    turn: u32,
 }
 
 /// What the operation being decided waits for.
@@ -103,8 +112,10 @@ enum End {
     CallerLeft(String),
     /// It was ended from outside: what runs is cancelled.
     Cut(EndReason),
-    /// Something broke; the caller hears this if it can be told.
+    /// Something broke here: what runs is cancelled; the caller hears this if it can be told.
     Broke(Refusal, String),
+    /// The target broke or is gone; the caller hears this if it can be told.
+    Lost(Refusal, String),
     /// The dialogue told the caller already.
     Told(String),
 }
@@ -134,7 +145,21 @@ impl Pump {
     ) -> Self {
         dialogue.input(Side::Target).unsplit(target.input);
         let (stage, began) = (Stage::Flowing, Instant::now());
-        Self { session, dialogue, caller, target: target.wire, cancels, cancel, stage, began, draining: false, restored_before: None }
+        Self {
+            session,
+            dialogue,
+            caller,
+            target: target.wire,
+            cancels,
+            cancel,
+            stage,
+            began,
+            draining: false,
+            restored_before: None,
+            mid_message: false,
+            cancelling: None,
+            turn: 0,
+        }
     }
 
     /// Carries the session to its end.
@@ -152,9 +177,7 @@ impl Pump {
         self.received(Side::Target);
         loop {
             self.drain_moves().await?;
-            if let Err(broken) = self.session.commit() {
-                return ControlFlow::Break(broken.into());
-            }
+            self.commit()?;
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
@@ -172,6 +195,15 @@ impl Pump {
         }
     }
 
+    /// Records what was decided and shown, and only then releases it to either side.
+    fn commit(&mut self) -> ControlFlow<End> {
+        broken(self.session.commit())?;
+        self.caller.release();
+        self.target.release();
+        self.mid_message = self.dialogue.is_mid_message();
+        ControlFlow::Continue(())
+    }
+
     /// Nothing is open that an orderly stop would cut.
     fn is_quiet(&mut self) -> bool {
         matches!(self.stage, Stage::Flowing)
@@ -182,11 +214,11 @@ impl Pump {
     }
 
     async fn next_event(&mut self, woken: Pin<&mut (impl Future<Output = Woken> + Send)>, stop: &mut tokio::sync::watch::Receiver<Stop>) -> Event {
-        let Self { stage, dialogue, caller, target, cancels, draining, .. } = self;
+        let Self { stage, dialogue, caller, target, cancels, cancelling, draining, .. } = self;
         tokio::select! {
             biased;
             woken = woken => Event::Woken(woken),
-            done = cancels.requested() => Event::Cancel(done),
+            done = next_cancel(cancels, cancelling) => Event::Cancel(done),
             verdict = verdict_of(stage) => Event::Settled(verdict),
             _ = stop.wait_for(|stop| *stop != Stop::No), if !*draining => Event::Drain,
             io = std::future::poll_fn(|cx| poll_io(cx, dialogue, caller, target, *draining)) => Event::Io(io),
@@ -207,7 +239,7 @@ impl Pump {
             Io::CallerGone => ControlFlow::Break(End::CallerLeft("the caller is gone".to_owned())),
             Io::TargetGone(error) => {
                 let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target closed the connection");
-                ControlFlow::Break(End::Broke(refusal, format!("the target closed the connection: {error}")))
+                ControlFlow::Break(End::Lost(refusal, format!("the target closed the connection: {error}")))
             }
         }
     }
@@ -224,18 +256,19 @@ impl Pump {
     async fn drain_moves(&mut self) -> ControlFlow<End> {
         loop {
             match self.dialogue.next_move() {
-                Move::Send(Side::Caller, bytes) => self.caller.push(bytes),
-                Move::Send(Side::Target, bytes) => self.target.push(bytes),
-                Move::Ask(operation) => self.ask(Box::new(operation)).await?,
-                Move::Show(reply) => self.show(reply)?,
-                Move::Answered(answer) => {
-                    let (transaction, now) = (self.dialogue.transaction(), Timestamp::now());
-                    broken(self.session.answered(answer, transaction, now))?;
+                Move::Send(Side::Caller, bytes) => self.caller.hold_back(bytes),
+                Move::Send(Side::Target, bytes) => self.target.hold_back(bytes),
+                Move::Ask(operation) => {
+                    self.take_turn().await?;
+                    self.ask(Box::new(operation)).await?;
                 }
+                Move::Show(reply) => self.show(reply)?,
+                Move::Answered(answer) => broken(self.session.answered(answer, Timestamp::now()))?,
                 Move::Learned(answers) => self.learned(answers).await?,
                 Move::Withdraw(operation) => self.withdraw(operation).await?,
                 Move::Wait => {
-                    self.session.transaction_stands(self.dialogue.transaction(), Timestamp::now());
+                    // Only here: before, moves of what has ended may still be to come.
+                    self.session.transaction_stands(self.dialogue.transaction(), self.dialogue.is_at_rest(), Timestamp::now());
                     return ControlFlow::Continue(());
                 }
                 Move::End(Ending::Terminated) => return ControlFlow::Break(End::CallerLeft("the caller left".to_owned())),
@@ -244,19 +277,30 @@ impl Pump {
                 }
                 Move::End(Ending::TargetBroke(why)) => {
                     let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target broke the protocol");
-                    return ControlFlow::Break(End::Broke(refusal, format!("the target broke the protocol: {why}")));
+                    return ControlFlow::Break(End::Lost(refusal, format!("the target broke the protocol: {why}")));
                 }
             }
         }
+    }
+
+    /// A long pipeline is decided in turns, so that other sessions have theirs and what was decided goes out.
+    async fn take_turn(&mut self) -> ControlFlow<End> {
+        self.turn += 1;
+        if self.turn >= MAX_TURN {
+            self.turn = 0;
+            self.commit()?;
+            tokio::task::yield_now().await;
+        }
+        ControlFlow::Continue(())
     }
 
     fn show(&mut self, reply: Reply) -> ControlFlow<End> {
         let to_target = reply.kind == ReplyKind::Copy(Side::Caller);
         let shown = broken(self.session.show(reply))?;
         if to_target {
-            self.target.push(shown)
+            self.target.hold_back(shown);
         } else {
-            self.caller.push(shown)
+            self.caller.hold_back(shown);
         }
         ControlFlow::Continue(())
     }
@@ -324,18 +368,19 @@ impl Pump {
 
     async fn learned(&mut self, answers: Result<Vec<Rows>, String>) -> ControlFlow<End> {
         let Stage::Learning(operation, then) = std::mem::replace(&mut self.stage, Stage::Flowing) else { return ControlFlow::Continue(()) };
-        let transaction = self.dialogue.transaction();
-        let learned = match then {
-            Then::Restored => answers.map(drop),
-            Then::Ask | Then::Release(..) => answers.and_then(|answers| self.session.learn(&answers, transaction)),
+        let learned = match (answers, &then) {
+            (Ok(answers), Then::Ask | Then::Release(..)) => self.session.learn(answers).await,
+            (answers, _) => answers.map(drop),
         };
         let now = Timestamp::now();
         match (learned, then) {
             (Ok(()), Then::Ask | Then::Restored) => Box::pin(self.ask(operation)).await,
             (Ok(()), Then::Release(waiting, verdict)) => self.release(&operation, waiting, verdict).await,
-            // A statement before it failed in the meantime. The target now runs nothing but the end of the transaction: what is known is enough.
-            (Err(why), Then::Ask | Then::Restored) if why.contains(IN_FAILED_TRANSACTION) && operation.transaction != Transaction::Failed => {
-                Box::pin(self.ask(Box::new(Operation { transaction: Transaction::Failed, ..*operation }))).await
+            // The transaction has failed: the target runs nothing but its end.
+            (Err(why), Then::Ask | Then::Restored) if why.ends_with(IN_FAILED_TRANSACTION) => {
+                let ruling = self.session.ask_in_failed(&operation, self.dialogue.names(), self.dialogue.settings(), now);
+                self.rule(broken(ruling)?);
+                ControlFlow::Continue(())
             }
             (Err(why), Then::Ask | Then::Restored) => {
                 let ruling = self.session.unread(&operation, &why, now);
@@ -379,12 +424,12 @@ impl Pump {
         ControlFlow::Continue(())
     }
 
-    fn cancel_at_target(&self, done: Option<oneshot::Sender<()>>) {
+    fn cancel_at_target(&mut self, done: Option<oneshot::Sender<()>>) {
         if let Some(cancel) = self.cancel.clone().filter(|_| self.dialogue.is_busy()) {
-            tokio::spawn(async move {
+            self.cancelling = Some(tokio::spawn(async move {
                 cancel.send().await;
                 drop(done);
-            });
+            }));
         }
     }
 
@@ -392,16 +437,8 @@ impl Pump {
     async fn finish(mut self, end: End) {
         let now = Timestamp::now();
         let text = match &end {
-            End::CallerLeft(text) | End::Told(text) | End::Broke(_, text) => text.clone(),
+            End::CallerLeft(text) | End::Told(text) | End::Broke(_, text) | End::Lost(_, text) => text.clone(),
             End::Cut(reason) => reason.to_string(),
-        };
-        let refusal = match end {
-            End::CallerLeft(_) | End::Told(_) => None,
-            End::Broke(refusal, _) => Some(refusal),
-            End::Cut(reason) => {
-                self.cancel_at_target(None);
-                Some(Refusal::new(Sqlstate::ADMIN_SHUTDOWN, reason.to_string()))
-            }
         };
         if let Stage::Holding(operation, waiting) | Stage::Learning(operation, Then::Release(waiting, _)) =
             std::mem::replace(&mut self.stage, Stage::Flowing)
@@ -409,26 +446,52 @@ impl Pump {
         {
             tracing::error!(%error, "the withdrawal of a held operation could not be recorded");
         }
-        self.say_farewell(refusal).await;
+        self.say_farewell(end).await;
         let id = self.session.id();
         if let Err(error) = self.session.close(&text, Timestamp::now()).await {
             tracing::error!(%error, session = %id, "the end of a session could not be recorded");
         }
     }
 
-    async fn say_farewell(&mut self, refusal: Option<Refusal>) {
-        if let Some(refusal) = refusal.filter(|_| !self.dialogue.is_mid_message()) {
+    /// The last words to either side. What is not recorded goes to nobody; a session that is cut or broke sends its target nothing more.
+    async fn say_farewell(&mut self, end: End) {
+        let recorded = self.commit().is_continue();
+        if !recorded {
+            self.caller.forget_held_back();
+        }
+        let (refusal, leaves) = match end {
+            End::CallerLeft(_) | End::Told(_) => (None, true),
+            End::Broke(refusal, _) => (Some(refusal), false),
+            End::Lost(refusal, _) => (Some(refusal), true),
+            End::Cut(reason) => (Some(Refusal::new(Sqlstate::ADMIN_SHUTDOWN, reason.to_string())), false),
+        };
+        if !leaves {
+            self.cancel_at_target(None);
+        }
+        // After half a message a Terminate would be taken for the rest of it; that the connection closes says enough.
+        let cut_off = (!leaves || !recorded) && self.target.forget();
+        if !cut_off {
+            let mut terminate = BytesMut::new();
+            frontend::terminate(&mut terminate);
+            self.target.push(Bytes::from(terminate));
+        }
+        if let Some(refusal) = refusal.filter(|_| !self.mid_message) {
             let mut out = BytesMut::new();
             refusal.fatal(&mut out);
             self.caller.push(out.freeze());
         }
-        let mut terminate = BytesMut::new();
-        frontend::terminate(&mut terminate);
-        self.target.push(Bytes::from(terminate));
-        // What was recorded before is written before this; if recording broke, nothing of an operation is queued that was not committed.
         let both = async { tokio::join!(self.caller.finish(), self.target.finish()) };
         let _ = tokio::time::timeout(FAREWELL, both).await;
     }
+}
+
+/// The caller's next cancel request, once the last one was carried out.
+async fn next_cancel(cancels: &mut CancelPlace, cancelling: &mut Option<JoinHandle<()>>) -> oneshot::Sender<()> {
+    if let Some(carried_out) = cancelling.as_mut() {
+        let _ = carried_out.await;
+        *cancelling = None;
+    }
+    cancels.requested().await
 }
 
 fn broken<T>(done: Result<T, Broken>) -> ControlFlow<End, T> {

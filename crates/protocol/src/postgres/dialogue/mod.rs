@@ -487,6 +487,13 @@ impl<P> Dialogue<P> {
         !self.owed.is_empty()
     }
 
+    /// Whether every transaction, an implicit one of a pipeline too, has ended for certain: the target owes nothing, nothing was sent since the
+    /// last Sync, and nothing is being decided.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.owed.is_empty() && !self.unsynced && self.pending.is_none() && self.transaction == Transaction::Idle
+    }
+
     /// Whether bytes of a message to the caller are still to come, so that nothing else can be told it.
     #[must_use]
     pub const fn is_mid_message(&self) -> bool {
