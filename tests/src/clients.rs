@@ -204,19 +204,23 @@ impl Program {
     ///
     /// # Errors
     /// It could not be started.
-    pub fn start(mut self) -> Result<Running> {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().with_context(|| format!("cannot start {}", self.command.get_program().display()))?;
-        let (tell, lines) = channel();
-        if let Some(output) = child.stdout.take() {
-            read_lines(output, tell.clone());
-        }
-        if let Some(errors) = child.stderr.take() {
-            read_lines(errors, tell);
-        }
-        let input = child.stdin.take();
-        Ok(Running { child, input, lines, printed: String::new(), _authority: self.authority })
+    pub fn start(self) -> Result<Running> {
+        start(self.command, self.authority)
     }
+}
+
+fn start(mut command: Command, authority: Option<NamedTempFile>) -> Result<Running> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let (tell, lines) = channel();
+    if let Some(output) = child.stdout.take() {
+        read_lines(output, tell.clone());
+    }
+    if let Some(errors) = child.stderr.take() {
+        read_lines(errors, tell);
+    }
+    let input = child.stdin.take();
+    Ok(Running { child, input, lines, printed: String::new(), _authority: authority })
 }
 
 fn read_lines(from: impl Read + Send + 'static, tell: Sender<String>) {
@@ -234,6 +238,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts a program and leaves it running.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(command: Command) -> Result<Self> {
+        start(command, None)
+    }
+
     /// Types a line.
     ///
     /// # Errors

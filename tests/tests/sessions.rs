@@ -1,0 +1,207 @@
+//! What a session keeps true on its way: catalog and names as the target has them, the protocol's versions, cancel requests, tails and watched files.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    clients::{Login, Running},
+    gateway::{CONNECTION, Gateway, Setup},
+    postgres::{DATABASE, PATIENCE, Postgres},
+    wire::{Wire, bind, close, execute, message, parse, query, sync},
+};
+
+/// The policies that `init` writes, and a target outside production, where engineers define and configure freely.
+fn start(target: &Postgres) -> Result<Gateway> {
+    let setup = Setup::init()?;
+    setup.target(target, DATABASE, "")?;
+    let file = format!("connections/{CONNECTION}.toml");
+    let connection = std::fs::read_to_string(setup.file(&file))?;
+    setup.write(&file, &connection.replace("environment = \"production\"", "environment = \"development\""))?;
+    setup.classes(&[("email", "keep-domain", "public.customers.email")])?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &["engineers"])?;
+    Ok(gateway)
+}
+
+/// Each statement as a message of its own: psql sends one after the other.
+fn psql(login: &Login, target: &Postgres, lines: &[&str]) -> Result<String> {
+    let mut arguments = vec!["-At", "-v", "VERBOSITY=terse"];
+    lines.iter().for_each(|line| arguments.extend(["-c", *line]));
+    let output = login.psql(&target.program("psql"))?.args(&arguments).run()?;
+    Ok(String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?)
+}
+
+#[test]
+fn what_a_transaction_made_is_known_inside_it_and_gone_with_it() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let said = psql(
+        &alice,
+        &target,
+        &["begin", "create table made (a int)", "insert into made values (1)", "select a from made", "rollback", "select a from made"],
+    )?;
+    ensure!(said.lines().eq(["BEGIN", "CREATE TABLE", "INSERT 0 1", "1", "ROLLBACK", "ERROR:  relation \"made\" does not exist"]), "{said}");
+    let said = psql(&alice, &target, &["create temp table mine (a int)", "insert into mine values (2)", "select a from mine", "drop table mine"])?;
+    ensure!(said.lines().eq(["CREATE TABLE", "INSERT 0 1", "2", "DROP TABLE"]), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_table_made_past_the_gateway_is_found_when_it_is_asked_for() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let mut session = alice.psql(&target.program("psql"))?.args(&["-At"]).start()?;
+    session.type_line("select 'before';")?;
+    session.wait_for("before", PATIENCE)?;
+    target.sql(DATABASE, "create table late (a int); insert into late values (7); grant all on late to app")?;
+    session.type_line("select 'found', a from late;")?;
+    session.wait_for("found|7", PATIENCE)?;
+    Ok(())
+}
+
+#[test]
+fn sql_and_protocol_share_the_names_of_statements() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(DATABASE, "create table customers (email text); insert into customers values ('ann@example.org'); grant all on customers to app")?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?.without_tls();
+    let mut wire = Wire::open(&alice, &[])?;
+    let mut rows = |sent: Vec<u8>| -> Result<String> {
+        wire.say(&sent)?;
+        let heard = wire.hear_until_ready(1)?;
+        Ok(heard.iter().filter(|one| matches!(one.kind, 'D' | 'E')).map(|one| one.body.escape_ascii().to_string()).collect())
+    };
+    // Prepared by SQL, bound by the protocol: its rows are masked all the same, with no Describe in between.
+    rows(query("prepare q as select email from customers"))?;
+    let masked = rows([bind("", "q", &[], 0), execute("", 0), sync()].concat())?;
+    ensure!(masked.contains("***@example.org") && !masked.contains("ann"), "{masked}");
+    // Made again under the same name by SQL, after the protocol had made it.
+    rows([close('S', "q"), parse("q", "select 'harmless'"), sync()].concat())?;
+    rows(query("deallocate q; prepare q as select email from customers"))?;
+    let masked = rows([bind("", "q", &[], 0), execute("", 0), sync()].concat())?;
+    ensure!(masked.contains("***@example.org") && !masked.contains("ann"), "{masked}");
+    // A cursor declared by SQL, run by the protocol.
+    rows(query("begin"))?;
+    rows(query("declare c cursor for select email from customers"))?;
+    let masked = rows([execute("c", 0), sync()].concat())?;
+    ensure!(masked.contains("***@example.org") && !masked.contains("ann"), "{masked}");
+    Ok(())
+}
+
+#[test]
+fn a_changed_search_path_decides_what_later_names_mean() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(
+        DATABASE,
+        "create table customers (email text); insert into customers values ('ann@example.org'); create schema other authorization app; \
+         create table other.customers (email text); insert into other.customers values ('free@example.org'); grant all on customers, other.customers to app",
+    )?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let said = psql(
+        &alice,
+        &target,
+        &[
+            "select email from customers",
+            "set search_path = other",
+            "select email from customers",
+            "begin",
+            "set local search_path = public",
+            "select email from customers",
+            "rollback",
+            "select email from customers",
+        ],
+    )?;
+    let shown = ["***@example.org", "SET", "free@example.org", "BEGIN", "SET", "***@example.org", "ROLLBACK", "free@example.org"];
+    ensure!(said.lines().eq(shown), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_newer_protocol_is_negotiated_down_and_a_function_call_refused() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?.without_tls();
+    let mut socket = TcpStream::connect(("127.0.0.1", gateway.port()?))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let body = [&0x0003_0002i32.to_be_bytes()[..], b"user\0alice\0database\0", CONNECTION.as_bytes(), b"\0_pq_.shiny\0on\0\0"].concat();
+    let length = i32::try_from(body.len() + 4)?;
+    socket.write_all(&[&length.to_be_bytes()[..], &body].concat())?;
+    let mut head = [0u8; 5];
+    socket.read_exact(&mut head)?;
+    ensure!(head.first() == Some(&b'v'), "no NegotiateProtocolVersion first: {head:?}");
+    let mut rest = vec![0u8; usize::try_from(i32::from_be_bytes([head[1], head[2], head[3], head[4]]))? - 4];
+    socket.read_exact(&mut rest)?;
+    ensure!(rest.starts_with(&[0, 3, 0, 0]) && rest.windows(10).any(|part| part == b"_pq_.shiny"), "{rest:?}");
+
+    let mut wire = Wire::open(&alice, &[])?;
+    let call = message(b'F', &[1i32.to_be_bytes().to_vec(), vec![0, 0, 0, 0, 0, 0]]);
+    wire.say(&call)?;
+    let heard = wire.hear_until_ready(1)?;
+    ensure!(heard.iter().any(|one| one.kind == 'E') && heard.iter().all(|one| one.kind != 'V'), "{heard:?}");
+    wire.say(&query("select 'still here'"))?;
+    ensure!(wire.hear_until_ready(1)?.iter().any(|one| one.kind == 'D'));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn near_07_a_cancel_request_ends_its_own_statement_and_no_other() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let alice = gateway.login("alice")?;
+    let (one, other) = (alice.connect().await?, alice.connect().await?);
+    let token = one.cancel_token();
+    let (slept, went_on, cancelled) =
+        tokio::join!(one.simple_query("select pg_sleep(600)"), other.simple_query("select pg_sleep(2), 'undisturbed'"), async {
+            target.wait_until_true(DATABASE, "exists (select from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active')")?;
+            alice.cancel(token).await
+        });
+    cancelled?;
+    let refused = slept.err().context("it went on")?;
+    ensure!(refused.code().is_some_and(|code| code.code() == "57014"), "{refused:?}");
+    ensure!(went_on.is_ok(), "{went_on:?}");
+    ensure!(one.simple_query("select 1").await.is_ok(), "the session is usable after a cancel");
+    Ok(())
+}
+
+#[test]
+fn tail_follows_live_and_a_watched_directory_is_applied() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let mut session = alice.psql(&target.program("psql"))?.args(&["-At"]).start()?;
+    session.type_line("select 'first';")?;
+    session.wait_for("first", PATIENCE)?;
+    let listed = gateway.json("alice", &["sessions", "--live"])?;
+    let id = listed.to_string().split('"').find(|part| part.starts_with("s_")).map(str::to_owned).context("no live session")?;
+    let mut tail = gateway.command("alice")?;
+    tail.args(["tail", &id]);
+    let mut tail = Running::start(tail)?;
+    // It follows from the moment it is there, whenever that is.
+    let mut followed = false;
+    for _ in 0..60 {
+        session.type_line("select 'second';")?;
+        followed = tail.wait_for("second", Duration::from_secs(1)).is_ok();
+        if followed {
+            break;
+        }
+    }
+    ensure!(followed, "tail shows nothing of a live session");
+
+    let policy = std::fs::read_to_string(gateway.setup().file("policy/access.cedar"))?;
+    let closing = "@id(\"closed\") @reason(\"closed for the night\") forbid (principal == User::\"alice\", action == Action::\"read\", resource);";
+    gateway.setup().write("policy/access.cedar", &format!("{policy}\n{closing}\n"))?;
+    let end = Instant::now() + PATIENCE;
+    while !psql(&alice, &target, &["select count(*) from pg_class"])?.contains("closed for the night") {
+        ensure!(Instant::now() < end, "the directory was not applied: {}", gateway.printed());
+    }
+    session.type_line("select count(*) from pg_class;")?;
+    session.wait_for("closed for the night", PATIENCE)?;
+    Ok(())
+}
