@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test, with real servers and real clients.
 
 use std::{
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -59,7 +60,13 @@ fn cargo_test() -> Outcome<()> {
     command::run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     without_proxies(&mut tests);
-    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python))
+    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
+}
+
+/// The program as it was just built; tests that are told of it need not build it in a selection of their own.
+fn built() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    command::workspace().join(target).join("debug/countersign")
 }
 
 /// Tests speak to this machine alone; a proxy set for package downloads must not see them.
