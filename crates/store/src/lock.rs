@@ -17,7 +17,7 @@ const FILE: &str = "lock";
 /// Held as long as the store is open.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -33,7 +33,17 @@ impl DirectoryLock {
         }
         let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         note.map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Unlocks, rather than only closing: a child process that is being started at this moment still has a copy of the descriptor, and with
+    /// it the lock, until it runs its own program.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the data directory could not be unlocked; it is when this process ends");
+        }
     }
 }
 
