@@ -120,6 +120,9 @@ fn a_changed_search_path_decides_what_later_names_mean() -> Result<()> {
     )?;
     let shown = ["***@example.org", "SET", "free@example.org", "BEGIN", "SET", "***@example.org", "ROLLBACK", "free@example.org"];
     ensure!(said.lines().eq(shown), "{said}");
+    // What a transaction set is taken back by its end, in the middle of a message too.
+    let said = psql(&alice, &target, &["begin; set local search_path = other; rollback; select email from customers"])?;
+    ensure!(said.contains("not fully understood") && !said.contains("ann"), "{said}");
     Ok(())
 }
 

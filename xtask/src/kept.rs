@@ -142,7 +142,7 @@ mod tests {
         let file = log("killed");
         let kept = Kept::start(Command::new("sleep").arg("600"), &file).unwrap();
         let process = PathBuf::from(format!("/proc/{}", kept.pid()));
-        assert!(fs::read_to_string(process.join("cmdline")).unwrap().starts_with("sleep"));
+        assert!(process.exists());
         drop(kept);
         assert!(!process.exists());
         fs::remove_file(file).unwrap();

@@ -87,6 +87,8 @@ pub(super) struct Analysis<'a> {
     pub(super) touched: HashSet<Arc<str>>,
     /// Whether an earlier statement of the string may have changed anything at all.
     pub(super) unsettled: bool,
+    /// A transaction was begun by an earlier statement of the same message.
+    pub(super) began: bool,
     /// Rows read in FROM are locked.
     pub(super) locking: bool,
     /// Columns that took part in what is being looked at.
@@ -112,6 +114,7 @@ impl<'a> Analysis<'a> {
             parameters: parameters.map_or(Parameters::Later, |values| Parameters::Known(values.to_vec())),
             touched: HashSet::new(),
             unsettled: false,
+            began: false,
             locking: false,
             gathered: Lineage::default(),
             passed: Lineage::default(),

@@ -77,6 +77,12 @@ impl Analysis<'_> {
 
     fn transaction(&mut self, transaction: &pb::TransactionStmt) {
         self.found.effects.transaction = true;
+        match transaction.kind() {
+            TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => self.began = true,
+            TransactionStmtKind::TransStmtSavepoint | TransactionStmtKind::TransStmtRelease => {}
+            // The end takes back what was set inside: settings of this message, and any of a transaction that began before it.
+            _ => self.unsettled |= !self.began || self.path != self.view.search_path,
+        }
         // A two-phase transaction outlives the session that made it.
         if matches!(
             transaction.kind(),
