@@ -11,7 +11,7 @@ use countersign_tests::{
     clients::{Login, Running},
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
-    wire::{Wire, bind, close, execute, message, parse, query, sync},
+    wire::{Wire, bind, close, execute, message, parse, query, startup, sync, text},
 };
 
 /// The policies that `init` writes, and a target outside production, where engineers define and configure freely.
@@ -150,6 +150,22 @@ fn a_newer_protocol_is_negotiated_down_and_a_function_call_refused() -> Result<(
     ensure!(heard.iter().any(|one| one.kind == 'E') && heard.iter().all(|one| one.kind != 'V'), "{heard:?}");
     wire.say(&query("select 'still here'"))?;
     ensure!(wire.hear_until_ready(1)?.iter().any(|one| one.kind == 'D'));
+    Ok(())
+}
+
+#[test]
+fn a_password_that_comes_with_the_first_packet_is_read() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let alice = gateway.login("alice")?;
+    let mut socket = TcpStream::connect(("127.0.0.1", gateway.port()?))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let first = startup([("user", "alice"), ("database", CONNECTION)].iter());
+    socket.write_all(&[first, message(b'p', &[text(&alice.password)])].concat())?;
+    let mut heard = [0u8; 18];
+    socket.read_exact(&mut heard)?;
+    // AuthenticationCleartextPassword, and AuthenticationOk at once: nothing more was waited for.
+    ensure!(heard == *b"R\0\0\0\x08\0\0\0\x03R\0\0\0\x08\0\0\0\0", "{heard:?}");
     Ok(())
 }
 

@@ -58,16 +58,20 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Opt
     let mut login = CallerLogin::new(from, offer);
     let mut wire = Wire::new(Link::Tcp(Ahead::new(BytesMut::new(), stream)));
     let (mut input, mut out) = (BytesMut::with_capacity(LOGIN_ROOM_BYTES), BytesMut::new());
-    let mut next = CallerMove::Read;
+    let (mut next, mut taken) = (CallerMove::Read, false);
     loop {
         wire.push(out.split().freeze());
         wire.drain().await.ok()?;
         next = match next {
             CallerMove::Read => {
-                if wire.fill(&mut input, LOGIN_ROOM_BYTES).await.ok()? == 0 {
+                // What arrived together with the last packet is looked at before more is waited for.
+                if (!taken || input.is_empty()) && wire.fill(&mut input, LOGIN_ROOM_BYTES).await.ok()? == 0 {
                     return None;
                 }
-                login.receive(&mut input, &mut out)
+                let before = input.len();
+                let next = login.receive(&mut input, &mut out);
+                taken = input.len() < before;
+                next
             }
             CallerMove::StartTls => {
                 let alpn;
