@@ -12,7 +12,7 @@ use std::{
 use session::Guard;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -66,16 +66,22 @@ impl Gateway {
         let mut stop = self.shared.stop.clone();
         let mut connections = JoinSet::new();
         loop {
-            let accepted = tokio::select! {
+            // A place for its login first: what is not accepted waits in the kernel's queue, which is bounded.
+            let next = async {
+                let place = self.shared.logins.clone().acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop != Stop::No) => break,
                 // Ended ones are let go as they end, whatever else happens.
                 Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
+                next = next => next,
             };
+            let Ok(place) = place else { break };
             match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(self.shared.clone(), stream, peer));
+                    connections.spawn(connection(self.shared.clone(), stream, peer, place));
                 }
                 Err(error) => {
                     // Out of file descriptors, or the like: others end meanwhile.
@@ -90,14 +96,13 @@ impl Gateway {
 }
 
 /// One connection, from its first byte to its end. A panic in here ends this task only.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
     shared.open.fetch_add(1, Ordering::Relaxed);
     let _count = Counted(&shared.open);
     if let Err(error) = dial::tune(&stream) {
         tracing::debug!(%peer, %error, "a connection was gone before it began");
         return;
     }
-    let Ok(place) = shared.logins.clone().acquire_owned().await else { return };
     let deadline = Duration::from_millis(shared.guard.limits().login_timeout_ms);
     let logged_in = tokio::time::timeout(deadline, postgres::login::log_in(&shared, stream, peer)).await;
     drop(place);
