@@ -89,6 +89,10 @@ impl Cancels {
         let mut wrong = lock(&self.wrong);
         if wrong.len() >= MAX_ADDRESSES {
             wrong.retain(|_, (_, since)| now.duration_since(*since) < WRONG_WINDOW);
+            // So many at once that counting them one by one no longer helps: the bound is kept, the counting begins anew.
+            if wrong.len() >= MAX_ADDRESSES {
+                wrong.clear();
+            }
         }
         let entry = wrong.entry(from).or_insert((0, now));
         if now.duration_since(entry.1) >= WRONG_WINDOW {
