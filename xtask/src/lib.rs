@@ -4,8 +4,10 @@
 //! installing the rest is its first job.
 
 pub mod command;
+pub mod compare;
 pub mod demo;
 pub mod install;
+mod json;
 pub mod kept;
 pub mod postgres;
 pub mod test;

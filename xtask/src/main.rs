@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{demo, test, tidy};
+use xtask::{compare, demo, test, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -10,6 +10,8 @@ usage: cargo xtask TASK
   demo [--keep]   play the product's story against a real PostgreSQL, each step asserted;
                   --keep leaves everything running afterwards, until Ctrl-C
   test            install what the tests need and run every check and test
+  compare [SUITE ...]
+                  run published test suites straight against PostgreSQL and through Countersign, and list what differs
   tidy            check the rules of the code base that no compiler checks";
 
 fn main() -> ExitCode {
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
         ["test"] => test::run(),
+        ["compare", suites @ ..] => compare::run(suites),
         ["tidy"] => tidy::run(),
         _ => {
             eprintln!("{USAGE}");

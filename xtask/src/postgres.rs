@@ -78,7 +78,7 @@ impl Server {
     /// PostgreSQL is not installed, or a program of it failed: with what it said.
     pub fn start(settings: &Settings) -> Outcome<Self> {
         let programs = postgres_programs()?;
-        let owner = Owner::of_servers()?;
+        let owner = ServerUser::find()?;
         let folder = owner.new_folder()?;
         let started = owner.make_cluster(&programs, &folder, settings).and_then(|()| start_on_a_free_port(&owner, &programs, &folder));
         if started.is_err() {
@@ -146,14 +146,18 @@ impl Drop for Server {
 
 /// The user servers run as: PostgreSQL refuses to run as root.
 #[derive(Debug, Clone, Copy)]
-struct Owner {
+pub struct ServerUser {
     user: u32,
     group: u32,
     is_us: bool,
 }
 
-impl Owner {
-    fn of_servers() -> Outcome<Self> {
+impl ServerUser {
+    /// The user `postgres` or `nobody` if we are root, else the one we are.
+    ///
+    /// # Errors
+    /// We are root and there is neither.
+    pub fn find() -> Outcome<Self> {
         let own = own_user_id()?;
         if own != 0 {
             let group = fs::metadata("/proc/self").map_err(|error| error.to_string())?.gid();
@@ -166,7 +170,9 @@ impl Owner {
         Ok(Self { user, group, is_us: false })
     }
 
-    fn command(self, program: &Path) -> Command {
+    /// A program that is to run as this user.
+    #[must_use]
+    pub fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if !self.is_us {
             command.uid(self.user).gid(self.group);
@@ -175,16 +181,39 @@ impl Owner {
         command
     }
 
+    /// Makes a folder that belongs to this user and that everybody may read.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn make_folder(self, folder: &Path) -> Outcome<()> {
+        self.make(folder, 0o755)
+    }
+
+    /// Makes this user the owner of a folder and all that is in it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn give(self, folder: &Path) -> Outcome<()> {
+        if self.is_us {
+            return Ok(());
+        }
+        crate::command::run(Command::new("chown").arg("-R").arg(format!("{}:{}", self.user, self.group)).arg(folder))
+    }
+
     fn new_folder(self) -> Outcome<PathBuf> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("countersign-pg-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
-        let made = fs::create_dir(&folder).and_then(|()| {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-            if self.is_us { Ok(()) } else { chown(&folder, Some(self.user), Some(self.group)) }
-        });
-        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        self.make(&folder, 0o700)?;
         Ok(folder)
+    }
+
+    fn make(self, folder: &Path, mode: u32) -> Outcome<()> {
+        let made = fs::create_dir(folder).and_then(|()| {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
+            if self.is_us { Ok(()) } else { chown(folder, Some(self.user), Some(self.group)) }
+        });
+        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))
     }
 
     fn make_cluster(self, programs: &Path, folder: &Path, settings: &Settings) -> Outcome<()> {
@@ -247,7 +276,7 @@ fn default_configuration(folder: &Path) -> Vec<String> {
     lines
 }
 
-fn start_on_a_free_port(owner: &Owner, programs: &Path, folder: &Path) -> Outcome<(Child, u16)> {
+fn start_on_a_free_port(owner: &ServerUser, programs: &Path, folder: &Path) -> Outcome<(Child, u16)> {
     let mut failure = String::new();
     for _ in 0..PORT_TRIES {
         let port = free_port()?;
@@ -264,7 +293,7 @@ fn start_on_a_free_port(owner: &Owner, programs: &Path, folder: &Path) -> Outcom
     Err(format!("the scratch PostgreSQL did not start:\n{failure}"))
 }
 
-fn start_keeper(owner: &Owner, programs: &Path, folder: &Path) -> Outcome<Option<Child>> {
+fn start_keeper(owner: &ServerUser, programs: &Path, folder: &Path) -> Outcome<Option<Child>> {
     let mut command = owner.command(Path::new("/bin/sh"));
     command.args(["-c", KEEPER, "keeper"]).arg(programs).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut keeper = command.process_group(0).spawn().map_err(|error| format!("cannot start {}: {error}", line(&command)))?;

@@ -1,7 +1,6 @@
 //! `cargo xtask demo`: the product's story, played with the real binary, a real PostgreSQL and plain `psql`. Each line
 //! is run as it is printed, and each step is asserted.
 
-mod json;
 mod scene;
 mod stage;
 

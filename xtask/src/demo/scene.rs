@@ -10,14 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    json::Json,
-    stage::{Shown, Stage},
-};
+use super::stage::{Shown, Stage};
 use crate::{
     Outcome,
     command::workspace,
     install::postgres_programs,
+    json::Json,
     kept::Kept,
     postgres::{Server, Settings},
 };

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, demo::json::Json};
+use crate::{Outcome, json::Json};
 
 /// How long anything that was typed may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
-//! JSON as far as the story reads it: what `--json` prints.
+//! JSON as far as tasks read it: what `--json` prints.
 
 use crate::Outcome;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     /// `null`, `true`, `false` and numbers, as they are written.
     Bare(String),
     /// A string.
@@ -17,14 +17,14 @@ pub(super) enum Json {
 
 impl Json {
     /// Reads a text that holds one value.
-    pub(super) fn read(text: &str) -> Outcome<Self> {
+    pub(crate) fn read(text: &str) -> Outcome<Self> {
         let mut rest = text.trim();
         let value = value(&mut rest).filter(|_| rest.trim().is_empty());
         value.ok_or_else(|| format!("not JSON: {text}"))
     }
 
     /// A member of an object.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
@@ -32,7 +32,7 @@ impl Json {
     }
 
     /// A member that is text.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         match self.get(key) {
             Some(Self::Text(text)) => Some(text),
             _ => None,
@@ -40,7 +40,7 @@ impl Json {
     }
 
     /// The elements of a member that is an array.
-    pub(super) fn list(&self, key: &str) -> &[Self] {
+    pub(crate) fn list(&self, key: &str) -> &[Self] {
         match self.get(key) {
             Some(Self::List(items)) => items,
             _ => &[],

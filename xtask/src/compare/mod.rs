@@ -1,0 +1,164 @@
+//! `cargo xtask compare`: published test suites, run straight against a PostgreSQL and through Countersign in front of
+//! one, and what differs. Every run of a suite has a server of its own, so that none sees what another left.
+
+mod allowed;
+mod difference;
+mod gateway;
+mod libpq;
+mod pg_regress;
+mod place;
+mod postgres_source;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use self::{
+    allowed::Allowed,
+    difference::{Difference, differences},
+    gateway::Gateway,
+    place::{Place, Target},
+};
+use crate::{
+    Outcome,
+    command::{self, cargo},
+    install,
+    postgres::ServerUser,
+};
+
+/// The suites, in the order they are run.
+const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES];
+
+/// A published test suite.
+pub(super) struct Suite {
+    /// What people type to choose it.
+    name: &'static str,
+    /// Databases that are there when it begins, besides `postgres` and `template1`; the first is [`Place::database`].
+    databases: &'static [&'static str],
+    /// Databases it makes for itself and connects to.
+    makes: &'static [&'static str],
+    /// Lines for `postgresql.conf`.
+    configuration: &'static [&'static str],
+    /// Fetches and builds what it needs, once for both runs; returns the folder that holds it, below the user's cache.
+    install: fn() -> Outcome<PathBuf>,
+    /// Runs all of it. An error is for what keeps it from running at all, not for tests that fail.
+    run: fn(&Run<'_>) -> Outcome<Results>,
+}
+
+/// One run of a suite.
+pub(super) struct Run<'a> {
+    /// Where it is to connect.
+    place: &'a Place,
+    /// What [`Suite::install`] returned.
+    kit: &'a Path,
+    /// An empty folder for this run; it belongs to [`Run::server_user`].
+    work: &'a Path,
+    /// The user the server runs as: suites that have the server read and write their files run as the same.
+    server_user: ServerUser,
+}
+
+/// How each test of a suite ended, by its name.
+pub(super) type Results = BTreeMap<String, TestOutcome>;
+
+/// How a test ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TestOutcome {
+    /// It passed.
+    Passed,
+    /// It failed: with what it said, as far as that is the same each time.
+    Failed(String),
+}
+
+/// Compares the suites of these names, all of them if none is named.
+///
+/// # Errors
+/// A suite could not be run, or something differs that is not on the list of what may.
+pub fn run(names: &[&str]) -> Outcome<()> {
+    let suites = chosen(names)?;
+    install::for_demo()?;
+    let binary = binary()?;
+    let allowed = Allowed::read()?;
+    let work = work_folder()?;
+    let mut lines = Vec::new();
+    let mut unexplained = 0;
+    for suite in suites {
+        let began = Instant::now();
+        println!("\n== {} ==", suite.name);
+        let (direct, through) = both(suite, &binary, &work.join(suite.name))?;
+        let found = differences(&direct, &through);
+        let (explained, rest): (Vec<&Difference>, Vec<&Difference>) = found.iter().partition(|it| allowed.reason(suite.name, &it.test).is_some());
+        for it in &explained {
+            println!("  differs, as it may: {} ({})", it.line(), allowed.reason(suite.name, &it.test).unwrap_or_default());
+        }
+        for it in &rest {
+            println!("  DIFFERS: {}", it.line());
+        }
+        difference::write_details(&work.join(suite.name).join("differences.txt"), &found)?;
+        unexplained += rest.len();
+        lines.push(format!(
+            "{:>16}: {} tests, {} pass direct, {} through; {} differ as they may, {} otherwise ({} s)",
+            suite.name,
+            direct.len(),
+            passed(&direct),
+            passed(&through),
+            explained.len(),
+            rest.len(),
+            began.elapsed().as_secs()
+        ));
+    }
+    println!("\n{}\ndetails are in {}", lines.join("\n"), work.display());
+    if unexplained == 0 { Ok(()) } else { Err(format!("{unexplained} tests differ without a reason on the list")) }
+}
+
+fn passed(results: &Results) -> usize {
+    results.values().filter(|outcome| **outcome == TestOutcome::Passed).count()
+}
+
+fn chosen(names: &[&str]) -> Outcome<Vec<&'static Suite>> {
+    let all = || SUITES.iter().flat_map(|group| group.iter());
+    if let Some(unknown) = names.iter().find(|name| !all().any(|suite| suite.name == **name)) {
+        let known: Vec<&str> = all().map(|suite| suite.name).collect();
+        return Err(format!("there is no suite {unknown}; there are {}", known.join(", ")));
+    }
+    Ok(all().filter(|suite| names.is_empty() || names.contains(&suite.name)).collect())
+}
+
+/// The results of both runs, direct first.
+fn both(suite: &Suite, binary: &Path, work: &Path) -> Outcome<(Results, Results)> {
+    let kit = (suite.install)()?;
+    let server_user = ServerUser::find()?;
+    let run = |way: &str, place: &Place| {
+        let work = work.join(way);
+        server_user.make_folder(&work)?;
+        println!("running {} {way}", suite.name);
+        (suite.run)(&Run { place, kit: &kit, work: &work, server_user })
+    };
+    server_user.make_folder(work)?;
+    let direct = run("direct", &Target::start(suite)?.place())?;
+    let target = Target::start(suite)?;
+    let gateway = Gateway::start(binary, &target, suite, &work.join("gateway"))?;
+    let through = run("through", &gateway.place())?;
+    Ok((direct, through))
+}
+
+/// The program to compare: `COUNTERSIGN_BIN`, else as this source builds it.
+fn binary() -> Outcome<PathBuf> {
+    if let Some(named) = std::env::var_os("COUNTERSIGN_BIN") {
+        return Ok(PathBuf::from(named));
+    }
+    println!("building countersign");
+    command::run(&mut cargo(&["build", "--package", "countersign"]))?;
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(own.with_file_name("countersign"))
+}
+
+/// The folder of all runs, emptied: everybody may enter it, since servers run as another user than root.
+fn work_folder() -> Outcome<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("countersign-compare-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    ServerUser::find()?.make_folder(&folder)?;
+    Ok(folder)
+}

@@ -1,0 +1,123 @@
+//! The suites that PostgreSQL runs with `pg_regress`: what psql prints for a file of statements is compared with what
+//! was expected. And with `pg_isolation_regress`: several sessions at once, told step by step.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Results, Run, Suite, TestOutcome, postgres_source::Source};
+use crate::{Outcome, command, install::postgres_programs};
+
+/// PostgreSQL's own regression and isolation suites, and those of its procedural language and of its extensions.
+pub(super) const SUITES: &[Suite] = &[
+    Suite { name: "regress", databases: &[], makes: &["regression", "regression_tbd"], configuration: &[], install: install_regress, run: regress },
+    Suite { name: "isolation", databases: &[], makes: &["isolation_regression"], configuration: &[], install: install_source, run: isolation },
+];
+
+const REGRESS: &str = "src/test/regress";
+const ISOLATION: &str = "src/test/isolation";
+
+fn install_source() -> Outcome<PathBuf> {
+    Ok(Source::fetch()?.folder().to_path_buf())
+}
+
+/// The library of functions that the regression tests load into the server.
+fn install_regress() -> Outcome<PathBuf> {
+    let source = Source::fetch()?;
+    let library = source.folder().join("regress.so");
+    if !library.is_file() {
+        command::run(source.compiler().args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source.file("src/test/regress/regress.c")))?;
+    }
+    Ok(source.folder().to_path_buf())
+}
+
+fn regress(run: &Run<'_>) -> Outcome<Results> {
+    let library = run.work.join("regress.so");
+    fs::copy(run.kit.join("regress.so"), &library).map_err(|error| format!("cannot copy regress.so: {error}"))?;
+    let folder = copied(run, REGRESS)?;
+    let mut program = pg_regress(run, "regress/pg_regress", &folder)?;
+    program.arg("--schedule=parallel_schedule").arg(format!("--dlpath={}", run.work.display()));
+    results(&mut program, &folder)
+}
+
+fn isolation(run: &Run<'_>) -> Outcome<Results> {
+    let folder = copied(run, ISOLATION)?;
+    let mut program = pg_regress(run, "isolation/pg_isolation_regress", &folder)?;
+    results(program.args(["--dbname=isolation_regression", "--schedule=isolation_schedule"]), &folder)
+}
+
+/// A copy of a folder of the source, where tests may write and the server may read.
+fn copied(run: &Run<'_>, path: &str) -> Outcome<PathBuf> {
+    let copy = run.work.join(path.replace('/', "-"));
+    let mut program = Command::new("cp");
+    command::run(program.arg("-r").arg(run.kit.join("source").join(path)).arg(&copy))?;
+    run.server_user.give(&copy)?;
+    Ok(copy)
+}
+
+fn pg_regress(run: &Run<'_>, program: &str, folder: &Path) -> Outcome<Command> {
+    let programs = postgres_programs()?;
+    let library = programs.parent().unwrap_or(&programs).join("lib/pgxs/src/test");
+    let mut command = run.server_user.command(&library.join(program));
+    run.place.tell(&mut command);
+    command.current_dir(folder).env("HOME", run.work).env_remove("PGDATABASE");
+    command.arg(format!("--host={}", run.place.host)).arg(format!("--port={}", run.place.port)).arg(format!("--user={}", run.place.user));
+    command.arg("--bindir").arg(programs);
+    Ok(command)
+}
+
+/// Runs it to its end, whatever that is, and reads what it said of each test.
+fn results(command: &mut Command, folder: &Path) -> Outcome<Results> {
+    let output = command.output().map_err(|error| format!("cannot start {}: {error}", command::line(command)))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let diffs = fs::read(folder.join("regression.diffs")).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let results: Results = said.lines().filter_map(verdict).map(|(test, passed)| (test.to_owned(), outcome(test, passed, &diffs))).collect();
+    if results.is_empty() {
+        return Err(format!("{} ran no test:\n{said}{}", command::line(command), String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(results)
+}
+
+fn outcome(test: &str, passed: bool, diffs: &str) -> TestOutcome {
+    if passed {
+        return TestOutcome::Passed;
+    }
+    let of_it = |part: &&str| part.lines().next().is_some_and(|line| line.ends_with(&format!("/results/{test}.out")));
+    TestOutcome::Failed(diffs.split("diff -U3 ").filter(of_it).flat_map(|part| part.lines().skip(3)).collect::<Vec<_>>().join("\n"))
+}
+
+/// A test's name and whether it passed: `test NAME ... ok 5 ms`, or as newer versions write it, `not ok 5 - NAME 5 ms`.
+fn verdict(line: &str) -> Option<(&str, bool)> {
+    if let Some((name, verdict)) = line.split_once(" ... ") {
+        return Some((name.trim().trim_start_matches("test "), verdict.starts_with("ok"))).map(|(name, passed)| (name.trim(), passed));
+    }
+    let (passed, rest) = match line.strip_prefix("not ok ") {
+        Some(rest) => (false, rest),
+        None => (true, line.strip_prefix("ok ")?),
+    };
+    Some((rest.split_whitespace().nth(2)?, passed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_read_in_both_forms() {
+        assert_eq!(verdict("test test_setup                   ... ok          170 ms"), Some(("test_setup", true)));
+        assert_eq!(verdict("     boolean                      ... FAILED       25 ms"), Some(("boolean", false)));
+        assert_eq!(verdict("ok 12        + boolean             25 ms"), Some(("boolean", true)));
+        assert_eq!(verdict("not ok 1     - test_setup             170 ms"), Some(("test_setup", false)));
+        assert_eq!(verdict("parallel group (2 tests):  a b"), None);
+    }
+
+    #[test]
+    fn a_failed_test_has_its_own_part_of_the_diffs() {
+        let diffs =
+            "diff -U3 /x/expected/a.out /y/results/a.out\n--- a\n+++ b\n-one\n+two\ndiff -U3 /x/b.out /y/results/b.out\n--- a\n+++ b\n-three\n";
+        assert_eq!(outcome("a", false, diffs), TestOutcome::Failed("-one\n+two".to_owned()));
+        assert_eq!(outcome("a", true, diffs), TestOutcome::Passed);
+    }
+}
