@@ -8,7 +8,7 @@ mod absorb;
 mod find;
 mod shape;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::hmac;
 use evidence::{
@@ -20,7 +20,7 @@ use sqlx::FromRow;
 
 use crate::{
     StoreError,
-    database::{Database, Durability, Schema, count, parsed, stored_count, time},
+    database::{Database, Schema, count, parsed, sql, stored_count, time},
     recordings::Position,
     search::Query,
 };
@@ -32,7 +32,8 @@ const LITERAL_PURPOSE: &str = "countersign index literals 1";
 /// The setting that names the deployment key the hashes were made with.
 const LITERAL_KEY: &str = "literal_key";
 
-const SCHEMA: Schema = Schema { table: "index_migrations", migrations: &[(1, "first", include_str!("../migrations/index/0001_first.sql"))] };
+pub(crate) const SCHEMA: Schema =
+    Schema { table: "index_migrations", migrations: &[(1, "first", include_str!("../migrations/index/0001_first.sql"))] };
 
 /// The search index.
 #[derive(Debug, Clone)]
@@ -129,8 +130,7 @@ pub struct Use {
 }
 
 impl Index {
-    pub(crate) async fn open(directory: &Path, keys: Arc<KeyRing>) -> Result<Self, StoreError> {
-        let database = Database::open(&directory.join(FILE), Durability::Process, &SCHEMA).await?;
+    pub(crate) async fn open(database: Database, keys: Arc<KeyRing>) -> Result<Self, StoreError> {
         let index = Self { database, keys };
         index.note_key().await?;
         Ok(index)
@@ -160,10 +160,10 @@ impl Index {
         const ALL: &str = "SELECT session, segment, frame, records, complete FROM indexed_recordings";
         const ONE: &str = "SELECT session, segment, frame, records, complete FROM indexed_recordings WHERE session = $1";
         let query = match session {
-            Some(session) => sqlx::query_as(ONE).bind(session_number(session)),
-            None => sqlx::query_as(ALL),
+            Some(session) => sql(ONE).bind(session_number(session)),
+            None => sql(ALL),
         };
-        let rows: Vec<(i64, i64, i64, i64, i64)> = query.fetch_all(self.database.read()).await?;
+        let rows: Vec<(i64, i64, i64, i64, i64)> = query.all(self.database.read()).await?;
         let progress = |(session, segment, frame, records, complete): (i64, i64, i64, i64, i64)| {
             let progress = Progress { position: position((segment, frame, records))?, complete: complete != 0 };
             Ok((SessionId::from_random(count(session)), progress))
@@ -200,13 +200,12 @@ impl Index {
     /// # Errors
     /// When the store fails.
     pub async fn uses_of(&self, identity: &IdentityName) -> Result<Vec<Use>, StoreError> {
-        let rows: Vec<UseRow> = sqlx::query_as(
-            "SELECT identity, connection, database_name, action, object, CAST(SUM(count) AS BIGINT) AS count, MAX(last_at) AS last_at FROM uses
-             WHERE identity = $1 GROUP BY identity, connection, database_name, action, object ORDER BY connection, database_name, action, object",
-        )
-        .bind(identity.as_str())
-        .fetch_all(self.database.read())
-        .await?;
+        let rows: Vec<UseRow> =
+            sql("SELECT identity, connection, database_name, action, object, CAST(SUM(count) AS BIGINT) AS count, MAX(last_at) AS last_at FROM uses
+             WHERE identity = $1 GROUP BY identity, connection, database_name, action, object ORDER BY connection, database_name, action, object")
+            .bind(identity.as_str())
+            .all(self.database.read())
+            .await?;
         rows.into_iter().map(UseRow::parse).collect()
     }
 
@@ -215,14 +214,13 @@ impl Index {
     /// # Errors
     /// When the store fails.
     pub async fn uses_on(&self, object: &str, since: Timestamp) -> Result<Vec<Use>, StoreError> {
-        let rows: Vec<UseRow> = sqlx::query_as(
-            "SELECT identity, connection, database_name, action, object, CAST(SUM(count) AS BIGINT) AS count, MAX(last_at) AS last_at FROM uses
-             WHERE object = $1 AND last_at >= $2 GROUP BY identity, connection, database_name, action, object ORDER BY identity, connection, action",
-        )
-        .bind(object)
-        .bind(crate::database::micros(since))
-        .fetch_all(self.database.read())
-        .await?;
+        let rows: Vec<UseRow> =
+            sql("SELECT identity, connection, database_name, action, object, CAST(SUM(count) AS BIGINT) AS count, MAX(last_at) AS last_at FROM uses
+             WHERE object = $1 AND last_at >= $2 GROUP BY identity, connection, database_name, action, object ORDER BY identity, connection, action")
+            .bind(object)
+            .bind(crate::database::micros(since))
+            .all(self.database.read())
+            .await?;
         rows.into_iter().map(UseRow::parse).collect()
     }
 
@@ -230,10 +228,10 @@ impl Index {
     async fn note_key(&self) -> Result<(), StoreError> {
         let current = self.keys.current()?.id().to_string();
         let mut write = self.database.write().await?;
-        sqlx::query("INSERT INTO index_settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+        sql("INSERT INTO index_settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(LITERAL_KEY)
             .bind(current)
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         write.commit().await?;
         match self.literals().await {
@@ -249,20 +247,16 @@ impl Index {
     pub(crate) async fn rekey(&self) -> Result<(), StoreError> {
         let current = self.keys.current()?.id().to_string();
         let mut write = self.database.write().await?;
-        let changed = sqlx::query("UPDATE index_settings SET value = $2 WHERE name = $1 AND value <> $2")
-            .bind(LITERAL_KEY)
-            .bind(current)
-            .execute(&mut *write)
-            .await?;
-        if changed.rows_affected() > 0 {
-            sqlx::query("DELETE FROM operation_terms WHERE term LIKE '=%'").execute(&mut *write).await?;
+        let changed =
+            sql("UPDATE index_settings SET value = $2 WHERE name = $1 AND value <> $2").bind(LITERAL_KEY).bind(current).run(&mut write).await?;
+        if changed > 0 {
+            sql("DELETE FROM operation_terms WHERE term LIKE '=%'").run(&mut write).await?;
         }
-        Ok(write.commit().await?)
+        write.commit().await
     }
 
     async fn literals(&self) -> Result<LiteralHash, StoreError> {
-        let (text,): (String,) =
-            sqlx::query_as("SELECT value FROM index_settings WHERE name = $1").bind(LITERAL_KEY).fetch_one(self.database.read()).await?;
+        let (text,): (String,) = sql("SELECT value FROM index_settings WHERE name = $1").bind(LITERAL_KEY).one(self.database.read()).await?;
         let id: KeyId = parsed("a key id", &text)?;
         let key = self.keys.get(id).ok_or(KeyError::Unknown(id))?;
         let derived = key.derive(LITERAL_PURPOSE)?;

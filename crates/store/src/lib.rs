@@ -14,6 +14,7 @@
 //! It must never write a secret, a token or a statement's literal in clear, and never leave a transaction open across anything but its own statements.
 
 mod database;
+pub mod home;
 pub mod index;
 mod indexer;
 pub mod keys;
@@ -31,6 +32,7 @@ use std::{
 };
 
 use evidence::KeyRing;
+pub use home::Home;
 pub use index::{Hit, Index, Use};
 pub use indexer::{Caught, Indexer};
 pub use recordings::Recordings;
@@ -38,7 +40,10 @@ pub use search::Query;
 pub use secrets::Secrets;
 pub use state::State;
 
-use crate::lock::DirectoryLock;
+use crate::{
+    database::{Database, Durability, Writers, possession::Possession},
+    lock::DirectoryLock,
+};
 
 /// Why the store cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -59,28 +64,42 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file was written by a newer Countersign.
-    #[error("{} was written by a newer Countersign: run that version, or restore a backup made before the upgrade", path.display())]
+    /// Another process has the store in PostgreSQL.
+    #[error("another Countersign is using {store} ({by}): stop it, or give this one a schema of its own")]
+    StoreInUse {
+        /// Where it is.
+        store: String,
+        /// What the server knows of the other.
+        by: String,
+    },
+    /// It was written by a newer Countersign.
+    #[error("{place} was written by a newer Countersign: run that version, or restore a backup made before the upgrade")]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file or schema.
+        place: String,
     },
     /// Bringing the tables up to date failed; nothing was changed.
-    #[error("cannot bring {} up to date: {source}", path.display())]
+    #[error("cannot bring {place} up to date: {source}")]
     Migration {
-        /// The file.
-        path: PathBuf,
+        /// The file or schema.
+        place: String,
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
-    /// A database file cannot be opened.
-    #[error("cannot open {}: {source}", path.display())]
+    /// A database cannot be opened.
+    #[error("cannot open {place}: {source}")]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// The file or schema.
+        place: String,
         /// Why.
         source: sqlx::Error,
     },
+    /// The store in PostgreSQL does not answer.
+    #[error("the state store does not answer")]
+    Silent,
+    /// The store in PostgreSQL is not this process's at the moment: its connection broke, or another process took it.
+    #[error("the state store is lost")]
+    NotHeld,
     /// A statement failed: the store is unreachable, full or damaged.
     #[error("the state store failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -115,8 +134,8 @@ impl StoreError {
         Self::Directory { path: path.to_owned(), source }
     }
 
-    pub(crate) fn database(path: &Path, source: sqlx::Error) -> Self {
-        Self::Open { path: path.to_owned(), source }
+    pub(crate) fn open(place: &dyn fmt::Display, source: sqlx::Error) -> Self {
+        Self::Open { place: place.to_string(), source }
     }
 
     pub(crate) fn corrupt(what: &'static str, why: impl fmt::Display) -> Self {
@@ -138,6 +157,7 @@ struct Rooms {
     index: Index,
     recordings: Recordings,
     keys: Arc<KeyRing>,
+    possession: Option<Arc<Possession>>,
     // Dropped last: what stands above must be closed before somebody else may come in.
     _lock: DirectoryLock,
 }
@@ -148,22 +168,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] when another process has it; otherwise what is wrong with the directory or a file in it.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
-        Self::open_with(directory, recordings::Settings::default()).await
+        Self::open_with(directory, &Home::Embedded, recordings::Settings::default()).await
     }
 
-    /// [`open`](Self::open), with new recordings written as `settings` say.
+    /// [`open`](Self::open), with state and index kept at `home` and new recordings written as `settings` say.
     ///
     /// # Errors
-    /// As for `open`.
-    pub async fn open_with(directory: &Path, settings: recordings::Settings) -> Result<Self, StoreError> {
+    /// As for `open`; also when another process has the store at `home`, or it cannot be reached.
+    pub async fn open_with(directory: &Path, home: &Home, settings: recordings::Settings) -> Result<Self, StoreError> {
         make_directory(directory)?;
         let lock = DirectoryLock::take(directory)?;
         let keys = Arc::new(keys::open(directory)?);
         let recordings = Recordings::open(directory, Arc::clone(&keys), settings)?;
-        let index = Index::open(directory, Arc::clone(&keys)).await?;
-        let state = State::open(directory, index.clone()).await?;
+        let (state, index, possession) = databases(directory, home).await?;
+        let index = Index::open(index, Arc::clone(&keys)).await?;
+        let state = State::new(state, index.clone());
         let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
-        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, index, recordings, keys, _lock: lock }) })
+        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, index, recordings, keys, possession, _lock: lock }) })
     }
 
     /// The data directory.
@@ -212,6 +233,25 @@ impl Store {
     pub async fn close(&self) {
         self.rooms.state.database().close().await;
         self.rooms.index.database().close().await;
+        if let Some(possession) = &self.rooms.possession {
+            possession.release().await;
+        }
+    }
+}
+
+/// State and index, and what says that they are this process's alone if the directory does not.
+async fn databases(directory: &Path, home: &Home) -> Result<(Database, Database, Option<Arc<Possession>>), StoreError> {
+    match home {
+        Home::Embedded => {
+            let index = Database::open_file(&directory.join(index::FILE), Durability::Process, &index::SCHEMA).await?;
+            Ok((Database::open_file(&directory.join(state::FILE), Durability::Power, &state::SCHEMA).await?, index, None))
+        }
+        Home::Postgres(postgres) => {
+            let possession = Possession::take(postgres).await?;
+            let index = Database::open_postgres(&possession, Durability::Process, Writers::One, &index::SCHEMA).await?;
+            let state = Database::open_postgres(&possession, Durability::Power, Writers::Few, &state::SCHEMA).await?;
+            Ok((state, index, Some(possession)))
+        }
     }
 }
 

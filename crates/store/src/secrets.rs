@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     StoreError,
-    database::{Database, micros, parsed, time},
+    database::{Database, micros, parsed, sql, time},
 };
 
 /// Longest secret, in bytes: a PEM key with its chain fits.
@@ -56,19 +56,17 @@ impl Secrets {
         let key = self.keys.current()?;
         let sealed = SealingKey::of(key)?.seal(name, secret)?;
         let mut write = self.database.write().await?;
-        sqlx::query(
-            "INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) VALUES ($1, $2, $3, $4, $4, $5)
+        sql("INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) VALUES ($1, $2, $3, $4, $4, $5)
              ON CONFLICT (name) DO UPDATE SET key_id = excluded.key_id, sealed = excluded.sealed,
-                updated_at = excluded.updated_at, updated_by = excluded.updated_by",
-        )
+                updated_at = excluded.updated_at, updated_by = excluded.updated_by")
         .bind(name)
         .bind(key.id().to_string())
         .bind(sealed)
         .bind(micros(now))
         .bind(by.as_str())
-        .execute(&mut *write)
+        .run(&mut write)
         .await?;
-        Ok(write.commit().await?)
+        write.commit().await
     }
 
     /// The secret of that name.
@@ -77,7 +75,7 @@ impl Secrets {
     /// When it was sealed with another deployment key or changed since, or the store fails.
     pub async fn get(&self, name: &str) -> Result<Option<Secret>, StoreError> {
         let row: Option<(String, String)> =
-            sqlx::query_as("SELECT key_id, sealed FROM secrets WHERE name = $1").bind(name).fetch_optional(self.database.read()).await?;
+            sql("SELECT key_id, sealed FROM secrets WHERE name = $1").bind(name).optional(self.database.read()).await?;
         let Some((key_id, sealed)) = row else { return Ok(None) };
         let id: KeyId = parsed("a key id", &key_id)?;
         let key = self.keys.get(id).ok_or(KeyError::Unknown(id))?;
@@ -90,7 +88,7 @@ impl Secrets {
     /// When the store fails.
     pub async fn list(&self) -> Result<Vec<SecretRow>, StoreError> {
         let rows: Vec<(String, i64, i64, String)> =
-            sqlx::query_as("SELECT name, created_at, updated_at, updated_by FROM secrets ORDER BY name").fetch_all(self.database.read()).await?;
+            sql("SELECT name, created_at, updated_at, updated_by FROM secrets ORDER BY name").all(self.database.read()).await?;
         rows.into_iter()
             .map(|(name, created, updated, by)| {
                 Ok(SecretRow { name, created_at: time(created)?, updated_at: time(updated)?, updated_by: parsed("an identity name", &by)? })
@@ -105,25 +103,23 @@ impl Secrets {
     pub async fn reseal(&self) -> Result<u64, StoreError> {
         let key = self.keys.current()?;
         let current = key.id().to_string();
-        let older: Vec<(String, String)> = sqlx::query_as("SELECT name, sealed FROM secrets WHERE key_id <> $1 ORDER BY name")
-            .bind(&current)
-            .fetch_all(self.database.read())
-            .await?;
+        let older: Vec<(String, String)> =
+            sql("SELECT name, sealed FROM secrets WHERE key_id <> $1 ORDER BY name").bind(&current).all(self.database.read()).await?;
         let mut resealed = 0;
         for (name, before) in older {
             let Some(secret) = self.get(&name).await? else { continue };
             let sealed = SealingKey::of(key)?.seal(&name, &secret)?;
             let mut write = self.database.write().await?;
             // What was put meanwhile stays.
-            let done = sqlx::query("UPDATE secrets SET sealed = $2, key_id = $3 WHERE name = $1 AND sealed = $4")
+            let done = sql("UPDATE secrets SET sealed = $2, key_id = $3 WHERE name = $1 AND sealed = $4")
                 .bind(&name)
                 .bind(sealed)
                 .bind(&current)
                 .bind(before)
-                .execute(&mut *write)
+                .run(&mut write)
                 .await?;
             write.commit().await?;
-            resealed += done.rows_affected();
+            resealed += done;
         }
         Ok(resealed)
     }
@@ -134,9 +130,9 @@ impl Secrets {
     /// When the store fails.
     pub async fn delete(&self, name: &str) -> Result<bool, StoreError> {
         let mut write = self.database.write().await?;
-        let done = sqlx::query("DELETE FROM secrets WHERE name = $1").bind(name).execute(&mut *write).await?;
+        let done = sql("DELETE FROM secrets WHERE name = $1").bind(name).run(&mut write).await?;
         write.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 }
 

@@ -10,8 +10,6 @@ mod tokens;
 mod uses;
 mod versions;
 
-use std::path::Path;
-
 pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
 pub use sessions::SessionFilter;
@@ -20,13 +18,14 @@ pub use versions::{Applied, StoredVersion};
 
 use crate::{
     Index, StoreError,
-    database::{Database, Durability, Schema},
+    database::{Database, Schema},
 };
 
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "state.db";
 
-const SCHEMA: Schema = Schema { table: "state_migrations", migrations: &[(1, "first", include_str!("../migrations/state/0001_first.sql"))] };
+pub(crate) const SCHEMA: Schema =
+    Schema { table: "state_migrations", migrations: &[(1, "first", include_str!("../migrations/state/0001_first.sql"))] };
 
 /// Identities, tokens, sessions, holds, policy versions and events.
 #[derive(Debug, Clone)]
@@ -36,8 +35,8 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) async fn open(directory: &Path, index: Index) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open(&directory.join(FILE), Durability::Power, &SCHEMA).await?, index })
+    pub(crate) const fn new(database: Database, index: Index) -> Self {
+        Self { database, index }
     }
 
     pub(crate) const fn database(&self) -> &Database {

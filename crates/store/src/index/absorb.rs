@@ -15,7 +15,7 @@ use model::{Action, DataClassName, Facts, Object, SessionId, Timestamp, hold::Ho
 use super::{Batch, Index, LiteralHash, Taken, session_number, shape};
 use crate::{
     StoreError,
-    database::{Builder, Write, from_json, micros, stored_count, to_json},
+    database::{Value, Write, from_json, micros, sql, stored_count, to_json},
     recordings::Position,
     secrets::hex,
 };
@@ -68,20 +68,20 @@ pub(super) async fn forget(index: &Index, sessions: &[SessionId]) -> Result<(), 
         let mut write = index.database().write().await?;
         let number = session_number(*session);
         let counted: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT shape, COUNT(*) FROM operations WHERE session = $1 GROUP BY shape").bind(number).fetch_all(&mut *write).await?;
+            sql("SELECT shape, COUNT(*) FROM operations WHERE session = $1 GROUP BY shape").bind(number).all(&mut write).await?;
         for (shape, uses) in counted {
-            sqlx::query("UPDATE shapes SET uses = uses - $2 WHERE id = $1").bind(shape).bind(uses).execute(&mut *write).await?;
+            sql("UPDATE shapes SET uses = uses - $2 WHERE id = $1").bind(shape).bind(uses).run(&mut write).await?;
         }
-        sqlx::query("DELETE FROM operation_terms WHERE session = $1").bind(number).execute(&mut *write).await?;
-        sqlx::query("DELETE FROM operations WHERE session = $1").bind(number).execute(&mut *write).await?;
-        sqlx::query("DELETE FROM uses WHERE session = $1").bind(number).execute(&mut *write).await?;
-        sqlx::query("DELETE FROM indexed_recordings WHERE session = $1").bind(number).execute(&mut *write).await?;
+        sql("DELETE FROM operation_terms WHERE session = $1").bind(number).run(&mut write).await?;
+        sql("DELETE FROM operations WHERE session = $1").bind(number).run(&mut write).await?;
+        sql("DELETE FROM uses WHERE session = $1").bind(number).run(&mut write).await?;
+        sql("DELETE FROM indexed_recordings WHERE session = $1").bind(number).run(&mut write).await?;
         write.commit().await?;
     }
     let mut write = index.database().write().await?;
-    sqlx::query("DELETE FROM shape_terms WHERE shape IN (SELECT id FROM shapes WHERE uses = 0)").execute(&mut *write).await?;
-    sqlx::query("DELETE FROM shapes WHERE uses = 0").execute(&mut *write).await?;
-    Ok(write.commit().await?)
+    sql("DELETE FROM shape_terms WHERE shape IN (SELECT id FROM shapes WHERE uses = 0)").run(&mut write).await?;
+    sql("DELETE FROM shapes WHERE uses = 0").run(&mut write).await?;
+    write.commit().await
 }
 
 /// Whose recording it is.
@@ -95,11 +95,10 @@ type Begun = (i64, i64, i64, String, String, String);
 
 /// The place up to which the recording was read, and its heading if any of it was.
 async fn begun(write: &mut Write, session: SessionId) -> Result<(Position, Option<Heading>), StoreError> {
-    let row: Option<Begun> =
-        sqlx::query_as("SELECT segment, frame, records, members, connection, database_name FROM indexed_recordings WHERE session = $1")
-            .bind(session_number(session))
-            .fetch_optional(&mut **write)
-            .await?;
+    let row: Option<Begun> = sql("SELECT segment, frame, records, members, connection, database_name FROM indexed_recordings WHERE session = $1")
+        .bind(session_number(session))
+        .optional(&mut *write)
+        .await?;
     let Some((segment, frame, records, members, connection, database)) = row else { return Ok((Position::START, None)) };
     let members = from_json("the members of a chain", &members)?;
     Ok((super::position((segment, frame, records))?, Some(Heading { members, connection, database })))
@@ -146,6 +145,28 @@ struct NewOperation {
     pairs: Arc<Known>,
 }
 
+impl NewOperation {
+    fn row(&self, session: i64, op: u64, subject: &str, connection: &str) -> [Value; 14] {
+        let (rows, duration, error) = self.answer.clone().map_or((None, None, None), |(rows, duration, error)| (Some(rows), Some(duration), error));
+        [
+            session.into(),
+            stored_count(op).into(),
+            self.at.into(),
+            self.shape.into(),
+            subject.into(),
+            connection.into(),
+            self.risk.into(),
+            self.decision.into(),
+            Value::from(&self.policies),
+            Value::from(&self.signers),
+            Value::from(&self.classes),
+            rows.into(),
+            duration.into(),
+            error.into(),
+        ]
+    }
+}
+
 impl Taking {
     async fn take(&mut self, record: &Record) -> Result<(), StoreError> {
         match record {
@@ -163,16 +184,14 @@ impl Taking {
             connection: opened.connection.to_string(),
             database: opened.database.clone(),
         };
-        sqlx::query(
-            "INSERT INTO indexed_recordings (session, segment, frame, records, complete, chain, members, connection, database_name)
-             VALUES ($1, 0, 0, 0, 0, $2, $3, $4, $5) ON CONFLICT (session) DO NOTHING",
-        )
+        sql("INSERT INTO indexed_recordings (session, segment, frame, records, complete, chain, members, connection, database_name)
+             VALUES ($1, 0, 0, 0, 0, $2, $3, $4, $5) ON CONFLICT (session) DO NOTHING")
         .bind(session_number(self.session))
         .bind(opened.chain.to_string())
         .bind(to_json("the members of a chain", &heading.members)?)
         .bind(&heading.connection)
         .bind(&heading.database)
-        .execute(&mut *self.write)
+        .run(&mut self.write)
         .await?;
         self.heading = Some(heading);
         Ok(())
@@ -220,12 +239,12 @@ impl Taking {
             operation.decision = decision;
             operation.signers = written;
         } else {
-            sqlx::query("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
+            sql("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
                 .bind(session_number(self.session))
                 .bind(stored_count(settled.op))
                 .bind(decision)
                 .bind(written)
-                .execute(&mut *self.write)
+                .run(&mut self.write)
                 .await?;
         }
         let mut terms = vec![format!("decision:{decision}")];
@@ -260,11 +279,9 @@ impl Taking {
             }
             return Ok(());
         }
-        sqlx::query(
-            "UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
+        sql("UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
                 decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END,
-                classes = CASE WHEN $7 = 1 THEN classes ELSE '[]' END WHERE session = $1 AND op = $2",
-        )
+                classes = CASE WHEN $7 = 1 THEN classes ELSE '[]' END WHERE session = $1 AND op = $2")
         .bind(session_number(self.session))
         .bind(stored_count(answered.op))
         .bind(stored_count(answered.rows))
@@ -272,7 +289,7 @@ impl Taking {
         .bind(error)
         .bind(i64::from(answered.refused))
         .bind(i64::from(hid_something(answered)))
-        .execute(&mut *self.write)
+        .run(&mut self.write)
         .await?;
         Ok(())
     }
@@ -290,20 +307,12 @@ impl Taking {
         let heading = heading(self.heading.as_ref())?;
         let subject = heading.members.first().cloned().unwrap_or_default();
         for chunk in operations.chunks(ROWS_AT_ONCE) {
-            let mut sql = Builder::new(
-                "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes, row_count, duration_us, error) ",
+            let mut sql = sql(
+                "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes, row_count, duration_us, error)",
             );
-            sql.push_values(chunk, |mut row, (op, operation)| {
-                let answer = operation.answer.as_ref();
-                row.push_bind(session).push_bind(stored_count(*op)).push_bind(operation.at).push_bind(operation.shape);
-                row.push_bind(subject.clone()).push_bind(heading.connection.clone()).push_bind(operation.risk).push_bind(operation.decision);
-                row.push_bind(operation.policies.clone()).push_bind(operation.signers.clone()).push_bind(operation.classes.clone());
-                row.push_bind(answer.map(|answer| answer.0))
-                    .push_bind(answer.map(|answer| answer.1))
-                    .push_bind(answer.and_then(|answer| answer.2.clone()));
-            });
+            sql.push_rows(chunk.iter().map(|(op, operation)| operation.row(session, *op, &subject, &heading.connection)));
             sql.push(" ON CONFLICT (session, op) DO NOTHING");
-            sql.build().execute(&mut *self.write).await?;
+            sql.run(&mut self.write).await?;
         }
         Ok(())
     }
@@ -312,12 +321,10 @@ impl Taking {
         let session = session_number(self.session);
         let terms: Vec<_> = std::mem::take(&mut self.terms).into_iter().collect();
         for chunk in terms.chunks(ROWS_AT_ONCE) {
-            let mut sql = Builder::new("INSERT INTO operation_terms (term, session, op) ");
-            sql.push_values(chunk, |mut row, (term, op)| {
-                row.push_bind(term.clone()).push_bind(session).push_bind(stored_count(*op));
-            });
+            let mut sql = sql("INSERT INTO operation_terms (term, session, op)");
+            sql.push_rows(chunk.iter().map(|(term, op)| [Value::from(term), session.into(), stored_count(*op).into()]));
             sql.push(" ON CONFLICT (term, session, op) DO NOTHING");
-            sql.build().execute(&mut *self.write).await?;
+            sql.run(&mut self.write).await?;
         }
         Ok(())
     }
@@ -334,12 +341,11 @@ impl Taking {
         if let Some(operation) = self.asked.get(&op) {
             return Ok(operation.pairs.pairs.clone());
         }
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT s.pairs FROM operations o JOIN shapes s ON s.id = o.shape WHERE o.session = $1 AND o.op = $2")
-                .bind(session_number(self.session))
-                .bind(stored_count(op))
-                .fetch_optional(&mut *self.write)
-                .await?;
+        let row: Option<(String,)> = sql("SELECT s.pairs FROM operations o JOIN shapes s ON s.id = o.shape WHERE o.session = $1 AND o.op = $2")
+            .bind(session_number(self.session))
+            .bind(stored_count(op))
+            .optional(&mut self.write)
+            .await?;
         row.map_or(Ok(Vec::new()), |(pairs,)| from_json("what an operation asked for", &pairs))
     }
 
@@ -349,10 +355,10 @@ impl Taking {
         if let Some(operation) = self.asked.get(&op) {
             return from_json(WHAT, &operation.classes);
         }
-        let row: Option<(String,)> = sqlx::query_as("SELECT classes FROM operations WHERE session = $1 AND op = $2")
+        let row: Option<(String,)> = sql("SELECT classes FROM operations WHERE session = $1 AND op = $2")
             .bind(session_number(self.session))
             .bind(stored_count(op))
-            .fetch_optional(&mut *self.write)
+            .optional(&mut self.write)
             .await?;
         row.map_or(Ok(Vec::new()), |(classes,)| from_json(WHAT, &classes))
     }
@@ -379,22 +385,23 @@ impl Taking {
         let risk = i64::from(facts.risk.level());
         let pairs = to_json("what an operation asked for", pairs)?;
         let hash = hex(digest::digest(&digest::SHA256, to_json("a shape", &(&shape.text, &pairs, risk, &terms))?.as_bytes()).as_ref());
-        let found: Option<(i64,)> = sqlx::query_as("SELECT id FROM shapes WHERE hash = $1").bind(&hash).fetch_optional(&mut *self.write).await?;
+        let found: Option<(i64,)> = sql("SELECT id FROM shapes WHERE hash = $1").bind(&hash).optional(&mut self.write).await?;
         if let Some((id,)) = found {
             return Ok(id);
         }
-        let (id,): (i64,) =
-            sqlx::query_as("UPDATE index_counters SET value = value + 1 WHERE name = 'shape' RETURNING value").fetch_one(&mut *self.write).await?;
-        sqlx::query("INSERT INTO shapes (id, hash, text, pairs, risk, uses) VALUES ($1, $2, $3, $4, $5, 0)")
+        let (id,): (i64,) = sql("UPDATE index_counters SET value = value + 1 WHERE name = 'shape' RETURNING value").one(&mut self.write).await?;
+        sql("INSERT INTO shapes (id, hash, text, pairs, risk, uses) VALUES ($1, $2, $3, $4, $5, 0)")
             .bind(id)
             .bind(hash)
             .bind(&shape.text)
             .bind(pairs)
             .bind(risk)
-            .execute(&mut *self.write)
+            .run(&mut self.write)
             .await?;
-        for term in terms {
-            sqlx::query("INSERT INTO shape_terms (term, shape) VALUES ($1, $2)").bind(term).bind(id).execute(&mut *self.write).await?;
+        for chunk in terms.chunks(ROWS_AT_ONCE) {
+            let mut sql = sql("INSERT INTO shape_terms (term, shape)");
+            sql.push_rows(chunk.iter().map(|term| [Value::from(term), id.into()]));
+            sql.run(&mut self.write).await?;
         }
         Ok(id)
     }
@@ -402,20 +409,20 @@ impl Taking {
     /// Writes the sums and the place, and commits.
     async fn finish(mut self, batch: &Batch) -> Result<(), StoreError> {
         for (shape, uses) in std::mem::take(&mut self.counts) {
-            sqlx::query("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).execute(&mut *self.write).await?;
+            sql("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).run(&mut self.write).await?;
         }
         self.write_operations().await?;
         self.write_terms().await?;
         self.write_uses().await?;
-        sqlx::query("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
+        sql("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
             .bind(session_number(self.session))
             .bind(i64::from(batch.until.segment))
             .bind(i64::from(batch.until.frame))
             .bind(i64::from(batch.until.records))
             .bind(i64::from(matches!(batch.records.last(), Some(Record::Closed(_)))))
-            .execute(&mut *self.write)
+            .run(&mut self.write)
             .await?;
-        Ok(self.write.commit().await?)
+        self.write.commit().await
     }
 
     async fn write_uses(&mut self) -> Result<(), StoreError> {
@@ -424,24 +431,24 @@ impl Taking {
             return Ok(());
         }
         let heading = heading(self.heading.as_ref())?;
-        for ((action, object), (times, last)) in &uses {
-            for member in &heading.members {
-                sqlx::query(
-                    "INSERT INTO uses (session, identity, connection, database_name, action, object, count, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                     ON CONFLICT (session, identity, connection, database_name, action, object) DO UPDATE SET count = uses.count + excluded.count,
-                        last_at = CASE WHEN excluded.last_at > uses.last_at THEN excluded.last_at ELSE uses.last_at END",
-                )
-                .bind(session_number(self.session))
-                .bind(member)
-                .bind(&heading.connection)
-                .bind(&heading.database)
-                .bind(action.as_str())
-                .bind(object)
-                .bind(stored_count(*times))
-                .bind(micros(*last))
-                .execute(&mut *self.write)
-                .await?;
-            }
+        let session = session_number(self.session);
+        let rows: Vec<[Value; 8]> = uses
+            .iter()
+            .flat_map(|used| heading.members.iter().map(move |member| (member, used)))
+            .map(|(member, ((action, object), (times, last)))| {
+                let (connection, database) = (Value::from(&heading.connection), Value::from(&heading.database));
+                let (count, last) = (stored_count(*times).into(), micros(*last).into());
+                [session.into(), member.into(), connection, database, action.as_str().into(), object.into(), count, last]
+            })
+            .collect();
+        for chunk in rows.chunks(ROWS_AT_ONCE) {
+            let mut sql = sql("INSERT INTO uses (session, identity, connection, database_name, action, object, count, last_at)");
+            sql.push_rows(chunk.iter().cloned());
+            sql.push(
+                " ON CONFLICT (session, identity, connection, database_name, action, object) DO UPDATE SET count = uses.count + excluded.count,
+                    last_at = CASE WHEN excluded.last_at > uses.last_at THEN excluded.last_at ELSE uses.last_at END",
+            );
+            sql.run(&mut self.write).await?;
         }
         Ok(())
     }

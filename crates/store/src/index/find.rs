@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use super::{Hit, Index, LiteralHash, shape};
 use crate::{
     StoreError,
-    database::{Builder, count, from_json, micros, parsed, time},
+    database::{Statement, count, from_json, micros, parsed, sql, time},
     search::{DecisionWord, Query},
 };
 
@@ -38,8 +38,7 @@ pub(super) async fn search(index: &Index, query: &Query) -> Result<Vec<Hit>, Sto
     let mut conditions = conditions(query, &index.literals().await?);
     settle_members(index, &mut conditions).await?;
     let driver = fewest(index, &conditions).await?;
-    let mut sql = statement(query, &conditions, driver.as_ref());
-    let rows: Vec<Row> = sql.build_query_as().fetch_all(index.database().read()).await?;
+    let rows: Vec<Row> = statement(query, &conditions, driver.as_ref()).all(index.database().read()).await?;
     rows.into_iter().map(Row::parse).collect()
 }
 
@@ -94,44 +93,43 @@ async fn fewest(index: &Index, conditions: &[Condition]) -> Result<Option<Condit
 }
 
 async fn operation_matches(index: &Index, term: &str) -> Result<i64, StoreError> {
-    let (matches,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM (SELECT 1 AS one FROM operation_terms WHERE term = $1 LIMIT $2) AS few")
+    let (matches,): (i64,) = sql("SELECT COUNT(*) FROM (SELECT 1 AS one FROM operation_terms WHERE term = $1 LIMIT $2) AS few")
         .bind(term)
         .bind(FEW + 1)
-        .fetch_one(index.database().read())
+        .one(index.database().read())
         .await?;
     Ok(matches)
 }
 
 async fn shape_matches(index: &Index, terms: &[String]) -> Result<i64, StoreError> {
-    let mut sql = Builder::new("SELECT CAST(COALESCE(SUM(s.uses), 0) AS BIGINT) FROM shapes s WHERE s.id IN (");
+    let mut sql = sql("SELECT CAST(COALESCE(SUM(s.uses), 0) AS BIGINT) FROM shapes s WHERE s.id IN (");
     push_shapes(&mut sql, terms);
     sql.push(")");
-    let (matches,): (i64,) = sql.build_query_as().fetch_one(index.database().read()).await?;
+    let (matches,): (i64,) = sql.one(index.database().read()).await?;
     Ok(matches)
 }
 
 async fn risk_matches(index: &Index, lowest: u8, highest: u8) -> Result<i64, StoreError> {
-    let (matches,): (i64,) = sqlx::query_as("SELECT CAST(COALESCE(SUM(uses), 0) AS BIGINT) FROM shapes WHERE risk BETWEEN $1 AND $2")
+    let (matches,): (i64,) = sql("SELECT CAST(COALESCE(SUM(uses), 0) AS BIGINT) FROM shapes WHERE risk BETWEEN $1 AND $2")
         .bind(i64::from(lowest))
         .bind(i64::from(highest))
-        .fetch_one(index.database().read())
+        .one(index.database().read())
         .await?;
     Ok(matches)
 }
 
 /// The shapes that have every term.
-fn push_shapes(sql: &mut Builder, terms: &[String]) {
+fn push_shapes(sql: &mut Statement, terms: &[String]) {
     for (place, term) in terms.iter().enumerate() {
         sql.push(if place == 0 { "SELECT shape FROM shape_terms WHERE term = " } else { " INTERSECT SELECT shape FROM shape_terms WHERE term = " });
         sql.push_bind(term.clone());
     }
 }
 
-fn statement(query: &Query, conditions: &[Condition], driver: Option<&Condition>) -> Builder {
-    let mut sql = Builder::new(
-        "SELECT o.session, o.op, o.at, r.chain, o.connection, r.database_name, s.text, s.pairs, o.decision, o.policies, o.signers, o.classes,
-                o.risk, o.row_count, o.duration_us, o.error FROM ",
-    );
+fn statement(query: &Query, conditions: &[Condition], driver: Option<&Condition>) -> Statement {
+    let mut sql =
+        sql("SELECT o.session, o.op, o.at, r.chain, o.connection, r.database_name, s.text, s.pairs, o.decision, o.policies, o.signers, o.classes,
+                o.risk, o.row_count, o.duration_us, o.error FROM ");
     if let Some(driver) = driver {
         sql.push("(");
         push_driver(&mut sql, driver);
@@ -152,11 +150,11 @@ fn statement(query: &Query, conditions: &[Condition], driver: Option<&Condition>
     sql
 }
 
-fn push_driver(sql: &mut Builder, driver: &Condition) {
-    let operations = |sql: &mut Builder, term: &str| {
+fn push_driver(sql: &mut Statement, driver: &Condition) {
+    let operations = |sql: &mut Statement, term: &str| {
         sql.push("SELECT session, op FROM operation_terms WHERE term = ").push_bind(term.to_owned());
     };
-    let shapes = |sql: &mut Builder, terms: &[String]| {
+    let shapes = |sql: &mut Statement, terms: &[String]| {
         sql.push("SELECT session, op FROM operations WHERE shape IN (");
         push_shapes(sql, terms);
         sql.push(")");
@@ -178,7 +176,7 @@ fn push_driver(sql: &mut Builder, driver: &Condition) {
     }
 }
 
-fn push_condition(sql: &mut Builder, condition: &Condition) {
+fn push_condition(sql: &mut Statement, condition: &Condition) {
     sql.push(" AND (");
     match condition {
         Condition::Operation(term) => push_operation_term(sql, term),
@@ -205,16 +203,16 @@ fn push_condition(sql: &mut Builder, condition: &Condition) {
     sql.push(")");
 }
 
-fn push_operation_term(sql: &mut Builder, term: &str) {
+fn push_operation_term(sql: &mut Statement, term: &str) {
     sql.push("EXISTS (SELECT 1 FROM operation_terms t WHERE t.term = ").push_bind(term.to_owned());
     sql.push(" AND t.session = o.session AND t.op = o.op)");
 }
 
-fn push_shape_term(sql: &mut Builder, term: &str) {
+fn push_shape_term(sql: &mut Statement, term: &str) {
     sql.push("EXISTS (SELECT 1 FROM shape_terms t WHERE t.term = ").push_bind(term.to_owned()).push(" AND t.shape = o.shape)");
 }
 
-fn push_columns(sql: &mut Builder, query: &Query) {
+fn push_columns(sql: &mut Statement, query: &Query) {
     for connection in &query.connections {
         sql.push(" AND o.connection = ").push_bind(connection.to_string());
     }
@@ -275,12 +273,13 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
+    use crate::{Store, database::Reader};
 
-    async fn plan(index: &Index, sql: &Builder) -> Vec<String> {
+    async fn plan(index: &Index, sql: &Statement) -> Vec<String> {
+        let Reader::Embedded(readers) = index.database().read() else { panic!("no SQLite") };
         // A plan needs no values: SQLite takes missing parameters as NULL.
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sql().as_str()));
-        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(index.database().read()).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.embedded_text().as_str()));
+        let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(readers).await.unwrap();
         rows.into_iter().map(|(_, _, _, step)| step).collect()
     }
 

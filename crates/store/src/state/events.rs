@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{State, versions};
 use crate::{
     StoreError,
-    database::{Builder, count, from_json, micros, parsed, stored_count, time, to_json},
+    database::{count, from_json, micros, parsed, sql, stored_count, time, to_json},
 };
 
 /// Something that happened to Countersign itself.
@@ -42,14 +42,14 @@ impl State {
     pub async fn append_event(&self, event: &Event) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
         let number = versions::next(&mut write, "event").await?;
-        sqlx::query("INSERT INTO events (number, at, actor, kind, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)")
+        sql("INSERT INTO events (number, at, actor, kind, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(number)
             .bind(micros(event.at))
             .bind(event.actor.as_str())
             .bind(&event.kind)
             .bind(&event.subject)
             .bind(to_json("an event", &event.detail)?)
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         write.commit().await?;
         Ok(count(number))
@@ -60,7 +60,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn events(&self, subject: Option<&str>, before: Option<u64>, limit: u32) -> Result<Vec<EventRow>, StoreError> {
-        let mut query = Builder::new("SELECT number, at, actor, kind, subject, detail FROM events WHERE 1 = 1");
+        let mut query = sql("SELECT number, at, actor, kind, subject, detail FROM events WHERE 1 = 1");
         if let Some(subject) = subject {
             query.push(" AND subject = ").push_bind(subject.to_owned());
         }
@@ -68,7 +68,7 @@ impl State {
             query.push(" AND number < ").push_bind(stored_count(before));
         }
         query.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(limit));
-        let rows: Vec<(i64, i64, String, String, String, String)> = query.build_query_as().fetch_all(self.database.read()).await?;
+        let rows: Vec<(i64, i64, String, String, String, String)> = query.all(self.database.read()).await?;
         rows.into_iter().map(row).collect()
     }
 }

@@ -8,7 +8,7 @@ use model::{
 use super::State;
 use crate::{
     StoreError,
-    database::{Write, from_json, micros, to_json},
+    database::{Write, from_json, micros, sql, to_json},
 };
 
 impl State {
@@ -28,8 +28,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn hold(&self, id: HoldId) -> Result<Option<HoldRow>, StoreError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT content FROM holds WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<(String,)> = sql("SELECT content FROM holds WHERE id = $1").bind(id.to_string()).optional(self.database.read()).await?;
         row.map(|(content,)| from_json("a hold", &content)).transpose()
     }
 
@@ -38,8 +37,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn waiting_holds(&self) -> Result<Vec<HoldRow>, StoreError> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT content FROM holds WHERE state = 'waiting' ORDER BY created_at, id").fetch_all(self.database.read()).await?;
+        let rows: Vec<(String,)> = sql("SELECT content FROM holds WHERE state = 'waiting' ORDER BY created_at, id").all(self.database.read()).await?;
         rows.iter().map(|(content,)| from_json("a hold", content)).collect()
     }
 
@@ -48,10 +46,8 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn holds(&self, limit: u32) -> Result<Vec<HoldRow>, StoreError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT content FROM holds ORDER BY created_at DESC, id DESC LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_all(self.database.read())
-            .await?;
+        let rows: Vec<(String,)> =
+            sql("SELECT content FROM holds ORDER BY created_at DESC, id DESC LIMIT $1").bind(i64::from(limit)).all(self.database.read()).await?;
         rows.iter().map(|(content,)| from_json("a hold", content)).collect()
     }
 
@@ -61,7 +57,7 @@ impl State {
     /// When the store fails.
     pub async fn withdraw_waiting_holds(&self, why: &str) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT content FROM holds WHERE state = 'waiting'").fetch_all(&mut *write).await?;
+        let rows: Vec<(String,)> = sql("SELECT content FROM holds WHERE state = 'waiting'").all(&mut write).await?;
         let mut withdrawn = 0;
         for (content,) in rows {
             let mut hold: HoldRow = from_json("a hold", &content)?;
@@ -74,7 +70,7 @@ impl State {
 }
 
 async fn save(write: &mut Write, hold: &HoldRow) -> Result<bool, StoreError> {
-    let done = sqlx::query(
+    let done = sql(
         "INSERT INTO holds (id, session, requester, connection, state, created_at, expires_at, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at, content = excluded.content WHERE holds.state = 'waiting'",
     )
@@ -86,9 +82,9 @@ async fn save(write: &mut Write, hold: &HoldRow) -> Result<bool, StoreError> {
     .bind(micros(hold.created_at))
     .bind(micros(hold.expires_at))
     .bind(to_json("a hold", hold)?)
-    .execute(&mut **write)
+    .run(&mut *write)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 const fn state_text(state: &HoldState) -> &'static str {

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use super::State;
 use crate::{
     StoreError,
-    database::{self, Write, from_json, micros, optional, optional_time, parsed, time, to_json},
+    database::{self, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
 };
 
 /// `last_used` is written at most this often for an identity or token, in seconds.
@@ -29,12 +29,6 @@ pub enum AddIdentityError {
     Store(#[from] StoreError),
 }
 
-impl From<sqlx::Error> for AddIdentityError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 /// Why an identity is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeIdentityError {
@@ -47,12 +41,6 @@ pub enum ChangeIdentityError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for ChangeIdentityError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }
 
 impl State {
@@ -72,10 +60,8 @@ impl State {
             check_owner(&mut write, owner, now).await?;
         }
         let identity = entered(id, new, created_by, now);
-        let added = sqlx::query(
-            "INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-        )
+        let added = sql("INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")
         .bind(id.to_string())
         .bind(identity.name.as_str())
         .bind(identity.name.as_str().to_ascii_lowercase())
@@ -86,9 +72,9 @@ impl State {
         .bind(identity.owner.as_ref().map(IdentityName::as_str))
         .bind(identity.purpose.as_deref())
         .bind(identity.expires_at.map(micros))
-        .execute(&mut *write)
+        .run(&mut write)
         .await?;
-        if added.rows_affected() == 0 {
+        if added == 0 {
             return Err(AddIdentityError::Taken(identity.name));
         }
         write.commit().await?;
@@ -100,8 +86,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn identity(&self, name: &IdentityName) -> Result<Option<Identity>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).optional(self.database.read()).await?;
         row.map(Row::parse).transpose()
     }
 
@@ -110,8 +95,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Identity>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM identities WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM identities WHERE id = $1").bind(id.to_string()).optional(self.database.read()).await?;
         row.map(Row::parse).transpose()
     }
 
@@ -120,8 +104,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn identity_and_password(&self, name: &IdentityName) -> Result<Option<(Identity, Option<String>)>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).optional(self.database.read()).await?;
         row.map(|mut row| Ok((row.password_hash.take(), row.parse()?))).transpose().map(|found| found.map(|(hash, identity)| (identity, hash)))
     }
 
@@ -130,7 +113,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn identities(&self) -> Result<Vec<Identity>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM identities ORDER BY folded_name").fetch_all(self.database.read()).await?;
+        let rows: Vec<Row> = sql("SELECT * FROM identities ORDER BY folded_name").all(self.database.read()).await?;
         rows.into_iter().map(Row::parse).collect()
     }
 
@@ -144,11 +127,7 @@ impl State {
         groups.dedup();
         let mut write = self.database.write().await?;
         let mut identity = changeable(&mut write, name).await?;
-        sqlx::query("UPDATE identities SET group_names = $2 WHERE name = $1")
-            .bind(name.as_str())
-            .bind(to_json("groups", &groups)?)
-            .execute(&mut *write)
-            .await?;
+        sql("UPDATE identities SET group_names = $2 WHERE name = $1").bind(name.as_str()).bind(to_json("groups", &groups)?).run(&mut write).await?;
         write.commit().await?;
         identity.groups = groups;
         Ok(identity)
@@ -161,11 +140,7 @@ impl State {
     pub async fn set_expiry(&self, name: &IdentityName, expires_at: Timestamp) -> Result<Identity, ChangeIdentityError> {
         let mut write = self.database.write().await?;
         let mut identity = changeable(&mut write, name).await?;
-        sqlx::query("UPDATE identities SET expires_at = $2 WHERE name = $1")
-            .bind(name.as_str())
-            .bind(micros(expires_at))
-            .execute(&mut *write)
-            .await?;
+        sql("UPDATE identities SET expires_at = $2 WHERE name = $1").bind(name.as_str()).bind(micros(expires_at)).run(&mut write).await?;
         write.commit().await?;
         identity.expires_at = Some(expires_at);
         Ok(identity)
@@ -176,12 +151,12 @@ impl State {
     /// # Errors
     /// When it is unknown or revoked, the owner is not an active person, or the store fails.
     pub async fn set_owner(&self, name: &IdentityName, owner: &IdentityName, now: Timestamp) -> Result<Identity, SetOwnerError> {
-        let mut write = self.database.write().await.map_err(StoreError::from)?;
+        let mut write = self.database.write().await?;
         let mut identity = changeable(&mut write, name).await?;
         check_owner(&mut write, owner, now).await?;
-        let change = sqlx::query("UPDATE identities SET owner = $2 WHERE name = $1").bind(name.as_str()).bind(owner.as_str());
-        change.execute(&mut *write).await.map_err(StoreError::from)?;
-        write.commit().await.map_err(StoreError::from)?;
+        let change = sql("UPDATE identities SET owner = $2 WHERE name = $1").bind(name.as_str()).bind(owner.as_str());
+        change.run(&mut write).await?;
+        write.commit().await?;
         identity.owner = Some(owner.clone());
         Ok(identity)
     }
@@ -193,11 +168,11 @@ impl State {
     pub async fn revoke_identity(&self, name: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<bool, ChangeIdentityError> {
         let mut write = self.database.write().await?;
         let identity = held(&mut write, name).await?.ok_or_else(|| ChangeIdentityError::Unknown(name.clone()))?;
-        sqlx::query("UPDATE identities SET revoked_at = $2, revoked_by = $3, password_hash = NULL WHERE name = $1 AND revoked_at IS NULL")
+        sql("UPDATE identities SET revoked_at = $2, revoked_by = $3, password_hash = NULL WHERE name = $1 AND revoked_at IS NULL")
             .bind(name.as_str())
             .bind(micros(now))
             .bind(by.as_str())
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         super::tokens::revoke_all(&mut write, name, by, now).await?;
         write.commit().await?;
@@ -210,21 +185,21 @@ impl State {
     /// When the store fails.
     pub async fn touch_identity(&self, name: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
         let stale = micros(now).saturating_sub(USE_GRAIN_S * 1_000_000);
-        let due: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM identities WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
+        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM identities WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
             .bind(name.as_str())
             .bind(stale)
-            .fetch_optional(self.database.read())
+            .optional(self.database.read())
             .await?;
         if due.is_none() {
             return Ok(());
         }
         let mut write = self.database.write().await?;
-        sqlx::query("UPDATE identities SET last_used = $2 WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
+        sql("UPDATE identities SET last_used = $2 WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
             .bind(name.as_str())
             .bind(micros(now))
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
-        Ok(write.commit().await?)
+        write.commit().await
     }
 
     /// Sets its password hash, or takes it away.
@@ -234,7 +209,7 @@ impl State {
     pub async fn set_password_hash(&self, name: &IdentityName, hash: Option<&str>) -> Result<(), ChangeIdentityError> {
         let mut write = self.database.write().await?;
         changeable(&mut write, name).await?;
-        sqlx::query("UPDATE identities SET password_hash = $2 WHERE name = $1").bind(name.as_str()).bind(hash).execute(&mut *write).await?;
+        sql("UPDATE identities SET password_hash = $2 WHERE name = $1").bind(name.as_str()).bind(hash).run(&mut write).await?;
         Ok(write.commit().await?)
     }
 }
@@ -282,9 +257,9 @@ async fn changeable(write: &mut Write, name: &IdentityName) -> Result<Identity, 
     }
 }
 
-/// The row as this transaction sees it.
+/// The row, which nobody else changes before this transaction ends.
 pub(super) async fn held(write: &mut Write, name: &IdentityName) -> Result<Option<Identity>, StoreError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).fetch_optional(&mut **write).await?;
+    let row: Option<Row> = sql("SELECT * FROM identities WHERE name = $1").bind(name.as_str()).locked().optional(&mut *write).await?;
     row.map(Row::parse).transpose()
 }
 

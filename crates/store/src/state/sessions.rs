@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::State;
 use crate::{
     StoreError,
-    database::{Builder, Write, count, micros, optional, optional_time, parsed, stored_count, time},
+    database::{Write, count, micros, optional, optional_time, parsed, sql, stored_count, time},
 };
 
 /// Which sessions to list; the default is the hundred newest.
@@ -37,10 +37,8 @@ impl State {
     /// When the store fails.
     pub async fn add_session(&self, session: &SessionRow) -> Result<(), StoreError> {
         let mut write = self.database.write().await?;
-        sqlx::query(
-            "INSERT INTO sessions (id, subject, chain, connection, database_name, token, peer, started_at, ended_at, ending, operations)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
+        sql("INSERT INTO sessions (id, subject, chain, connection, database_name, token, peer, started_at, ended_at, ending, operations)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
         .bind(session.id.to_string())
         .bind(session.subject.as_str())
         .bind(&session.chain)
@@ -52,10 +50,10 @@ impl State {
         .bind(session.ended_at.map(micros))
         .bind(session.ending.as_deref())
         .bind(stored_count(session.operations))
-        .execute(&mut *write)
+        .run(&mut write)
         .await?;
         add_members(&mut write, session).await?;
-        Ok(write.commit().await?)
+        write.commit().await
     }
 
     /// Notes how a session ended. False if it had ended before, or is unknown: the first ending stands.
@@ -64,15 +62,15 @@ impl State {
     /// When the store fails.
     pub async fn end_session(&self, id: SessionId, ending: &str, operations: u64, now: Timestamp) -> Result<bool, StoreError> {
         let mut write = self.database.write().await?;
-        let done = sqlx::query("UPDATE sessions SET ended_at = $2, ending = $3, operations = $4 WHERE id = $1 AND ended_at IS NULL")
+        let done = sql("UPDATE sessions SET ended_at = $2, ending = $3, operations = $4 WHERE id = $1 AND ended_at IS NULL")
             .bind(id.to_string())
             .bind(micros(now))
             .bind(ending)
             .bind(stored_count(operations))
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         write.commit().await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 
     /// Ends every session that had not ended, when the process starts. Returns how many.
@@ -81,13 +79,10 @@ impl State {
     /// When the store fails.
     pub async fn end_live_sessions(&self, ending: &str, now: Timestamp) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
-        let done = sqlx::query("UPDATE sessions SET ended_at = $1, ending = $2 WHERE ended_at IS NULL")
-            .bind(micros(now))
-            .bind(ending)
-            .execute(&mut *write)
-            .await?;
+        let done =
+            sql("UPDATE sessions SET ended_at = $1, ending = $2 WHERE ended_at IS NULL").bind(micros(now)).bind(ending).run(&mut write).await?;
         write.commit().await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     /// One session.
@@ -95,8 +90,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM sessions WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM sessions WHERE id = $1").bind(id.to_string()).optional(self.database.read()).await?;
         row.map(Row::parse).transpose()
     }
 
@@ -105,7 +99,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
-        let mut query = Builder::new("SELECT s.* FROM sessions s WHERE 1 = 1");
+        let mut query = sql("SELECT s.* FROM sessions s WHERE 1 = 1");
         if let Some(identity) = &filter.identity {
             query.push(" AND s.id IN (SELECT session FROM session_members WHERE identity = ").push_bind(identity.as_str().to_owned()).push(")");
         }
@@ -121,7 +115,7 @@ impl State {
             query.push(" AND s.started_at >= ").push_bind(micros(since));
         }
         query.push(" ORDER BY s.started_at DESC, s.id DESC LIMIT ").push_bind(i64::from(filter.limit));
-        let rows: Vec<Row> = query.build_query_as().fetch_all(self.database.read()).await?;
+        let rows: Vec<Row> = query.all(self.database.read()).await?;
         rows.into_iter().map(Row::parse).collect()
     }
 }
@@ -133,11 +127,7 @@ async fn add_members(write: &mut Write, session: &SessionRow) -> Result<(), Stor
     members.sort_unstable();
     members.dedup();
     for member in members {
-        sqlx::query("INSERT INTO session_members (identity, session) VALUES ($1, $2)")
-            .bind(member)
-            .bind(session.id.to_string())
-            .execute(&mut **write)
-            .await?;
+        sql("INSERT INTO session_members (identity, session) VALUES ($1, $2)").bind(member).bind(session.id.to_string()).run(&mut *write).await?;
     }
     Ok(())
 }

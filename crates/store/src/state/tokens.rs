@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use super::{State, identities};
 use crate::{
     StoreError,
-    database::{Write, from_json, micros, optional, optional_time, parsed, time, to_json},
+    database::{Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
 };
 
 /// Longest life of a token, in days.
@@ -31,12 +31,6 @@ pub enum AddTokenError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for AddTokenError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }
 
 impl State {
@@ -66,8 +60,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn token_by_digest(&self, digest: &TokenDigest) -> Result<Option<TokenRow>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM tokens WHERE digest = $1").bind(digest.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM tokens WHERE digest = $1").bind(digest.to_string()).optional(self.database.read()).await?;
         row.map(Row::parse).transpose()
     }
 
@@ -77,14 +70,12 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn live_token(&self, digest: &TokenDigest, now: Timestamp) -> Result<Option<TokenRow>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT t.* FROM tokens t JOIN identities i ON i.name = t.subject
+        let row: Option<Row> = sql("SELECT t.* FROM tokens t JOIN identities i ON i.name = t.subject
              WHERE t.digest = $1 AND t.revoked_at IS NULL AND t.not_before <= $2 AND t.expires_at > $2
-               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)",
-        )
+               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)")
         .bind(digest.to_string())
         .bind(micros(now))
-        .fetch_optional(self.database.read())
+        .optional(self.database.read())
         .await?;
         row.map(Row::parse).transpose()
     }
@@ -94,14 +85,12 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn token_is_live(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT 1 FROM tokens t JOIN identities i ON i.name = t.subject
+        let row: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM tokens t JOIN identities i ON i.name = t.subject
              WHERE t.id = $1 AND t.revoked_at IS NULL AND t.not_before <= $2 AND t.expires_at > $2
-               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)",
-        )
+               AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > $2)")
         .bind(id.to_string())
         .bind(micros(now))
-        .fetch_optional(self.database.read())
+        .optional(self.database.read())
         .await?;
         Ok(row.is_some())
     }
@@ -111,7 +100,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn token(&self, id: TokenId) -> Result<Option<TokenRow>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<Row> = sql("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).optional(self.database.read()).await?;
         row.map(Row::parse).transpose()
     }
 
@@ -121,10 +110,10 @@ impl State {
     /// When the store fails.
     pub async fn tokens(&self, subject: Option<&IdentityName>) -> Result<Vec<TokenRow>, StoreError> {
         let query = match subject {
-            Some(name) => sqlx::query_as("SELECT * FROM tokens WHERE subject = $1 ORDER BY created_at DESC, id").bind(name.as_str()),
-            None => sqlx::query_as("SELECT * FROM tokens ORDER BY created_at DESC, id"),
+            Some(name) => sql("SELECT * FROM tokens WHERE subject = $1 ORDER BY created_at DESC, id").bind(name.as_str()),
+            None => sql("SELECT * FROM tokens ORDER BY created_at DESC, id"),
         };
-        let rows: Vec<Row> = query.fetch_all(self.database.read()).await?;
+        let rows: Vec<Row> = query.all(self.database.read()).await?;
         rows.into_iter().map(Row::parse).collect()
     }
 
@@ -134,13 +123,13 @@ impl State {
     /// When the store fails.
     pub async fn revoke_token(&self, id: TokenId, by: &IdentityName, now: Timestamp) -> Result<Option<TokenRow>, StoreError> {
         let mut write = self.database.write().await?;
-        sqlx::query("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL")
+        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL")
             .bind(id.to_string())
             .bind(micros(now))
             .bind(by.as_str())
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).fetch_optional(&mut *write).await?;
+        let row: Option<Row> = sql("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).optional(&mut write).await?;
         write.commit().await?;
         row.map(Row::parse).transpose()
     }
@@ -162,33 +151,33 @@ impl State {
     /// When the store fails.
     pub async fn touch_token(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
         let stale = micros(now).saturating_sub(identities::USE_GRAIN_S * 1_000_000);
-        let due: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM tokens WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM tokens WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
             .bind(id.to_string())
             .bind(stale)
-            .fetch_optional(self.database.read())
+            .optional(self.database.read())
             .await?;
         if due.is_none() {
             return Ok(());
         }
         let mut write = self.database.write().await?;
-        sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+        sql("UPDATE tokens SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
             .bind(id.to_string())
             .bind(micros(now))
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
-        Ok(write.commit().await?)
+        write.commit().await
     }
 }
 
 /// Revokes every token of a subject inside a transaction.
 pub(super) async fn revoke_all(write: &mut Write, subject: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<u64, StoreError> {
-    let done = sqlx::query("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE subject = $1 AND revoked_at IS NULL")
+    let done = sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE subject = $1 AND revoked_at IS NULL")
         .bind(subject.as_str())
         .bind(micros(now))
         .bind(by.as_str())
-        .execute(&mut **write)
+        .run(&mut *write)
         .await?;
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
 fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
@@ -198,10 +187,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 }
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
-    sqlx::query(
-        "INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
+    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -212,7 +199,7 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(micros(token.created_at))
     .bind(micros(token.not_before))
     .bind(micros(token.expires_at))
-    .execute(&mut **write)
+    .run(&mut *write)
     .await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use model::{IdentityName, Timestamp, VersionHash};
 use super::State;
 use crate::{
     StoreError,
-    database::{Write, count, from_json, micros, parsed, time, to_json},
+    database::{Write, count, from_json, micros, parsed, sql, time, to_json},
 };
 
 /// The application of a version.
@@ -45,18 +45,18 @@ impl State {
         now: Timestamp,
     ) -> Result<Applied, StoreError> {
         let mut write = self.database.write().await?;
-        sqlx::query("INSERT INTO versions (hash, files) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
+        sql("INSERT INTO versions (hash, files) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
             .bind(hash.to_string())
             .bind(to_json("policy files", files)?)
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         let number = next(&mut write, "application").await?;
-        sqlx::query("INSERT INTO applications (number, hash, applied_by, applied_at) VALUES ($1, $2, $3, $4)")
+        sql("INSERT INTO applications (number, hash, applied_by, applied_at) VALUES ($1, $2, $3, $4)")
             .bind(number)
             .bind(hash.to_string())
             .bind(by.as_str())
             .bind(micros(now))
-            .execute(&mut *write)
+            .run(&mut write)
             .await?;
         write.commit().await?;
         Ok(Applied { number: count(number), hash, by: by.clone(), at: now })
@@ -67,12 +67,11 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn current_version(&self) -> Result<Option<StoredVersion>, StoreError> {
-        let row: Option<(i64, String, String, i64, String)> = sqlx::query_as(
-            "SELECT a.number, a.hash, a.applied_by, a.applied_at, v.files FROM applications a JOIN versions v ON v.hash = a.hash
-             ORDER BY a.number DESC LIMIT 1",
-        )
-        .fetch_optional(self.database.read())
-        .await?;
+        let row: Option<(i64, String, String, i64, String)> =
+            sql("SELECT a.number, a.hash, a.applied_by, a.applied_at, v.files FROM applications a JOIN versions v ON v.hash = a.hash
+             ORDER BY a.number DESC LIMIT 1")
+            .optional(self.database.read())
+            .await?;
         let Some((number, hash, by, at, files)) = row else { return Ok(None) };
         Ok(Some(StoredVersion { applied: applied((number, hash, by, at))?, files: from_json("policy files", &files)? }))
     }
@@ -82,8 +81,7 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn version_files(&self, hash: VersionHash) -> Result<Option<BTreeMap<String, String>>, StoreError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT files FROM versions WHERE hash = $1").bind(hash.to_string()).fetch_optional(self.database.read()).await?;
+        let row: Option<(String,)> = sql("SELECT files FROM versions WHERE hash = $1").bind(hash.to_string()).optional(self.database.read()).await?;
         row.map(|(files,)| from_json("policy files", &files)).transpose()
     }
 
@@ -93,9 +91,9 @@ impl State {
     /// When the store fails.
     pub async fn applications(&self, limit: u32) -> Result<Vec<Applied>, StoreError> {
         let rows: Vec<(i64, String, String, i64)> =
-            sqlx::query_as("SELECT number, hash, applied_by, applied_at FROM applications ORDER BY number DESC LIMIT $1")
+            sql("SELECT number, hash, applied_by, applied_at FROM applications ORDER BY number DESC LIMIT $1")
                 .bind(i64::from(limit))
-                .fetch_all(self.database.read())
+                .all(self.database.read())
                 .await?;
         rows.into_iter().map(applied).collect()
     }
@@ -107,7 +105,6 @@ fn applied((number, hash, by, at): (i64, String, String, i64)) -> Result<Applied
 
 /// The next number of a sequence, taken inside the transaction that uses it: no gaps, no two alike.
 pub(super) async fn next(write: &mut Write, counter: &'static str) -> Result<i64, StoreError> {
-    let (number,): (i64,) =
-        sqlx::query_as("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value").bind(counter).fetch_one(&mut **write).await?;
+    let (number,): (i64,) = sql("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value").bind(counter).one(&mut *write).await?;
     Ok(number)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::fixtures::{add_user, at, name, open, session_row};
-use crate::{Store, StoreError, state::Event};
+use crate::{Store, StoreError, database::sql, state::Event};
 
 /// Tells the child half of a test which directory it works in.
 const CHILD: &str = "COUNTERSIGN_STORE_TEST_DIRECTORY";
@@ -146,10 +146,8 @@ async fn a_file_of_a_newer_version_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let mut write = store.state().database().write().await.unwrap();
-    sqlx::query("INSERT INTO state_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)")
-        .execute(&mut *write)
-        .await
-        .unwrap();
+    let later = sql("INSERT INTO state_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 0)");
+    later.run(&mut write).await.unwrap();
     write.commit().await.unwrap();
     store.close().await;
     drop(store);

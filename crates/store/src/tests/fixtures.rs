@@ -1,6 +1,12 @@
 //! What the tests store.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use evidence::{
     Record,
@@ -16,7 +22,91 @@ use model::{
     token::{TokenRow, TokenUse},
 };
 
-use crate::Store;
+use tempfile::TempDir;
+use xtask::postgres::Server;
+
+use crate::{Home, Store, home::Postgres, recordings};
+
+/// Makes of each function two tests, one on each kind of store.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        $(mod $test {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded() {
+                super::$test(crate::tests::fixtures::Place::embedded()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$test(crate::tests::fixtures::Place::postgres()).await;
+            }
+        })*
+    };
+}
+pub(super) use on_both;
+
+/// Where a test keeps what it stores: a data directory of its own, and perhaps a schema of its own.
+pub(super) struct Place {
+    directory: TempDir,
+    home: Home,
+}
+
+impl Place {
+    pub(super) fn embedded() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), home: Home::Embedded }
+    }
+
+    pub(super) fn postgres() -> Self {
+        static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+        let schema = format!("test_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        Self { directory: tempfile::tempdir().unwrap(), home: Home::Postgres(on_server(server()).with_schema(&schema).unwrap()) }
+    }
+
+    /// An empty one of the same kind.
+    pub(super) fn another(&self) -> Self {
+        if matches!(self.home, Home::Embedded) { Self::embedded() } else { Self::postgres() }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What the server has, if there is one, as pg_dump writes it.
+    pub(super) fn dump(&self) -> Option<Vec<u8>> {
+        let Home::Postgres(postgres) = &self.home else { return None };
+        let server = server();
+        let mut dump = std::process::Command::new(server.program("pg_dump"));
+        dump.args(["--inserts", "--username=postgres", "--schema", &postgres.schema, "--port", &server.port().to_string(), "--host"]);
+        let dumped = dump.arg(server.socket_folder()).arg("countersign").output().unwrap();
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        Some(dumped.stdout)
+    }
+
+    pub(super) async fn open(&self) -> Store {
+        Store::open_with(self.directory(), &self.home, recordings::Settings::default()).await.unwrap()
+    }
+}
+
+/// The server that the tests of this process share. It ends with the process.
+pub(super) fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Server::start(&xtask::postgres::Settings::default()).unwrap();
+        make_role(&server);
+        server
+    })
+}
+
+pub(super) fn make_role(server: &Server) {
+    server.sql("postgres", "CREATE ROLE countersign LOGIN PASSWORD 'password of the store'").unwrap();
+    server.sql("postgres", "CREATE DATABASE countersign OWNER countersign").unwrap();
+}
+
+/// The store on a server with that role, over TCP and with its password.
+pub(super) fn on_server(server: &Server) -> Postgres {
+    let password = model::Secret::from("password of the store".to_owned());
+    Postgres::new("127.0.0.1", server.port(), "countersign", "countersign").with_password(password)
+}
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -6,12 +6,26 @@ use evidence::{
 };
 use model::{Action, SessionId, hold::HoldState};
 
-use super::fixtures::{Script, at, facts, name, open};
+use super::fixtures::{Place, Script, at, facts, name, on_both};
 use crate::{
     Hit, Query, Store,
+    database::sql,
     index::{Batch, Taken},
     recordings::Position,
 };
+
+on_both! {
+    every_filter_finds_what_it_should_newest_first,
+    a_hit_says_who_did_what_and_how_it_ended,
+    uses_are_what_ran_for_every_member_of_the_chain,
+    a_batch_counts_once_wherever_it_was_cut,
+    masked_is_what_was_masked_and_not_what_might_have_been,
+    a_failed_batch_is_not_there_at_all,
+    a_live_recording_is_followed,
+    reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_gone,
+    a_faulty_recording_is_reported_and_the_others_are_read,
+    a_lost_key_costs_the_literals_until_the_next_reindex,
+}
 
 async fn search(store: &Store, text: &str) -> Vec<Hit> {
     store.index().search(&Query::parse(text, at(10_000)).unwrap()).await.unwrap()
@@ -52,8 +66,8 @@ fn story() -> [Script; 2] {
     [alice, bob]
 }
 
-async fn indexed(directory: &std::path::Path) -> Store {
-    let store = open(directory).await;
+async fn indexed(place: &Place) -> Store {
+    let store = place.open().await;
     for script in story() {
         script.write(&store);
     }
@@ -63,10 +77,8 @@ async fn indexed(directory: &std::path::Path) -> Store {
     store
 }
 
-#[tokio::test]
-async fn every_filter_finds_what_it_should_newest_first() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = indexed(directory.path()).await;
+async fn every_filter_finds_what_it_should_newest_first(place: Place) {
+    let store = indexed(&place).await;
     let cases: &[(&str, &[(u64, u64)])] = &[
         ("", &[(2, 4), (2, 3), (2, 2), (2, 1), (1, 3), (1, 2), (1, 1)]),
         ("limit:2", &[(2, 4), (2, 3)]),
@@ -108,10 +120,8 @@ async fn every_filter_finds_what_it_should_newest_first() {
     }
 }
 
-#[tokio::test]
-async fn a_hit_says_who_did_what_and_how_it_ended() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = indexed(directory.path()).await;
+async fn a_hit_says_who_did_what_and_how_it_ended(place: Place) {
+    let store = indexed(&place).await;
     let hits = search(&store, "drop").await;
     let hit = hits.first().unwrap();
     assert_eq!((hit.chain.as_str(), hit.connection.as_str(), hit.database.as_str()), ("alice", "prod-pg", "shop"));
@@ -126,10 +136,8 @@ async fn a_hit_says_who_did_what_and_how_it_ended() {
     assert_eq!((open[0].decision.as_str(), open[0].rows), ("held", None));
 }
 
-#[tokio::test]
-async fn uses_are_what_ran_for_every_member_of_the_chain() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = indexed(directory.path()).await;
+async fn uses_are_what_ran_for_every_member_of_the_chain(place: Place) {
+    let store = indexed(&place).await;
     let uses = async |who: &str| -> Vec<(Action, String, u64)> {
         let uses = store.state().uses_of(&name(who)).await.unwrap();
         uses.into_iter().map(|used| (used.action, used.object, used.count)).collect()
@@ -149,15 +157,13 @@ fn batch(script: &Script, from: u32, until: u32) -> Batch {
     Batch { session: script.session, from: place(from), records, until: place(until) }
 }
 
-#[tokio::test]
-async fn a_batch_counts_once_wherever_it_was_cut() {
-    let whole = tempfile::tempdir().unwrap();
-    let store = indexed(whole.path()).await;
+async fn a_batch_counts_once_wherever_it_was_cut(place: Place) {
+    let store = indexed(&place).await;
     let expected = search(&store, "").await;
     let [alice, bob] = story();
     for cut in 1..alice.records.len() as u32 {
-        let directory = tempfile::tempdir().unwrap();
-        let store = open(directory.path()).await;
+        let place = place.another();
+        let store = place.open().await;
         let last = alice.records.len() as u32;
         let (first, second) = (batch(&alice, 0, cut), batch(&alice, cut, last));
         assert_eq!(store.index().absorb(&first).await.unwrap(), Taken::Now);
@@ -171,10 +177,8 @@ async fn a_batch_counts_once_wherever_it_was_cut() {
 }
 
 /// A plan that hides nothing of what came back is no masking: aggregates, empty answers, whatever was refused.
-#[tokio::test]
-async fn masked_is_what_was_masked_and_not_what_might_have_been() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn masked_is_what_was_masked_and_not_what_might_have_been(place: Place) {
+    let store = place.open().await;
     let mut script = Script::new(5, "alice", None, "prod-pg", 100);
     let read =
         |script: &mut Script, text: &str| script.ask(text, facts(Action::Read, "customers", 1), AskedOutcome::Allowed, &["email", "phone"], vec![]);
@@ -201,10 +205,8 @@ async fn masked_is_what_was_masked_and_not_what_might_have_been() {
 }
 
 /// A batch that fails on its last record leaves nothing behind.
-#[tokio::test]
-async fn a_failed_batch_is_not_there_at_all() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_failed_batch_is_not_there_at_all(place: Place) {
+    let store = place.open().await;
     let [alice, _] = story();
     let mut headless = batch(&alice, 0, alice.records.len() as u32);
     headless.records.remove(0);
@@ -215,10 +217,8 @@ async fn a_failed_batch_is_not_there_at_all() {
     assert!(store.index().progress(alice.session).await.unwrap().unwrap().complete);
 }
 
-#[tokio::test]
-async fn a_live_recording_is_followed() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_live_recording_is_followed(place: Place) {
+    let store = place.open().await;
     let mut indexer = store.indexer();
     let [alice, _] = story();
     let mut recording = store.recordings().create(alice.session, at(0)).unwrap();
@@ -235,15 +235,13 @@ async fn a_live_recording_is_followed() {
     assert_eq!((idle.recordings, idle.records), (0, 0));
     store.close().await;
     drop((store, indexer));
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     assert_eq!(store.indexer().catch_up().await.unwrap().records, 0, "after a restart nothing is taken again");
     assert_eq!(found(&store, "").await.len(), 3);
 }
 
-#[tokio::test]
-async fn reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_gone() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = indexed(directory.path()).await;
+async fn reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_gone(place: Place) {
+    let store = indexed(&place).await;
     let gone = Script::new(77, "carol", None, "prod-pg", 50);
     let mut gone = gone;
     gone.read("SELECT 1 FROM old", "old");
@@ -258,24 +256,19 @@ async fn reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_go
         assert_eq!(found(&store, "drop").await, [(1, 2)]);
     }
     store.index().forget(&[SessionId::from_random(1), SessionId::from_random(2), gone.session]).await.unwrap();
-    let (left,): (i64,) =
-        sqlx::query_as("SELECT (SELECT COUNT(*) FROM shapes) + (SELECT COUNT(*) FROM shape_terms) + (SELECT COUNT(*) FROM operation_terms)")
-            .fetch_one(store.index().database().read())
-            .await
-            .unwrap();
+    let left = sql("SELECT (SELECT COUNT(*) FROM shapes) + (SELECT COUNT(*) FROM shape_terms) + (SELECT COUNT(*) FROM operation_terms)");
+    let (left,): (i64,) = left.one(store.index().database().read()).await.unwrap();
     assert_eq!(left, 0, "nothing is left of what was forgotten");
 }
 
 /// A recording with a fault gives what stands before it; the others are not concerned.
-#[tokio::test]
-async fn a_faulty_recording_is_reported_and_the_others_are_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_faulty_recording_is_reported_and_the_others_are_read(place: Place) {
+    let store = place.open().await;
     for script in story() {
         script.write(&store);
     }
     let listed = store.recordings().list().unwrap();
-    let day = directory.path().join("recordings").join(&listed[0].day);
+    let day = place.directory().join("recordings").join(&listed[0].day);
     let file = std::fs::read_dir(day)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -292,25 +285,23 @@ async fn a_faulty_recording_is_reported_and_the_others_are_read() {
 }
 
 /// The key of the literals' hashes may be lost: search goes on without them, and a reindex brings them back.
-#[tokio::test]
-async fn a_lost_key_costs_the_literals_until_the_next_reindex() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = indexed(directory.path()).await;
+async fn a_lost_key_costs_the_literals_until_the_next_reindex(place: Place) {
+    let store = indexed(&place).await;
     let old = store.keys().current().unwrap().id().to_string();
     store.close().await;
     drop(store);
-    crate::keys::rotate(directory.path()).unwrap();
-    let store = open(directory.path()).await;
+    crate::keys::rotate(place.directory()).unwrap();
+    let store = place.open().await;
     assert_eq!(found(&store, "4711").await, [(1, 3)], "the old key still hashes");
     for listed in store.recordings().list().unwrap() {
         store.recordings().rewrap(listed.session).unwrap();
     }
     store.close().await;
     drop(store);
-    let keys = std::fs::read_dir(directory.path().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let keys = std::fs::read_dir(place.directory().join("keys")).unwrap().map(|entry| entry.unwrap().path());
     let old_file: Vec<_> = keys.filter(|path| path.to_string_lossy().contains(&old)).collect();
     std::fs::remove_file(&old_file[0]).unwrap();
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     assert_eq!(found(&store, "4711").await, []);
     assert_eq!(found(&store, "drop").await, [(1, 2)]);
     store.indexer().reindex().await.unwrap();

@@ -2,16 +2,31 @@
 
 use model::{Identity, IdentityId, IdentityKind, TokenId, token::TokenUse};
 
-use super::fixtures::{add_user, at, name, nightly, open, token};
+use super::fixtures::{Place, add_user, at, name, nightly, on_both, token};
 use crate::{
     StoreError,
+    database::sql,
     state::{AddIdentityError, AddTokenError, ChangeIdentityError, SetOwnerError},
 };
 
-#[tokio::test]
-async fn an_identity_comes_back_as_it_was_entered() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+on_both! {
+    an_identity_comes_back_as_it_was_entered,
+    a_name_is_given_once_whatever_its_case_even_after_a_revocation,
+    the_owner_of_a_machine_is_an_active_person,
+    near_11_the_table_holds_no_machine_without_an_end,
+    groups_expiry_and_password_change,
+    what_was_revoked_changes_no_more,
+    use_is_noted_to_the_minute,
+    a_token_works_within_its_window_only,
+    a_revoked_token_never_works_again_and_says_by_whom,
+    web_12_tokens_end_with_their_subject,
+    no_token_is_added_that_makes_no_sense,
+    no_token_slips_past_the_revocation_of_its_subject,
+    of_two_who_take_a_name_at_once_one_gets_it,
+}
+
+async fn an_identity_comes_back_as_it_was_entered(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     let alice = add_user(&store, 1, "alice").await;
     let job = state.add_identity(IdentityId::from_random(2), &nightly("alice", at(5_000)), &name("alice"), at(1)).await.unwrap();
@@ -23,10 +38,8 @@ async fn an_identity_comes_back_as_it_was_entered() {
     assert_eq!((job.kind, job.owner, job.purpose, job.expires_at), expected);
 }
 
-#[tokio::test]
-async fn a_name_is_given_once_whatever_its_case_even_after_a_revocation() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_name_is_given_once_whatever_its_case_even_after_a_revocation(place: Place) {
+    let store = place.open().await;
     add_user(&store, 1, "alice").await;
     store.state().revoke_identity(&name("alice"), &name("bob"), at(5)).await.unwrap();
     for (number, text) in [(2, "alice"), (3, "Alice")] {
@@ -36,10 +49,8 @@ async fn a_name_is_given_once_whatever_its_case_even_after_a_revocation() {
     }
 }
 
-#[tokio::test]
-async fn the_owner_of_a_machine_is_an_active_person() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn the_owner_of_a_machine_is_an_active_person(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     let add =
         async |owner: &str, number| state.add_identity(IdentityId::from_random(number), &nightly(owner, at(5_000)), &name("alice"), at(1)).await;
@@ -57,22 +68,16 @@ async fn the_owner_of_a_machine_is_an_active_person() {
 }
 
 /// The table itself refuses a machine without owner, purpose or expiry, whoever writes to it.
-#[tokio::test]
-async fn near_11_the_table_holds_no_machine_without_an_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn near_11_the_table_holds_no_machine_without_an_end(place: Place) {
+    let store = place.open().await;
     let mut write = store.state().database().write().await.unwrap();
-    let insert = sqlx::query(
-        "INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose)
-         VALUES ('i', 'j', 'j', 'agent', '[]', 'x', 0, 'alice', 'p')",
-    );
-    assert!(insert.execute(&mut *write).await.is_err());
+    let insert = sql("INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose)
+         VALUES ('i', 'j', 'j', 'agent', '[]', 'x', 0, 'alice', 'p')");
+    assert!(insert.run(&mut write).await.is_err());
 }
 
-#[tokio::test]
-async fn groups_expiry_and_password_change_only_while_it_is_not_revoked() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn groups_expiry_and_password_change(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     let groups = ["b", "a", "b"].map(|group| group.parse().unwrap());
@@ -82,6 +87,13 @@ async fn groups_expiry_and_password_change_only_while_it_is_not_revoked() {
     state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
     let (identity, hash) = state.identity_and_password(&name("alice")).await.unwrap().unwrap();
     assert_eq!((identity.expires_at, hash.as_deref()), (Some(at(77)), Some("$argon2id$x")));
+}
+
+async fn what_was_revoked_changes_no_more(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    add_user(&store, 1, "alice").await;
+    state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
     assert!(state.revoke_identity(&name("alice"), &name("bob"), at(8)).await.unwrap());
     assert!(!state.revoke_identity(&name("alice"), &name("carol"), at(9)).await.unwrap(), "the first revocation stands");
     let revoked = state.identity_and_password(&name("alice")).await.unwrap().unwrap();
@@ -93,10 +105,8 @@ async fn groups_expiry_and_password_change_only_while_it_is_not_revoked() {
     assert!(matches!(state.revoke_identity(&name("ghost"), &name("bob"), at(8)).await, Err(ChangeIdentityError::Unknown(_))));
 }
 
-#[tokio::test]
-async fn use_is_noted_to_the_minute() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn use_is_noted_to_the_minute(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     let (row, digest, _) = token(1, "alice");
@@ -109,10 +119,8 @@ async fn use_is_noted_to_the_minute() {
     }
 }
 
-#[tokio::test]
-async fn a_token_works_within_its_window_only() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_token_works_within_its_window_only(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     let (row, digest, _) = token(1, "alice");
@@ -127,10 +135,8 @@ async fn a_token_works_within_its_window_only() {
     assert!(!state.token_is_live(TokenId::from_random(99), at(20)).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_revoked_token_never_works_again_and_says_by_whom() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_revoked_token_never_works_again_and_says_by_whom(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     let (row, digest, _) = token(1, "alice");
@@ -144,10 +150,8 @@ async fn a_revoked_token_never_works_again_and_says_by_whom() {
 }
 
 /// WEB-12: what speaks for a revoked or expired identity stops with it.
-#[tokio::test]
-async fn web_12_tokens_end_with_their_subject() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn web_12_tokens_end_with_their_subject(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     add_user(&store, 2, "bob").await;
@@ -169,10 +173,8 @@ async fn web_12_tokens_end_with_their_subject() {
     assert!(state.live_token(&others_digest, at(61)).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn no_token_is_added_that_makes_no_sense() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn no_token_is_added_that_makes_no_sense(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     add_user(&store, 1, "alice").await;
     let (row, digest, _) = token(1, "alice");
@@ -194,10 +196,8 @@ async fn no_token_is_added_that_makes_no_sense() {
 }
 
 /// However minting and revoking race, no token of the identity is live afterwards.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_token_slips_past_the_revocation_of_its_subject() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn no_token_slips_past_the_revocation_of_its_subject(place: Place) {
+    let store = place.open().await;
     add_user(&store, 1, "alice").await;
     let minting: Vec<_> = (0..20u64)
         .map(|number| {
@@ -221,10 +221,8 @@ async fn no_token_slips_past_the_revocation_of_its_subject() {
     assert!(store.state().tokens(None).await.unwrap().iter().all(|row| row.revoked_at.is_some()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_who_take_a_name_at_once_one_gets_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn of_two_who_take_a_name_at_once_one_gets_it(place: Place) {
+    let store = place.open().await;
     let tasks: Vec<_> = (0..8u64)
         .map(|number| {
             let store = store.clone();

@@ -4,16 +4,27 @@ use std::collections::BTreeMap;
 
 use model::{HoldId, Secret, SessionId, VersionHash, hold::HoldState};
 
-use super::fixtures::{at, hold, name, open, session_row};
+use super::fixtures::{Place, at, hold, name, on_both, session_row};
 use crate::{
     StoreError,
+    database::sql,
     state::{Event, Restart, SessionFilter},
 };
 
-#[tokio::test]
-async fn sessions_are_listed_by_who_where_and_when() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+on_both! {
+    sessions_are_listed_by_who_where_and_when,
+    what_is_final_about_a_hold_is_never_written_over,
+    a_restart_ends_sessions_and_withdraws_holds,
+    the_version_applied_last_is_current_even_if_it_was_applied_before,
+    events_written_at_once_are_numbered_without_gaps,
+    secrets_are_kept_replaced_and_deleted,
+    a_sealed_secret_opens_under_its_own_name_and_unchanged_only,
+    after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go,
+    a_row_that_cannot_be_read_is_an_error_not_a_guess,
+}
+
+async fn sessions_are_listed_by_who_where_and_when(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     let rows = [
         session_row(1, "alice", "prod-pg", 10),
@@ -42,10 +53,8 @@ async fn sessions_are_listed_by_who_where_and_when() {
     assert_eq!(state.session(SessionId::from_random(2)).await.unwrap().as_ref(), Some(&rows[1]));
 }
 
-#[tokio::test]
-async fn what_is_final_about_a_hold_is_never_written_over() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn what_is_final_about_a_hold_is_never_written_over(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     let waiting = hold(1);
     assert!(state.save_hold(&waiting).await.unwrap());
@@ -68,17 +77,15 @@ fn approved(hold: &model::hold::HoldRow) -> model::hold::HoldRow {
 }
 
 /// At start nothing of the last process is left open.
-#[tokio::test]
-async fn a_restart_ends_sessions_and_withdraws_holds() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_restart_ends_sessions_and_withdraws_holds(place: Place) {
+    let store = place.open().await;
     store.state().add_session(&session_row(1, "alice", "prod-pg", 10)).await.unwrap();
     store.state().save_hold(&hold(1)).await.unwrap();
     store.state().save_hold(&hold(2)).await.unwrap();
     store.state().save_hold(&approved(&hold(2))).await.unwrap();
     store.close().await;
     drop(store);
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     assert_eq!(store.state().note_restart(at(100)).await.unwrap(), Restart { sessions: 1, holds: 1 });
     assert_eq!(store.state().note_restart(at(101)).await.unwrap(), Restart { sessions: 0, holds: 0 });
     let withdrawn = store.state().hold(HoldId::from_random(1)).await.unwrap().unwrap();
@@ -88,10 +95,8 @@ async fn a_restart_ends_sessions_and_withdraws_holds() {
     assert_eq!((ended.ended_at, ended.ending.as_deref()), (Some(at(100)), Some("the gateway stopped")));
 }
 
-#[tokio::test]
-async fn the_version_applied_last_is_current_even_if_it_was_applied_before() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn the_version_applied_last_is_current_even_if_it_was_applied_before(place: Place) {
+    let store = place.open().await;
     let state = store.state();
     assert_eq!(state.current_version().await.unwrap(), None);
     let files = |text: &str| BTreeMap::from([("policy/a.cedar".to_owned(), text.to_owned())]);
@@ -106,10 +111,8 @@ async fn the_version_applied_last_is_current_even_if_it_was_applied_before() {
     assert_eq!(state.applications(2).await.unwrap().iter().map(|applied| applied.number).collect::<Vec<_>>(), [3, 2]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_written_at_once_are_numbered_without_gaps() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn events_written_at_once_are_numbered_without_gaps(place: Place) {
+    let store = place.open().await;
     let tasks: Vec<_> = (0..4)
         .map(|task| {
             let store = store.clone();
@@ -133,10 +136,8 @@ async fn events_written_at_once_are_numbered_without_gaps() {
     assert!(json.as_array().unwrap().iter().all(|row| row.get("number").is_some() && row.get("kind").is_some()));
 }
 
-#[tokio::test]
-async fn secrets_are_kept_replaced_and_deleted() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn secrets_are_kept_replaced_and_deleted(place: Place) {
+    let store = place.open().await;
     let secrets = store.secrets();
     let secret = |text: &str| Secret::from(text.to_owned());
     let get = async |name: &str| secrets.get(name).await.unwrap().map(|secret| secret.reveal_str().unwrap().to_owned());
@@ -153,14 +154,12 @@ async fn secrets_are_kept_replaced_and_deleted() {
     assert!(secrets.put("long", &secret(&"x".repeat(70_000)), &name("alice"), at(1)).await.is_err());
 }
 
-#[tokio::test]
-async fn a_sealed_secret_opens_under_its_own_name_and_unchanged_only() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_sealed_secret_opens_under_its_own_name_and_unchanged_only(place: Place) {
+    let store = place.open().await;
     store.secrets().put("prod", &Secret::from("one".to_owned()), &name("alice"), at(1)).await.unwrap();
-    let change = async |sql: &'static str| {
+    let change = async |text: &'static str| {
         let mut write = store.state().database().write().await.unwrap();
-        sqlx::query(sql).execute(&mut *write).await.unwrap();
+        sql(text).run(&mut write).await.unwrap();
         write.commit().await.unwrap();
     };
     change("INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) SELECT 'dev', key_id, sealed, 0, 0, 'x' FROM secrets")
@@ -172,34 +171,30 @@ async fn a_sealed_secret_opens_under_its_own_name_and_unchanged_only() {
     assert!(matches!(store.secrets().get("prod").await, Err(StoreError::Key(_))), "sealed with a key that is gone");
 }
 
-#[tokio::test]
-async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: Place) {
+    let store = place.open().await;
     store.secrets().put("prod", &Secret::from("one".to_owned()), &name("alice"), at(1)).await.unwrap();
     let old = store.keys().current().unwrap().id().to_string();
     store.close().await;
     drop(store);
-    crate::keys::rotate(directory.path()).unwrap();
-    let store = open(directory.path()).await;
+    crate::keys::rotate(place.directory()).unwrap();
+    let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one", "the old key still opens it");
     assert_eq!((store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()), (1, 0));
     store.close().await;
     drop(store);
-    let keys = std::fs::read_dir(directory.path().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let keys = std::fs::read_dir(place.directory().join("keys")).unwrap().map(|entry| entry.unwrap().path());
     let old_file: Vec<_> = keys.filter(|path| path.to_string_lossy().contains(&old)).collect();
     std::fs::remove_file(&old_file[0]).unwrap();
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one");
 }
 
-#[tokio::test]
-async fn a_row_that_cannot_be_read_is_an_error_not_a_guess() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn a_row_that_cannot_be_read_is_an_error_not_a_guess(place: Place) {
+    let store = place.open().await;
     store.state().add_session(&session_row(1, "alice", "prod-pg", 10)).await.unwrap();
     let mut write = store.state().database().write().await.unwrap();
-    sqlx::query("UPDATE sessions SET connection = 'not a name'").execute(&mut *write).await.unwrap();
+    sql("UPDATE sessions SET connection = 'not a name'").run(&mut write).await.unwrap();
     write.commit().await.unwrap();
     assert!(matches!(store.state().session(SessionId::from_random(1)).await, Err(StoreError::Corrupt { .. })));
 }

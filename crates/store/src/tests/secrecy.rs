@@ -1,11 +1,15 @@
-//! No secret stands in clear in any byte of the data directory.
+//! No secret stands in clear in any byte of the data directory, or of the schema on a server.
 
 use std::path::Path;
 
 use evidence::record::{AskedOutcome, Parameter};
 use model::{Action, Secret};
 
-use super::fixtures::{Script, add_user, at, facts, name, open, token};
+use super::fixtures::{Place, Script, add_user, at, facts, name, on_both, token};
+
+on_both! {
+    web_16_no_secret_is_in_any_byte_of_the_store,
+}
 
 const PASSWORD: &str = "a password of alice";
 const STORED: &str = "the password of prod-pg";
@@ -37,10 +41,8 @@ fn holders<'a>(files: &'a [(String, Vec<u8>)], needle: &str) -> Vec<&'a str> {
 }
 
 /// WEB-16 and NEAR-11: after minting, hashing, storing, replacing, deleting, recording and indexing, with the process alive (logs not folded in) and after it ended.
-#[tokio::test]
-async fn web_16_no_secret_is_in_any_byte_of_the_data_directory() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+async fn web_16_no_secret_is_in_any_byte_of_the_store(place: Place) {
+    let store = place.open().await;
     add_user(&store, 1, "alice").await;
     let hash = identity::password::hash(&Secret::from(PASSWORD.to_owned())).unwrap();
     store.state().set_password_hash(&name("alice"), Some(&hash)).await.unwrap();
@@ -60,7 +62,8 @@ async fn web_16_no_secret_is_in_any_byte_of_the_data_directory() {
     script.write(&store);
     store.indexer().catch_up().await.unwrap();
     let check = || {
-        let files = files(directory.path());
+        let mut files = files(place.directory());
+        files.extend(place.dump().map(|dump| ("the server".to_owned(), dump)));
         for secret in [PASSWORD, STORED, REPLACED, DELETED, LITERAL, PARAMETER, ERROR, &text, &text[5..37]] {
             assert_eq!(holders(&files, secret), Vec::<&str>::new(), "{secret}");
         }
