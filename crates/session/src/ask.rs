@@ -5,13 +5,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use evidence::record::Ruling as Recorded;
 use model::{
-    Action, Decision, Facts, Outcome, Timestamp, Understanding,
+    Action, ActorChain, Decision, Facts, Outcome, Timestamp, Understanding,
     hold::HoldState,
     object::{Object, Pair},
 };
 use policy::{
-    classify::postgres::{self as classify, Statement},
+    Version,
+    classify::postgres::{self as classify, ParameterValue, SessionView, Statement},
     decide::{self, Case},
     masking::{self, MaskPlan},
 };
@@ -22,9 +24,10 @@ use protocol::postgres::{
 
 use crate::{
     approve::{Draft, HoldRefused, Verdict, Waiting},
+    known::Sought,
     live::EndReason,
     open::{Session, all_questions},
-    value,
+    record, value,
 };
 
 /// The right to forward one operation. Only this file makes one, and only after the operation stands in the recording.
@@ -39,10 +42,10 @@ pub enum Asked {
     /// Ask the target these questions on the caller's connection, hand the rows to [`Session::learn`], then ask again.
     Learn(Vec<&'static str>),
     /// It waits for people: see [`Session::hold`].
-    Hold(Box<Decided>),
+    Hold(Arc<Decided>),
 }
 
-/// An operation with what it means and what policy says of it.
+/// What an operation means and what policy says of it.
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// What it means.
@@ -51,6 +54,15 @@ pub struct Decided {
     pub decision: Decision,
     /// What of its answer is masked; none if it touches nothing classified.
     pub plan: Option<Arc<MaskPlan>>,
+    /// What the recording says of the decision.
+    pub(crate) recorded: Arc<Recorded>,
+}
+
+impl Decided {
+    fn new(facts: Arc<Facts>, decision: Decision, plan: Option<Arc<MaskPlan>>) -> Self {
+        let recorded = Arc::new(record::ruling(&decision, plan.as_deref()));
+        Self { facts, decision, plan, recorded }
+    }
 }
 
 /// Why the session cannot go on.
@@ -92,7 +104,7 @@ impl Session {
             Outcome::Deny if operation.kind == OperationKind::Parse && depends_on_parameters(operation, &decided.facts) => {
                 self.forward(operation, &decided, now)?
             }
-            Outcome::Hold(_) => return Ok(Asked::Hold(Box::new(decided))),
+            Outcome::Hold(_) => return Ok(Asked::Hold(decided)),
             Outcome::Deny => self.refuse(operation, &decided, denial(&decided), now)?,
         };
         Ok(Asked::Ruled(Box::new(ruling)))
@@ -110,7 +122,7 @@ impl Session {
         let decided = self.decide(operation, now);
         if !only_controls_transaction(&decided.facts) {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
-            let decided = self.denied(decided.facts, "its transaction has failed".to_owned());
+            let decided = self.denied(decided.facts.clone(), "its transaction has failed".to_owned());
             return self.refuse(operation, &decided, Refusal::new(Sqlstate::IN_FAILED_TRANSACTION, message), now);
         }
         match &decided.decision.outcome {
@@ -120,40 +132,49 @@ impl Session {
     }
 
     /// What it means and what policy says of it, at this moment.
-    fn decide(&mut self, operation: &Operation, now: Timestamp) -> Decided {
-        let facts = self.facts(operation);
+    fn decide(&mut self, operation: &Operation, now: Timestamp) -> Arc<Decided> {
         let version = self.guard.version();
+        let chain = self.live.chain();
+        self.known.under(&version, &chain);
+        let (facts, known) = self.meaning(operation);
         // As the version in force describes it: a target that became production is production for live sessions, too.
         match version.connections.get(&self.connection.name) {
+            Some(connection) if Arc::ptr_eq(connection, &self.connection) => {}
             Some(connection) => self.connection = connection.clone(),
-            None => return self.denied(facts, "this connection no longer exists".to_owned()),
+            None => return Arc::new(self.denied(facts, "this connection no longer exists".to_owned())),
         }
         if let Some(why) = self.outside_token(operation, &facts).or_else(|| self.beyond_reading(operation, &facts)) {
-            return self.denied(facts, why);
+            return Arc::new(self.denied(facts, why));
         }
-        let chain = self.live.chain();
-        let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
-        let mut decision = decide::decide(&version, &case);
-        let plan = masking::plan(&version, &case, &self.catalog).map(Arc::new);
-        if let Some(plan) = &plan
-            && plan.copy_refused
-            && facts.effects.copy_out
-            && decision.outcome != Outcome::Deny
-        {
-            let why = "COPY of a classified relation cannot be masked; use SELECT".to_owned();
-            decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
+        if let Some(decided) = known.filter(|_| !version.looks_at_the_clock()) {
+            return decided;
         }
-        if let Some(why) = plan.as_ref().and_then(|plan| plan.copies_refused.clone())
-            && decision.outcome != Outcome::Deny
-        {
-            decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
+        let decided = Arc::new(self.decide_anew(&version, &chain, facts, now));
+        if operation.kind != OperationKind::FunctionCall {
+            self.known.decide(&sought(operation, &self.view), &decided);
         }
-        Decided { facts, decision, plan }
+        decided
+    }
+
+    fn decide_anew(&self, version: &Version, chain: &ActorChain, facts: Arc<Facts>, now: Timestamp) -> Decided {
+        let case = Case { chain, connection: &self.connection, database: &self.database, facts: &facts, now };
+        let decision = decide::decide(version, &case);
+        let plan = masking::plan(version, &case, &self.catalog).map(Arc::new);
+        let unmaskable = plan.as_ref().and_then(|plan| {
+            let copies = plan.copy_refused && facts.effects.copy_out;
+            let why = || "COPY of a classified relation cannot be masked; use SELECT".to_owned();
+            plan.copies_refused.clone().or_else(|| copies.then(why))
+        });
+        let decision = match unmaskable {
+            Some(why) if decision.outcome != Outcome::Deny => Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision },
+            _ => decision,
+        };
+        Decided::new(facts, decision, plan)
     }
 
     fn denied(&self, facts: Arc<Facts>, why: String) -> Decided {
         let decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why], version: self.guard.version().hash };
-        Decided { facts, decision, plan: None }
+        Decided::new(facts, decision, None)
     }
 
     /// What no policy can permit, because nobody could say what it means.
@@ -168,20 +189,24 @@ impl Session {
     }
 
     fn facts(&mut self, operation: &Operation) -> Arc<Facts> {
+        self.meaning(operation).0
+    }
+
+    /// What it means, and what was decided of it before, should that hold whatever the time is.
+    fn meaning(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
         if operation.kind == OperationKind::FunctionCall {
-            return Arc::new(not_understood("FUNCTION CALL", "the FunctionCall message names a function by number"));
+            return (Arc::new(not_understood("FUNCTION CALL", "the FunctionCall message names a function by number")), None);
         }
-        let bound = operation.kind == OperationKind::Bind && !operation.parameters.is_empty();
-        if !bound && let Some(facts) = self.facts.get(&operation.text) {
-            return facts.clone();
+        let sought = sought(operation, &self.view);
+        if let Some((facts, decided)) = self.known.find(&sought) {
+            return (facts.clone(), decided.cloned());
         }
-        let parameters: Option<Vec<Option<String>>> = bound.then(|| operation.parameters.iter().map(value::as_text).collect());
+        let parameters: Option<Vec<ParameterValue>> = sought.parameters.map(|parameters| parameters.iter().map(value::for_facts).collect());
         let statement = Statement { text: &operation.text, parameters: parameters.as_deref() };
-        let facts = Arc::new(classify::classify(&statement, &self.catalog, &self.view));
-        if !bound {
-            self.facts.keep(operation.text.clone(), facts.clone());
-        }
-        facts
+        let (facts, likeness) = classify::classify_noting(&statement, &self.catalog, &self.view);
+        let facts = Arc::new(facts);
+        self.known.keep(&sought, likeness, &facts);
+        (facts, None)
     }
 
     /// A token for a single statement runs that statement, once.
@@ -429,8 +454,13 @@ impl Session {
 
     /// Whether a decision was made under a version or chain that is no longer in force.
     pub fn forget_decisions(&mut self) {
-        self.facts.clear();
+        self.known.clear();
     }
+}
+
+fn sought<'a>(operation: &'a Operation, view: &'a SessionView) -> Sought<'a> {
+    let bound = operation.kind == OperationKind::Bind && !operation.parameters.is_empty();
+    Sought { text: &operation.text, parameters: bound.then_some(&operation.parameters), view }
 }
 
 /// Which rows a write reaches may only show at Bind: `LIKE $1` is everything for `%` and one row for another pattern. A Parse runs nothing.

@@ -26,7 +26,7 @@ use crate::{
     ask::Broken,
     catalogs::Shared,
     guard::Guard,
-    known::KnownFacts,
+    known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
 };
 
@@ -44,7 +44,7 @@ pub struct Session {
     pub(crate) recording: Recording,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) view: SessionView,
-    pub(crate) facts: KnownFacts,
+    pub(crate) known: KnownStatements,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) operations: u64,
     shared: Arc<Shared>,
@@ -180,7 +180,7 @@ impl Session {
             recording,
             catalog,
             view: SessionView { host: Arc::from(connection.name.as_str()), ..SessionView::default() },
-            facts: KnownFacts::default(),
+            known: KnownStatements::default(),
             running: BTreeMap::new(),
             operations: 0,
             changes,
@@ -307,7 +307,7 @@ impl Session {
         self.catalog_stale |= view.temporary_schema != self.view.temporary_schema;
         if view != self.view {
             self.view = view;
-            self.facts.clear();
+            self.known.clear();
         }
         self.resolution_stale = false;
         if asking.with_catalog { self.learn_catalog(answers.collect(), asking.changes).await } else { Ok(()) }
@@ -347,7 +347,7 @@ impl Session {
 
     fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
-        self.facts.clear();
+        self.known.clear();
     }
 
     /// Takes in names and settings as they stand for the operation being decided.
@@ -361,7 +361,7 @@ impl Session {
         if self.view.client_encoding != *encoding || self.view.standard_conforming_strings != strings {
             self.view.client_encoding = encoding.clone();
             self.view.standard_conforming_strings = strings;
-            self.facts.clear();
+            self.known.clear();
         }
     }
 

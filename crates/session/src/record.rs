@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling as Recorded, Settled, Treatment, Via};
 use model::{
-    Outcome, Timestamp,
+    Decision, Outcome, Timestamp,
     hold::{HoldRow, HoldState},
 };
 use policy::masking::{CellPlan, MaskPlan};
@@ -34,33 +34,17 @@ impl Session {
 
     pub(crate) fn record_asked(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<(), Broken> {
         self.operations += 1;
-        let decision = &decided.decision;
-        let ruling = Recorded {
-            outcome: match decision.outcome {
-                Outcome::Allow => AskedOutcome::Allowed,
-                Outcome::Hold(_) => AskedOutcome::Held,
-                Outcome::Deny => AskedOutcome::Denied,
-            },
-            policies: decision.policies.clone(),
-            reasons: if decision.outcome == Outcome::Allow { Vec::new() } else { decision.reasons.clone() },
-            version: decision.version,
-            classes: decided
-                .plan
-                .as_ref()
-                .map(|plan| plan.masked().iter().map(|column| column.class.clone()).collect::<BTreeSet<_>>().into_iter().collect())
-                .unwrap_or_default(),
-        };
         let asked = Asked {
             op: operation.id,
             at: now,
             text: operation.text.clone(),
             facts: decided.facts.clone(),
-            ruling: Arc::new(ruling),
+            ruling: decided.recorded.clone(),
             parameters: operation.parameters.iter().map(parameter).collect(),
             via: via(operation.kind),
         };
         self.append(&Record::Asked(asked))?;
-        if decision.outcome != Outcome::Deny {
+        if decided.decision.outcome != Outcome::Deny {
             self.remember(operation.id, decided, now);
         }
         Ok(())
@@ -149,6 +133,22 @@ impl Session {
 
     pub(crate) fn append_shown(&mut self, record: &Record) -> Result<(), Broken> {
         self.append(record)
+    }
+}
+
+/// What a recording says of a decision.
+pub(crate) fn ruling(decision: &Decision, plan: Option<&MaskPlan>) -> Recorded {
+    let classes = plan.map(|plan| plan.masked().iter().map(|column| column.class.clone()).collect::<BTreeSet<_>>());
+    Recorded {
+        outcome: match decision.outcome {
+            Outcome::Allow => AskedOutcome::Allowed,
+            Outcome::Hold(_) => AskedOutcome::Held,
+            Outcome::Deny => AskedOutcome::Denied,
+        },
+        policies: decision.policies.clone(),
+        reasons: if decision.outcome == Outcome::Allow { Vec::new() } else { decision.reasons.clone() },
+        version: decision.version,
+        classes: classes.unwrap_or_default().into_iter().collect(),
     }
 }
 

@@ -1,6 +1,16 @@
 //! Parameters as text: for facts, for signers, for the recording.
 
+use policy::classify::postgres::ParameterValue;
 use protocol::postgres::dialogue::Parameter;
+
+/// The value as facts are made from it.
+pub(crate) fn for_facts(parameter: &Parameter) -> ParameterValue {
+    match (&parameter.value, as_text(parameter)) {
+        (None, _) => ParameterValue::Null,
+        (Some(_), Some(text)) => ParameterValue::Text(text),
+        (Some(_), None) => ParameterValue::Unreadable,
+    }
+}
 
 /// The value as PostgreSQL would print it; none for NULL and for what has no text form here.
 pub(crate) fn as_text(parameter: &Parameter) -> Option<String> {

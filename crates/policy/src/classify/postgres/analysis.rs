@@ -9,11 +9,12 @@ use pg_query::{
 };
 
 use super::{
-    SessionView,
+    ParameterValue, SessionView,
     catalog::{Catalog, Relation},
     found::Found,
     kinds,
     lineage::Lineage,
+    looks::{Looks, Noted},
     parse::{self, Refused},
 };
 
@@ -63,15 +64,29 @@ pub(super) struct Scope {
     pub(super) ctes: Vec<(Arc<str>, Outputs)>,
 }
 
+/// What is known of `$1` and its like, and what was looked at of them and of the literals beside them.
+#[derive(Debug, Clone)]
+pub(super) struct Parameters {
+    pub(super) known: Known,
+    pub(super) looks: Looks,
+}
+
 /// What is known of `$1` and its like.
 #[derive(Debug, Clone)]
-pub(super) enum Parameters {
+pub(super) enum Known {
     /// Nothing yet: the statement is prepared, and judged again when they come.
     Later,
     /// Their values.
-    Known(Vec<Option<String>>),
+    Given(Vec<ParameterValue>),
     /// Nothing, and nobody will judge again: a function's arguments.
     Never,
+}
+
+impl Parameters {
+    /// Those of a text of its own.
+    pub(super) fn new(known: Known) -> Self {
+        Self { known, looks: Looks::default() }
+    }
 }
 
 /// One walk.
@@ -104,14 +119,14 @@ pub(super) struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    pub(super) fn new(catalog: &'a Catalog, view: &'a SessionView, parameters: Option<&[Option<String>]>, deep: bool) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, view: &'a SessionView, parameters: Option<&[ParameterValue]>, deep: bool) -> Self {
         Self {
             catalog,
             view,
             found: Found::default(),
             path: view.search_path.clone(),
             scopes: vec![],
-            parameters: parameters.map_or(Parameters::Later, |values| Parameters::Known(values.to_vec())),
+            parameters: Parameters::new(parameters.map_or(Known::Later, |values| Known::Given(values.to_vec()))),
             touched: HashSet::new(),
             unsettled: false,
             began: false,
@@ -126,11 +141,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// The facts of the text; none if the walk needs the deep stack.
-    pub(super) fn run(mut self, text: &str) -> Option<Facts> {
+    /// The facts of the text, and what they depend on; none if the walk needs the deep stack.
+    pub(super) fn run(mut self, text: &str) -> Option<(Facts, Noted)> {
         match parse::tree(text) {
-            Err(Refused::Syntax(message, position)) => return Some(Found::syntax(message, position)),
-            Err(Refused::Limit(why)) => return Some(Found::unreadable(why).into_facts()),
+            Err(Refused::Syntax(message, position)) => return Some((Found::syntax(message, position), Noted::default())),
+            Err(Refused::Limit(why)) => return Some((Found::unreadable(why).into_facts(), Noted::default())),
             Ok(tree) => {
                 self.found.statements = u32::try_from(tree.stmts.len()).unwrap_or(u32::MAX);
                 for statement in &tree.stmts {
@@ -143,7 +158,7 @@ impl<'a> Analysis<'a> {
             self.found.effects.application_name = None;
         }
         self.found.effects.stores = self.stores();
-        (!self.needs_deep).then(|| self.found.into_facts())
+        (!self.needs_deep).then(|| (self.found.into_facts(), self.parameters.looks.take()))
     }
 
     fn top_statement(&mut self, statement: &RawStmt, text: &str) {
@@ -195,7 +210,7 @@ impl<'a> Analysis<'a> {
         let Ok(tree) = parse::tree(text) else { return self.found.doubt("a definition it uses could not be read") };
         let scopes = std::mem::take(&mut self.scopes);
         let path = std::mem::replace(&mut self.path, path);
-        let parameters = std::mem::replace(&mut self.parameters, Parameters::Never);
+        let parameters = std::mem::replace(&mut self.parameters, Parameters::new(Known::Never));
         let locking = std::mem::replace(&mut self.locking, false);
         let passed = std::mem::take(&mut self.passed);
         self.deeper(|this| work(this, &tree.stmts));

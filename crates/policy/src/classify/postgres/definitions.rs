@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use model::{Action, Object};
-use pg_query::{NodeEnum, protobuf::RawStmt};
+use pg_query::{
+    NodeEnum,
+    protobuf::{Node, RawStmt},
+};
 
 use super::{
     analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference},
     builtins::{self, Nature},
     catalog::{Column, FIRST_USER_OID, Relation, RelationKind, Routine},
+    constants,
     lineage::Lineage,
     names::split_identifier,
 };
@@ -111,8 +115,9 @@ impl<'a> Analysis<'a> {
     }
 
     /// A built-in function is called, with these constant arguments (none where an argument is not constant).
-    pub(super) fn run_built_in(&mut self, routine: &Routine, constants: &[Option<String>]) {
+    pub(super) fn run_built_in(&mut self, routine: &Routine, arguments: &[Node]) {
         let object = self.function(&routine.schema, &routine.name);
+        let constants = |this: &Self| arguments.iter().map(|node| constants::text(node, &this.parameters)).collect::<Vec<Option<String>>>();
         let nature = builtins::nature(&routine.name, routine.volatility);
         if nature != Nature::Pure {
             self.found.functions.insert(Arc::from(format!("{}.{}", routine.schema, routine.name)));
@@ -136,8 +141,8 @@ impl<'a> Analysis<'a> {
                 self.found.pair(Action::Privilege, Object::Connection);
             }
             Nature::Signal => self.found.pair(Action::Execute, object),
-            Nature::SetConfig => self.set_config(constants),
-            Nature::Sequence => self.move_sequence(constants),
+            Nature::SetConfig => self.set_config(&constants(self)),
+            Nature::Sequence => self.move_sequence(&constants(self)),
             Nature::LargeObjectRead => self.large_object(Action::Export),
             Nature::LargeObjectWrite => self.large_object(Action::Write),
             Nature::LargeObjectRemove => self.large_object(Action::Destroy),

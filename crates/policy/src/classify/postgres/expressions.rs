@@ -13,7 +13,6 @@ use super::{
     analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
     builtins::{self, Nature},
     catalog::Routine,
-    constants,
     lineage::Lineage,
     names::qualified,
     types::{self, unanimous},
@@ -41,7 +40,10 @@ impl<'a> Analysis<'a> {
     fn node(&mut self, node: &NodeEnum) -> Ty {
         match node {
             NodeEnum::ColumnRef(column) => self.column(column),
-            NodeEnum::AConst(constant) => Some(constant_type(constant)),
+            NodeEnum::AConst(constant) => {
+                self.parameters.looks.see(constant.location);
+                Some(constant_type(constant))
+            }
             NodeEnum::ParamRef(_) => {
                 self.gathered.merge(&self.passed);
                 None
@@ -156,7 +158,7 @@ impl<'a> Analysis<'a> {
             }
             return None;
         }
-        self.run_chosen(candidates, &[argument], &[None])
+        self.run_chosen(candidates, &[argument], &[])
     }
 
     fn indirection(&mut self, indirection: &pb::AIndirection) -> Ty {
@@ -320,14 +322,13 @@ impl<'a> Analysis<'a> {
         if candidates.is_empty() {
             return self.call_of_nothing(schema, name, call, &arguments);
         }
-        let constants: Vec<Option<String>> = call.args.iter().map(|node| constants::text(node, &self.parameters)).collect();
         if self.unsettled && candidates.iter().any(|routine| !routine.built_in()) {
             self.found.doubt("an earlier statement of the same message may have changed what its names mean");
         }
-        self.run_chosen(candidates, &arguments, &constants)
+        self.run_chosen(candidates, &arguments, &call.args)
     }
 
-    fn run_chosen(&mut self, candidates: Vec<&'a Routine>, arguments: &[Ty], constants: &[Option<String>]) -> Ty {
+    fn run_chosen(&mut self, candidates: Vec<&'a Routine>, arguments: &[Ty], values: &[Node]) -> Ty {
         let chosen = self.choose_routines(candidates, arguments);
         let mut natures: Vec<&str> = vec![];
         for routine in &chosen {
@@ -336,7 +337,7 @@ impl<'a> Analysis<'a> {
                 self.run_routine(routine);
             } else if !natures.contains(&&*routine.name) {
                 natures.push(&routine.name);
-                self.run_built_in(routine, constants);
+                self.run_built_in(routine, values);
             }
             for (actual, declared) in arguments.iter().zip(&routine.arguments) {
                 self.coerce(*actual, *declared);

@@ -12,6 +12,7 @@ mod expressions;
 mod found;
 mod kinds;
 mod lineage;
+mod looks;
 mod names;
 mod objects;
 mod parse;
@@ -19,6 +20,7 @@ mod queries;
 mod row_scope;
 mod secrets;
 mod settings;
+pub mod shape;
 mod snapshot;
 mod statements;
 mod types;
@@ -32,7 +34,7 @@ use std::{
 
 use model::{Facts, facts::NameEffect};
 
-use self::{analysis::Analysis, catalog::Catalog, found::Found};
+use self::{analysis::Analysis, catalog::Catalog, found::Found, looks::Noted, shape::Likeness};
 
 /// Longest text that is read, in bytes; a longer one is unreadable.
 pub const MAX_STATEMENT_BYTES: usize = 4 << 20;
@@ -47,8 +49,19 @@ const DEEP_STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 30 } else { 256
 pub struct Statement<'a> {
     /// The text, decoded.
     pub text: &'a str,
-    /// The decoded parameters, where they are known: at Bind. `None` inside is NULL, or a value that has no text form here.
-    pub parameters: Option<&'a [Option<String>]>,
+    /// The decoded parameters, where they are known: at Bind.
+    pub parameters: Option<&'a [ParameterValue]>,
+}
+
+/// The value of one parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParameterValue {
+    /// NULL.
+    Null,
+    /// As PostgreSQL would print it.
+    Text(String),
+    /// There is one, and nobody here can say which: it may be any.
+    Unreadable,
 }
 
 /// What of a session's state decides what a statement means.
@@ -135,37 +148,44 @@ impl SessionView {
 /// What a statement means. Never panics; what it cannot understand within its limits is [`model::Understanding::Unreadable`].
 #[must_use]
 pub fn classify(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> Facts {
-    let mut facts = meaning(statement, catalog, view);
-    facts.secret_spans = secrets::spans(statement.text);
-    facts
+    classify_noting(statement, catalog, view).0
 }
 
-fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> Facts {
+/// As [`classify`], and which other statements mean the same.
+#[must_use]
+pub fn classify_noting(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> (Facts, Likeness) {
+    let (mut facts, noted) = meaning(statement, catalog, view);
+    facts.secret_spans = secrets::spans(statement.text);
+    let likeness = Likeness::new(statement, &facts, &noted, view);
+    (facts, likeness)
+}
+
+fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> (Facts, Noted) {
+    let unreadable = |why: &str| (Found::unreadable(why).into_facts(), Noted::default());
     if statement.text.len() > MAX_STATEMENT_BYTES {
-        return Found::unreadable(&format!("it is longer than {MAX_STATEMENT_BYTES} bytes")).into_facts();
+        return unreadable(&format!("it is longer than {MAX_STATEMENT_BYTES} bytes"));
     }
     if let Some(why) = parse::lexing_doubt(statement.text, view) {
-        return Found::unreadable(why).into_facts();
+        return unreadable(why);
     }
     if parse::is_shallow(statement.text)
-        && let Some(facts) = attempt(statement, catalog, view, false)
+        && let Some(found) = attempt(statement, catalog, view, false)
     {
-        return facts;
+        return found;
     }
-    on_deep_stack(statement, catalog, view)
+    on_deep_stack(statement, catalog, view).unwrap_or_else(|| unreadable("it is nested too deeply"))
 }
 
 /// None when it needs the deep stack after all: a definition it names is not shallow.
-fn attempt(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView, deep: bool) -> Option<Facts> {
+fn attempt(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView, deep: bool) -> Option<(Facts, Noted)> {
     let work = || Analysis::new(catalog, view, statement.parameters, deep).run(statement.text);
     // The parser's own tree code asserts what the grammar promises; should it be wrong, that is one unreadable statement.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Some(Found::unreadable("the parser failed on it").into_facts()))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Some((Found::unreadable("the parser failed on it").into_facts(), Noted::default())))
 }
 
-fn on_deep_stack(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> Facts {
-    let facts = std::thread::scope(|scope| {
+fn on_deep_stack(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> Option<(Facts, Noted)> {
+    std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("classify".to_owned()).stack_size(DEEP_STACK_BYTES);
         builder.spawn_scoped(scope, || attempt(statement, catalog, view, true)).ok()?.join().ok()?
-    });
-    facts.unwrap_or_else(|| Found::unreadable("it is nested too deeply").into_facts())
+    })
 }

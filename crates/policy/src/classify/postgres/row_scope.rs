@@ -12,9 +12,9 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Parameters, boxed, inner, strings},
+    analysis::{Analysis, Known, boxed, inner, strings},
     catalog::{Relation, RelationKind},
-    constants::{self, Value, matches_everything},
+    constants::{self, Constant, Value, matches_everything},
     names::qualified,
 };
 
@@ -48,7 +48,7 @@ struct Restriction {
     /// Whether the number of rows is bounded by a list or LIMIT.
     bounded: bool,
     /// The test itself, if it is one comparison of a column with a constant (or something not known).
-    atom: Option<(i16, Test, Option<Value>)>,
+    atom: Option<(i16, Test, Option<Constant>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,7 @@ enum Operand {
     /// Something made of one column of the target that differs from row to row; `length` if it is never negative.
     Derived { length: bool },
     /// Something that is the same for every row of the target; its value, if known.
-    Fixed(Option<Value>),
+    Fixed(Option<Constant>),
     /// Something of another source; `same` as in [`Condition::Linked`].
     Other { same: bool },
     /// A parameter whose value will be judged when it comes.
@@ -283,7 +283,7 @@ impl Analysis<'_> {
             Some(NodeEnum::SubLink(link)) => self.sublink_condition(link, target, negated, depth),
             Some(NodeEnum::TypeCast(cast)) => cast.arg.as_ref().map_or(Condition::Open, |node| self.condition(node, target, negated, depth)),
             Some(_) => match self.operand(node, target, depth) {
-                Operand::Column { number, .. } => atom(number, Test::Equal, Some(Value::Bool(!negated))),
+                Operand::Column { number, .. } => atom(number, Test::Equal, Some(Constant::known(Value::Bool(!negated)))),
                 Operand::Other { .. } => Condition::Others,
                 Operand::Later => restricts(),
                 _ => Condition::Open,
@@ -363,9 +363,7 @@ impl Analysis<'_> {
     fn pattern(&self, left: &Operand, right: Option<&Node>, target: &Target<'_>, negated: bool, depth: usize) -> Condition {
         let Some(node) = right else { return Condition::Open };
         match (left, self.operand(node, target, depth)) {
-            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Fixed(Some(Value::Text(text))))
-                if text.chars().any(char::is_alphanumeric) && !text.contains('|') =>
-            {
+            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Fixed(Some(pattern))) if matches!(pattern.value(), Value::Text(text) if text.chars().any(char::is_alphanumeric) && !text.contains('|')) => {
                 restricts()
             }
             (Operand::Column { .. } | Operand::Derived { .. }, Operand::Later) => restricts(),
@@ -445,13 +443,13 @@ impl Analysis<'_> {
 
     fn operand(&self, node: &Node, target: &Target<'_>, depth: usize) -> Operand {
         let Some(depth) = depth.checked_sub(1) else { return Operand::Unclear };
-        if let Some(value) = constants::value(node, &self.parameters) {
-            return Operand::Fixed(Some(value));
+        if let Some(constant) = constants::constant(node, &self.parameters) {
+            return Operand::Fixed(Some(constant));
         }
         match inner(node) {
             Some(NodeEnum::ColumnRef(column)) => column_operand(&strings(&column.fields), target),
-            Some(NodeEnum::ParamRef(_)) => match self.parameters {
-                Parameters::Later => Operand::Later,
+            Some(NodeEnum::ParamRef(_)) => match self.parameters.known {
+                Known::Later => Operand::Later,
                 _ => Operand::Fixed(None),
             },
             Some(NodeEnum::TypeCast(cast)) => cast.arg.as_ref().map_or(Operand::Unclear, |node| derived(self.operand(node, target, depth))),
@@ -559,7 +557,9 @@ impl Analysis<'_> {
             (Operand::Other { same }, Operand::Fixed(_)) | (Operand::Fixed(_), Operand::Other { same }) => Operand::Other { same: *same },
             (one, Operand::Fixed(value)) | (Operand::Fixed(value), one) if own(one) => match (name, value) {
                 ("+" | "-" | "||" | "->" | "->>" | "#>" | "#>>", _) => Operand::Derived { length: false },
-                ("%" | "*", Some(Value::Number(number))) if number.abs() > 1.0 => Operand::Derived { length: false },
+                ("%" | "*", Some(constant)) if matches!(constant.value(), Value::Number(number) if number.abs() > 1.0) => {
+                    Operand::Derived { length: false }
+                }
                 _ => Operand::Unclear,
             },
             (one, Operand::Later) | (Operand::Later, one) if own(one) && matches!(name, "+" | "-" | "||" | "->" | "->>" | "#>" | "#>>") => {
@@ -582,7 +582,7 @@ fn restricts() -> Condition {
     Condition::Restricts(Restriction::default())
 }
 
-fn atom(column: i16, test: Test, value: Option<Value>) -> Condition {
+fn atom(column: i16, test: Test, value: Option<Constant>) -> Condition {
     let fixed = if test == Test::Equal { BTreeSet::from([column]) } else { BTreeSet::new() };
     Condition::Restricts(Restriction { fixed, bounded: false, atom: Some((column, test, value)) })
 }
@@ -653,7 +653,7 @@ fn compared(left: &Operand, test: Test, right: &Operand) -> Condition {
 fn contained(left: &Operand, right: &Operand) -> Condition {
     let own = |operand: &Operand| matches!(operand, Operand::Column { .. } | Operand::Derived { .. });
     // An empty container is contained in everything.
-    let empty = |operand: &Operand| matches!(operand, Operand::Fixed(Some(Value::Text(text))) if matches!(text.trim(), "" | "{}" | "[]"));
+    let empty = |operand: &Operand| matches!(operand, Operand::Fixed(Some(constant)) if matches!(constant.value(), Value::Text(text) if matches!(text.trim(), "" | "{}" | "[]")));
     match (left, right) {
         (one, other) | (other, one) if own(one) && matches!(other, Operand::Fixed(_) | Operand::Later) && !empty(other) => restricts(),
         _ => Condition::Open,
@@ -667,10 +667,10 @@ fn atom_later(column: i16, test: Test) -> Condition {
     }
 }
 
-fn column_test(column: i16, not_null: bool, test: Test, value: Option<Value>) -> Condition {
+fn column_test(column: i16, not_null: bool, test: Test, value: Option<Constant>) -> Condition {
     match (test, &value) {
-        (_, Some(Value::Null)) => Condition::Never,
-        (Test::Like, Some(Value::Text(pattern))) if matches_everything(pattern) => {
+        (_, Some(constant)) if constant.is_null() => Condition::Never,
+        (Test::Like, Some(constant)) if is_everything(constant) => {
             if not_null {
                 Condition::Always
             } else {
@@ -683,11 +683,16 @@ fn column_test(column: i16, not_null: bool, test: Test, value: Option<Value>) ->
     }
 }
 
-fn derived_test(length: bool, test: Test, value: Option<&Value>) -> Condition {
+fn is_everything(pattern: &Constant) -> bool {
+    matches!(pattern.value(), Value::Text(pattern) if matches_everything(pattern))
+}
+
+fn derived_test(length: bool, test: Test, value: Option<&Constant>) -> Condition {
+    let no_less = |constant: &Constant| matches!(constant.value(), Value::Number(number) if *number <= 0.0);
     match (test, value) {
-        (_, Some(Value::Null)) => Condition::Never,
-        (Test::AtLeast | Test::More | Test::Unequal, Some(Value::Number(number))) if length && *number <= 0.0 => Condition::Open,
-        (Test::Like, Some(Value::Text(pattern))) if matches_everything(pattern) => Condition::Open,
+        (_, Some(constant)) if constant.is_null() => Condition::Never,
+        (Test::AtLeast | Test::More | Test::Unequal, Some(constant)) if length && no_less(constant) => Condition::Open,
+        (Test::Like, Some(constant)) if is_everything(constant) => Condition::Open,
         (Test::Like | Test::NotLike, None) => Condition::Open,
         _ => restricts(),
     }
@@ -783,17 +788,17 @@ fn either(parts: Vec<Condition>) -> Condition {
 /// Whether the tests, taken together, let every row pass: `a = 1 OR a <> 1`, `a > 0 OR a <= 5`. NULL does not save a condition here.
 fn covers_everything(restrictions: &[&Restriction]) -> bool {
     // One pass over the pairs is enough for what people write; a list of thousands of equalities has no such pair, and is not searched for one.
-    let atoms: Vec<&(i16, Test, Option<Value>)> = restrictions.iter().filter_map(|one| one.atom.as_ref()).collect();
+    let atoms: Vec<&(i16, Test, Option<Constant>)> = restrictions.iter().filter_map(|one| one.atom.as_ref()).collect();
     let telling: Vec<_> = atoms.iter().filter(|(_, test, _)| *test != Test::Equal).take(64).collect();
     telling.iter().any(|one| atoms.iter().take(4_096).any(|other| complementary(one, other, &atoms)))
 }
 
-fn complementary(one: &(i16, Test, Option<Value>), other: &(i16, Test, Option<Value>), atoms: &[&(i16, Test, Option<Value>)]) -> bool {
+fn complementary(one: &(i16, Test, Option<Constant>), other: &(i16, Test, Option<Constant>), atoms: &[&(i16, Test, Option<Constant>)]) -> bool {
     if one.0 != other.0 || std::ptr::eq(one, other) {
         return false;
     }
     let order = match (&one.2, &other.2) {
-        (Some(a), Some(b)) => constants::compare(a, b),
+        (Some(a), Some(b)) => constants::compare(a.value(), b.value()),
         (None, None) => Some(Ordering::Equal),
         _ => None,
     };

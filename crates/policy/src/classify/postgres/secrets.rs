@@ -8,7 +8,7 @@ use super::parse::{slice, tokens};
 
 /// Byte ranges of literals that hold a password: after the word PASSWORD, in connection strings, in code that sets one. Cheap where the text has none.
 pub(super) fn spans(text: &str) -> Vec<(u32, u32)> {
-    if !mentions(text, "password") && !text.contains("://") {
+    if !may_spell(text) {
         return vec![];
     }
     let Some(tokens) = tokens(text) else {
@@ -25,6 +25,11 @@ pub(super) fn spans(text: &str) -> Vec<(u32, u32)> {
         before = [before[1], shown];
     }
     found
+}
+
+/// Whether there is anything to look for.
+pub(super) fn may_spell(text: &str) -> bool {
+    mentions(text, "password") || text.contains("://")
 }
 
 fn is_literal(token: &ScanToken) -> bool {

@@ -12,7 +12,7 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Outputs, Parameters, boxed, inner},
+    analysis::{Analysis, Known, Outputs, Parameters, boxed, inner},
     constants,
     definitions::search_path,
     names::qualified,
@@ -285,7 +285,7 @@ impl Analysis<'_> {
 
     fn prepare(&mut self, prepare: &pb::PrepareStmt, text: &str) {
         let Some(query) = boxed(prepare.query.as_ref()) else { return };
-        let parameters = std::mem::replace(&mut self.parameters, Parameters::Later);
+        let parameters = std::mem::replace(&mut self.parameters, Parameters::new(Known::Later));
         self.statement(query, "");
         self.parameters = parameters;
         match body_after(text, "as", None) {
@@ -319,8 +319,8 @@ impl Analysis<'_> {
             self.found.missing("26000", format!("prepared statement \"{}\" does not exist", execute.name));
             return unknown_columns();
         };
-        let parameters = constant_parameters(&execute.params, &self.parameters).map_or(Parameters::Never, Parameters::Known);
-        self.named_text(&body, parameters)
+        let known = constant_parameters(&execute.params, &self.parameters).map_or(Known::Never, Known::Given);
+        self.named_text(&body, known)
     }
 
     fn fetch(&mut self, fetch: &pb::FetchStmt) -> Outputs {
@@ -333,7 +333,7 @@ impl Analysis<'_> {
         match made.unwrap_or_else(|| self.view.cursors.get(&fetch.portalname).cloned()) {
             Some(body) => {
                 let scope = self.found.row_scope;
-                let outputs = self.named_text(&body, Parameters::Never);
+                let outputs = self.named_text(&body, Known::Never);
                 self.found.row_scope = scope.max(RowScope::None);
                 if fetch.ismove { unknown_columns() } else { outputs }
             }
@@ -345,11 +345,11 @@ impl Analysis<'_> {
     }
 
     /// The text behind a name, as it would run now.
-    fn named_text(&mut self, body: &str, parameters: Parameters) -> Outputs {
+    fn named_text(&mut self, body: &str, known: Known) -> Outputs {
         let path = self.path.clone();
         let mut outputs = unknown_columns();
         self.definition(body, path, |this, statements| {
-            this.parameters = parameters;
+            this.parameters.known = known;
             for statement in statements {
                 if let Some(node) = boxed(statement.stmt.as_ref()) {
                     outputs = this.statement(node, "");

@@ -7,6 +7,7 @@ use pg_query::{
 };
 
 use super::{
+    ParameterValue,
     analysis::{Analysis, Outputs, Scope, boxed, inner, reference},
     catalog::{KeyAction, Relation, RelationKind, WriteEvent},
     constants::{self, Value},
@@ -529,14 +530,14 @@ fn is_values_select(select: &SelectStmt) -> bool {
 }
 
 /// The parameters of EXECUTE, as values where they are constant.
-pub(super) fn constant_parameters(nodes: &[Node], parameters: &super::analysis::Parameters) -> Option<Vec<Option<String>>> {
+pub(super) fn constant_parameters(nodes: &[Node], parameters: &super::analysis::Parameters) -> Option<Vec<ParameterValue>> {
     nodes
         .iter()
         .map(|node| match constants::value(node, parameters)? {
-            Value::Null => Some(None),
-            Value::Bool(truth) => Some(Some(truth.to_string())),
-            Value::Number(number) => Some(Some(number.to_string())),
-            Value::Text(text) => Some(Some(text)),
+            Value::Null => Some(ParameterValue::Null),
+            Value::Bool(truth) => Some(ParameterValue::Text(truth.to_string())),
+            Value::Number(number) => Some(ParameterValue::Text(number.to_string())),
+            Value::Text(text) => Some(ParameterValue::Text(text)),
         })
         .collect()
 }
