@@ -27,6 +27,9 @@ const TO_SERVE: &[Need] = &[Need { present: || postgres_programs().is_ok(), pack
 
 const TO_DRIVE: &[Need] = &[Need { present: python_makes_environments, packages: &["python3", "python3-venv"] }];
 
+const TO_COMPARE: &[Need] =
+    &[Need { present: || haproxy().is_ok(), packages: &["haproxy"] }, Need { present: || pgbouncer().is_ok(), packages: &["pgbouncer"] }];
+
 /// Installs what the build and the demo need: a C compiler, libclang, PostgreSQL.
 ///
 /// # Errors
@@ -41,6 +44,14 @@ pub fn for_demo() -> Outcome<()> {
 /// As [`for_demo`].
 pub fn for_tests() -> Outcome<()> {
     packages(&[TO_BUILD, TO_SERVE, TO_DRIVE])
+}
+
+/// Installs what the benchmark needs: a PostgreSQL, and the programs the gateway is compared with.
+///
+/// # Errors
+/// As [`for_demo`].
+pub fn for_bench() -> Outcome<()> {
+    packages(&[TO_BUILD, TO_SERVE, TO_COMPARE])
 }
 
 fn packages(needs: &[&[Need]]) -> Outcome<()> {
@@ -91,6 +102,28 @@ pub fn postgres_programs() -> Outcome<PathBuf> {
     candidates
         .find(|dir| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|name| dir.join(name).is_file()))
         .ok_or_else(|| "no PostgreSQL server is installed (looked in /usr/lib/postgresql and PATH)".to_owned())
+}
+
+/// The program `haproxy`.
+///
+/// # Errors
+/// It is not installed.
+pub fn haproxy() -> Outcome<PathBuf> {
+    server_program("haproxy")
+}
+
+/// The program `pgbouncer`.
+///
+/// # Errors
+/// It is not installed.
+pub fn pgbouncer() -> Outcome<PathBuf> {
+    server_program("pgbouncer")
+}
+
+/// On `PATH`, or where Debian puts servers, which is not on everybody's.
+fn server_program(name: &str) -> Outcome<PathBuf> {
+    let there = Path::new("/usr/sbin").join(name);
+    on_path(name).or_else(|| there.is_file().then_some(there)).ok_or_else(|| format!("{name} is not installed"))
 }
 
 /// The Python that has the drivers of `tests/requirements.txt`, in an environment below the user's cache folder.

@@ -3,6 +3,7 @@
 //! Depends on the standard library alone, so that it builds on a machine that has nothing but the Rust toolchain:
 //! installing the rest is its first job.
 
+pub mod bench;
 pub mod command;
 pub mod compare;
 pub mod demo;

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use xtask::{compare, demo, test, tidy};
+use xtask::{bench, compare, demo, test, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
+  bench --quick [--accept] [--only TEXT]
+                  measure what the gateway costs beside PgBouncer, HAProxy and a bare relay, and fail if a ratio is
+                  much worse than bench/baseline.tsv; --accept writes that file, --only runs the cases named so
   demo [--keep]   play the product's story against a real PostgreSQL, each step asserted;
                   --keep leaves everything running afterwards, until Ctrl-C
   test            install what the tests need and run every check and test
@@ -18,15 +21,16 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
+        ["bench", rest @ ..] => match bench::run(rest) {
+            Some(outcome) => outcome,
+            None => return usage(),
+        },
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
         ["test"] => test::run(),
         ["compare", suites @ ..] => compare::run(suites),
         ["tidy"] => tidy::run(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,4 +39,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }

@@ -309,7 +309,8 @@ fn start_keeper(owner: &ServerUser, programs: &Path, folder: &Path) -> Outcome<O
     Ok(None)
 }
 
-fn free_port() -> Outcome<u16> {
+/// A port nobody listens on at this moment.
+pub(crate) fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("cannot find a free port: {error}"))?;
     listener.local_addr().map(|address| address.port()).map_err(|error| format!("cannot find a free port: {error}"))
 }

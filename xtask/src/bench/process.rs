@@ -1,0 +1,60 @@
+//! What a process used, from `/proc`.
+
+use std::fs;
+
+use crate::Outcome;
+
+/// Ticks a second in which the kernel tells times, on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// User and system time are each told in whole ticks, rounded down.
+const ROUNDED_OFF_SECONDS: f64 = 2.0 / TICKS_PER_SECOND;
+
+/// CPU time a process has used so far, user and system, all its threads, in seconds.
+///
+/// # Errors
+/// There is no such process.
+pub(super) fn cpu_seconds(pid: u32) -> Outcome<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid} is gone: {error}"))?;
+    let coarse = ticks(&stat).ok_or_else(|| format!("/proc/{pid}/stat reads {stat:?}"))? as f64 / TICKS_PER_SECOND;
+    // The scheduler's own count has nanoseconds, but knows only the threads that live.
+    Ok(scheduled_seconds(pid).filter(|fine| (coarse..coarse + ROUNDED_OFF_SECONDS).contains(fine)).unwrap_or(coarse))
+}
+
+/// `utime` and `stime`. The name before them may hold anything, parentheses included.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+fn scheduled_seconds(pid: u32) -> Option<f64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Some(nanoseconds.sum::<u64>() as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_any_name() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 17 25 3 4 20 0 1 0 5 6 7";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("42 (short) S 1"), None);
+    }
+
+    #[test]
+    fn work_is_seen() {
+        let own = std::process::id();
+        let before = cpu_seconds(own).unwrap();
+        let mut sum = 0u64;
+        while cpu_seconds(own).unwrap() < before + 0.05 {
+            sum = (0..1_000_000).fold(sum, |sum, it| std::hint::black_box(sum ^ it));
+        }
+    }
+}
