@@ -310,6 +310,19 @@ impl Gateway {
         &self.process.addresses
     }
 
+    /// What `/healthz` answers, status line and all.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn health(&self) -> Result<String> {
+        let address = self.process.addresses.get("metrics").and_then(Value::as_str).context("no address for measurements")?;
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer)?;
+        Ok(answer)
+    }
+
     /// Its process id.
     #[must_use]
     pub const fn pid(&self) -> u32 {

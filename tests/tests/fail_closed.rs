@@ -215,16 +215,63 @@ fn a_policy_that_errs_denies_and_is_named() -> Result<()> {
     Ok(())
 }
 
+/// REC-01, NEAR-10. Nobody of these does anything: what ends them is that somebody else's recording could not be written.
+struct Idle {
+    wire: Wire,
+    running: Running,
+}
+
+impl Idle {
+    /// bob, who does nothing, and barbara, for whom the target runs something long.
+    fn on(stand: &Stand) -> Result<Self> {
+        let wire = stand.wire("bob")?;
+        let mut running = stand.psql("barbara")?;
+        running.type_line("select pg_sleep(600);")?;
+        stand.target.wait_until_logged("pg_sleep(600)")?;
+        Ok(Self { wire, running })
+    }
+
+    /// Both are told, and what ran at the target is cancelled.
+    fn end(mut self, stand: &Stand) -> Result<()> {
+        let told = last_words(&mut self.wire)?;
+        ensure!(told.starts_with("SFATAL") && told.contains("C57P01") && told.contains("unrecorded"), "{told}");
+        let told = self.running.wait_for("FATAL", PATIENCE)?;
+        ensure!(told.contains("57P01") && told.contains("unrecorded"), "{told}");
+        stand.wait_until_gone("pg_sleep(600)")?;
+        stand.target.wait_until_logged("canceling statement due to user request")
+    }
+}
+
+/// No session begins, and whoever asks is told why.
+fn none_begins(stand: &Stand) -> Result<()> {
+    let refused = stand.wire("alice").err().context("a session was let in that cannot be recorded")?.to_string();
+    ensure!(refused.contains("57P03") && refused.contains("cannot record"), "{refused}");
+    let health = stand.gateway.health()?;
+    ensure!(health.starts_with("HTTP/1.1 503") && health.contains("recordings cannot be written"), "{health}");
+    let status = stand.gateway.run(stand.gateway.administrator(), &["status"])?;
+    ensure!(status.contains("recordings cannot be written"), "{status}");
+    let log = stand.gateway.printed();
+    ensure!(log.contains("a recording cannot be written: live sessions were ended, new ones are refused"), "{log}");
+    Ok(())
+}
+
+/// Sessions begin again by themselves.
+fn begin_again(stand: &Stand) -> Result<Wire> {
+    let again = until("a session that can be recorded again", || Ok(stand.wire("alice").ok()))?;
+    let health = stand.gateway.health()?;
+    ensure!(health.starts_with("HTTP/1.1 200") && stand.gateway.printed().contains("recordings can be written again"), "{health}");
+    Ok(again)
+}
+
 #[test]
-fn sessions_whose_recording_cannot_be_written_end_and_new_ones_are_refused() -> Result<()> {
+fn the_first_recording_that_cannot_be_written_ends_all_sessions_and_new_ones_are_refused() -> Result<()> {
     let stand = Stand::configured("[recording]\nsegment_bytes = 4096\n")?;
+    let idle = Idle::on(&stand)?;
     let mut live = stand.wire("alice")?;
     ask(&mut live, "insert into t values (4)")?;
     let (recordings, away) = (stand.gateway.setup().file("data/recordings"), stand.gateway.setup().file("data/away"));
     fs::rename(&recordings, &away)?;
     fs::write(&recordings, "in the way")?;
-    let refused = stand.wire("alice").err().context("a session was let in that cannot be recorded")?.to_string();
-    ensure!(refused.contains("cannot record"), "{refused}");
     // The segment that is open can still be written, the next one cannot be made: within it, each answer was recorded; then comes the end.
     let mut rows_at_least = 3 + 1;
     live.say(&(5..2000).flat_map(|id| query(&format!("insert into t values ({id})"))).collect::<Vec<_>>())?;
@@ -235,11 +282,13 @@ fn sessions_whose_recording_cannot_be_written_end_and_new_ones_are_refused() -> 
             told = fields(&heard.body);
         }
     }
-    ensure!(live.ends()? && told.starts_with("SFATAL") && told.contains("C58030") && told.contains("recorded"), "{rows_at_least} rows, then {told}");
+    ensure!(live.ends()? && told.starts_with("SFATAL") && told.contains("record"), "{rows_at_least} rows, then {told}");
     stand.wait_until_gone("insert")?;
+    idle.end(&stand)?;
+    none_begins(&stand)?;
     fs::remove_file(&recordings)?;
     fs::rename(&away, &recordings)?;
-    stand.wire("alice")?;
+    begin_again(&stand)?;
     // Whatever ran is in the recording, also what was never answered.
     let ran = stand.rows()?;
     let administrator = stand.gateway.administrator();
@@ -253,10 +302,11 @@ fn sessions_whose_recording_cannot_be_written_end_and_new_ones_are_refused() -> 
     Ok(())
 }
 
+/// REC-02: the disk is full, for as long as it is.
 #[test]
-fn a_disk_that_takes_no_more_ends_what_it_cannot_record_and_not_the_gateway() -> Result<()> {
+fn a_disk_that_takes_no_more_ends_all_sessions_and_not_the_gateway() -> Result<()> {
     let stand = Stand::configured("")?;
-    let mut idle = stand.wire("bob")?;
+    let idle = Idle::on(&stand)?;
     let mut live = stand.wire("alice")?;
     ask(&mut live, "insert into t values (4)")?;
     let gateway = Pid::from_raw(i32::try_from(stand.gateway.pid())?).context("no process id")?;
@@ -265,9 +315,10 @@ fn a_disk_that_takes_no_more_ends_what_it_cannot_record_and_not_the_gateway() ->
     live.say(&(5..2000).flat_map(|id| query(&format!("select '{id}'"))).collect::<Vec<_>>())?;
     let told = last_words(&mut live)?;
     ensure!(told.starts_with("SFATAL") && told.contains("C58030") && told.contains("recorded"), "{told}");
-    ensure!(stand.wire("alice").is_err(), "a session was let in that cannot be recorded");
+    idle.end(&stand)?;
+    none_begins(&stand)?;
     prlimit(Some(gateway), Resource::Fsize, before)?;
-    ensure!(ask(&mut idle, "select 'goes on'")?.0 == "TDCZ", "a session that could be recorded was ended");
+    begin_again(&stand)?;
     let said = stand.said("alice", "select 'again'")?;
     ensure!(said == "again\n", "{said}{}", stand.gateway.printed());
     ensure!(stand.story("alice")?.contains("select 'again'"));

@@ -15,6 +15,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use session::Guard;
+
 use crate::Api;
 
 /// What is counted here; the rest is asked when somebody looks.
@@ -25,6 +27,7 @@ pub(crate) struct Metrics {
     live_sessions: Gauge,
     waiting_holds: Gauge,
     state_up: Gauge,
+    recordings_up: Gauge,
     started_at: Gauge<f64, AtomicU64>,
 }
 
@@ -37,14 +40,15 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("countersign");
         let requests = Family::<Status, Counter>::default();
-        let (live_sessions, waiting_holds, state_up) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let (live_sessions, waiting_holds, state_up, recordings_up) = (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let started_at = Gauge::<f64, AtomicU64>::default();
         registry.register("api_requests", "Requests of the HTTP API, by status", requests.clone());
         registry.register("live_sessions", "Sessions that live now", live_sessions.clone());
         registry.register("waiting_holds", "Operations that wait for a signature", waiting_holds.clone());
         registry.register("state_up", "Whether the state store answered when it was last asked", state_up.clone());
+        registry.register("recordings_up", "Whether recordings can be written, as far as the last attempt says", recordings_up.clone());
         registry.register("start_time_seconds", "When the process began, in seconds since 1970-01-01 UTC", started_at.clone());
-        Self { registry, requests, live_sessions, waiting_holds, state_up, started_at }
+        Self { registry, requests, live_sessions, waiting_holds, state_up, recordings_up, started_at }
     }
 
     /// Counts an answer of the API.
@@ -64,6 +68,7 @@ async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     metrics.live_sessions.set(count(api.guard.live().count()));
     metrics.waiting_holds.set(count(api.guard.approvals().count()));
     metrics.state_up.set(i64::from(api.guard.state_is_there()));
+    metrics.recordings_up.set(i64::from(api.guard.store().recordings().standing().writable));
     metrics.started_at.set(api.since.as_duration().as_secs_f64());
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
@@ -73,5 +78,13 @@ async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
 }
 
 async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    if api.guard.state_is_there() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "the state store does not answer\n") }
+    let troubles = troubles(&api.guard);
+    if troubles.is_empty() { (StatusCode::OK, "ok\n".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n") }
+}
+
+/// What keeps sessions from beginning, a sentence each.
+pub(crate) fn troubles(guard: &Guard) -> Vec<String> {
+    let state = (!guard.state_is_there()).then_some("the state store does not answer: no session can begin, and live ones end after the grace");
+    let recordings = (!guard.store().recordings().standing().writable).then_some("recordings cannot be written: no session can begin");
+    state.into_iter().chain(recordings).map(str::to_owned).collect()
 }

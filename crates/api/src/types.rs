@@ -780,6 +780,8 @@ pub struct StatusAnswer {
     pub waiting_holds: u64,
     /// Where clients reach the gateway.
     pub gateway: GatewayView,
+    /// What keeps sessions from beginning, a sentence each; empty when all is well.
+    pub troubles: Vec<String>,
 }
 
 /// How far the search index was rebuilt.

@@ -54,6 +54,9 @@ pub enum NotAdmitted {
     /// Policy says no.
     #[error("{0}")]
     Denied(String),
+    /// Recordings cannot be written.
+    #[error("the gateway cannot record sessions at this moment, and nothing may happen unrecorded; try again later")]
+    NotRecorded,
     /// Their access does not stand at the second look, or a limit is reached.
     #[error(transparent)]
     Refused(#[from] SignInRefused),
@@ -80,7 +83,8 @@ pub struct Wanted<'a> {
 /// Admits somebody who signed in, or says why not.
 ///
 /// # Errors
-/// The connection or database is not theirs, policy denies `connect`, a limit is reached, or the access was revoked in the meantime.
+/// The connection or database is not theirs, policy denies `connect`, a limit is reached, recordings cannot be written, or the access was revoked in
+/// the meantime.
 pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>, now: Timestamp) -> Result<Admission, NotAdmitted> {
     let version = guard.version();
     let connection = wanted.connection.parse::<ConnectionName>().ok().and_then(|name| version.connections.get(&name).cloned());
@@ -88,6 +92,10 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
     let database = wanted.database.unwrap_or(&connection.database).to_owned();
     // Registered first: a revocation after this line finds the session, one before it is found by the second look.
     let live = guard.enter(ids::session(), signed_in, &connection.name, &database, now).await?;
+    // After the registration, too: a write that fails after this line ends the registered session.
+    if !guard.store().recordings().standing().writable {
+        return Err(NotAdmitted::NotRecorded);
+    }
     // The policy in force after the registration: an `apply` after this line decides the registered session anew.
     let (version, chain) = (guard.version(), live.chain());
     let decision = decide::decide_connect(&version, &chain, &connection, &database, now);

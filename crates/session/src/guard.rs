@@ -242,9 +242,43 @@ impl Guard {
     }
 
     /// Looks after the live sessions until it is dropped: ends those whose window has closed, and all of them when the state store has not answered
-    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms). Where policies look at the clock, `connect` is decided anew every minute.
+    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
+    /// `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(self.watch_sessions(), self.watch_catalogs());
+        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_catalogs());
+    }
+
+    /// Ends every session at the first write of a recording that fails, and then tries to write until that succeeds.
+    async fn watch_recordings(&self) {
+        let mut standing = self.store.recordings().watch_standing();
+        let mut tries = self.ticks();
+        let mut known = true;
+        loop {
+            let writable = standing.borrow_and_update().writable;
+            // Again at every failure: it may be that of a session that began meanwhile.
+            let ended = if writable { 0 } else { self.live.end_all(&EndReason::RecordingLost) };
+            match (std::mem::replace(&mut known, writable), writable) {
+                (true, false) => tracing::error!(ended, "a recording cannot be written: live sessions were ended, new ones are refused"),
+                (false, true) => tracing::info!("recordings can be written again: sessions may begin"),
+                (true, true) | (false, false) => {}
+            }
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() { return },
+                _ = tries.tick(), if !writable => self.probe_recordings().await,
+            }
+        }
+    }
+
+    async fn probe_recordings(&self) {
+        let recordings = self.store.recordings().clone();
+        // What it finds out is where it was asked about; that it failed again is no news.
+        let _ = tokio::task::spawn_blocking(move || recordings.probe(Timestamp::now())).await;
+    }
+
+    fn ticks(&self) -> tokio::time::Interval {
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.limits.watch_interval_ms.max(1)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks
     }
 
     /// What was changed in the targets past this gateway is seen within [`CATALOG_INTERVAL`].
@@ -258,8 +292,7 @@ impl Guard {
     }
 
     async fn watch_sessions(&self) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.limits.watch_interval_ms.max(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = self.ticks();
         let mut minutes = tokio::time::interval(CLOCK_POLICIES_INTERVAL);
         loop {
             tokio::select! {

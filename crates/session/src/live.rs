@@ -40,6 +40,8 @@ pub enum EndReason {
     ConnectionRemoved,
     /// The state store has not answered for longer than the grace.
     StateLost,
+    /// Recordings cannot be written, this one or another's.
+    RecordingLost,
     /// The gateway is going down.
     Stopping,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for EndReason {
             Self::WindowClosed(at) => write!(f, "the access that opened this session ended at {at:.0}"),
             Self::PolicyChanged(why) => write!(f, "policy no longer permits this session: {why}"),
             Self::ConnectionRemoved => f.write_str("this connection no longer exists"),
+            Self::RecordingLost => f.write_str("the gateway cannot write its recordings any more, and nothing may happen unrecorded"),
             Self::StateLost => f.write_str("the gateway lost its state store and cannot tell whether access was revoked"),
             Self::Stopping => f.write_str("the gateway is stopping"),
         }

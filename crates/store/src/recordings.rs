@@ -4,6 +4,8 @@
 //! recording takes nothing more, so that what follows in its session is refused, not lost. Files are 0600 while they grow; the last
 //! segment of a recording that was closed is 0400, which tells recovery that it need not look inside.
 
+mod standing;
+
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -24,6 +26,8 @@ use evidence::{
 };
 use model::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
+pub use standing::Standing;
+use tokio::sync::watch;
 
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "recordings";
@@ -34,6 +38,9 @@ const PIECE_BYTES: usize = 64 << 10;
 pub const MIN_SEGMENT_BYTES: u64 = 4 << 10;
 /// Size a segment is rolled at if nothing else is said.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+/// What is written to find out whether recordings can be written again: more than the few bytes a full disk may still take.
+const PROBE_BYTES: usize = 1 << 20;
+const PROBE: &str = "probe";
 
 /// When a commit returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -115,6 +122,7 @@ pub struct Recordings {
     folder: Arc<Path>,
     keys: Arc<KeyRing>,
     settings: Settings,
+    standing: Arc<standing::Shared>,
 }
 
 impl Recordings {
@@ -126,7 +134,7 @@ impl Recordings {
         let folder = data.join(FOLDER);
         make_folder(&folder).map_err(RecordingError::file(&folder))?;
         let settings = Settings { segment_bytes: settings.segment_bytes.max(MIN_SEGMENT_BYTES), ..settings };
-        Ok(Self { folder: Arc::from(folder), keys, settings })
+        Ok(Self { folder: Arc::from(folder), keys, settings, standing: Arc::new(standing::Shared::new()) })
     }
 
     /// The same recordings, with new ones written otherwise.
@@ -136,18 +144,57 @@ impl Recordings {
         Self { settings, ..self.clone() }
     }
 
+    /// Whether recordings can be written, as far as the last attempt says.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.now()
+    }
+
+    /// Follows [`standing`](Self::standing): each failed write is a change.
+    #[must_use]
+    pub fn watch_standing(&self) -> watch::Receiver<Standing> {
+        self.standing.watch()
+    }
+
+    /// Finds out whether recordings can be written again, by writing where the next one would lie. What was written is removed.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub fn probe(&self, now: Timestamp) -> Result<(), RecordingError> {
+        let before = self.standing.now();
+        let path = self.day(now)?.join(PROBE);
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            file.sync_data()
+        });
+        let removed = fs::remove_file(&path);
+        written.and(removed).map_err(RecordingError::file(&path))?;
+        self.standing.written(before);
+        Ok(())
+    }
+
     /// Begins the recording of a session.
     ///
     /// # Errors
     /// When its file cannot be made, or exists.
     pub fn create(&self, session: SessionId, now: Timestamp) -> Result<Recording, RecordingError> {
         let key = self.keys.current()?.recording_key(session)?;
+        let (writer, header) = Writer::new(session, key, now);
+        let begun = self.day(now).and_then(|day| {
+            let place = Place { day, session };
+            let file = place.create(0, &header, self.settings.durability)?;
+            Ok((place, file))
+        });
+        let (place, file) = begun.inspect_err(|error| self.standing.failed(error))?;
+        let (settings, standing) = (self.settings, self.standing.clone());
+        Ok(Recording { place, writer, file, bytes: HEADER_BYTES as u64, latest: now, settings, standing, closed: false, poisoned: false })
+    }
+
+    /// The folder of the recordings that begin now, which is made if it is not there.
+    fn day(&self, now: Timestamp) -> Result<PathBuf, RecordingError> {
         let day = self.folder.join(now.strftime("%Y-%m-%d").to_string());
         make_folder(&day).map_err(RecordingError::file(&day))?;
-        let (writer, header) = Writer::new(session, key, now);
-        let place = Place { day, session };
-        let file = place.create(0, &header, self.settings.durability)?;
-        Ok(Recording { place, writer, file, bytes: HEADER_BYTES as u64, latest: now, settings: self.settings, closed: false, poisoned: false })
+        Ok(day)
     }
 
     /// Reads a recording from its first record. See [`Records`].
@@ -335,6 +382,7 @@ pub struct Recording {
     /// Time of the last record that has one; the next segment's begin.
     latest: Timestamp,
     settings: Settings,
+    standing: Arc<standing::Shared>,
     /// `Closed` was appended: no segment follows.
     closed: bool,
     poisoned: bool,
@@ -362,7 +410,9 @@ impl Recording {
         self.unless_poisoned(Self::write_sealed)?;
         if !self.closed && (self.bytes >= self.settings.segment_bytes || self.writer.segment_is_full()) {
             // What was committed stands, whatever becomes of the next segment: if it cannot be begun, the next commit says so.
-            self.poisoned = self.roll().is_err();
+            let rolled = self.roll();
+            self.poisoned = rolled.is_err();
+            rolled.unwrap_or_else(|error| self.standing.failed(&error));
         }
         Ok(())
     }
@@ -396,9 +446,11 @@ impl Recording {
         if self.poisoned {
             return Err(RecordingError::Poisoned(self.place.path(self.writer.segment())));
         }
+        // Should it panic, half a record may be left.
+        self.poisoned = true;
         let done = run(self);
         self.poisoned = done.is_err();
-        done
+        done.inspect_err(|error| self.standing.failed(error))
     }
 
     /// Commits what is left and waits until the disk has all of it. A recording whose last record is `Closed` then says that it ended.
@@ -407,6 +459,11 @@ impl Recording {
     /// When something could not be written.
     pub fn close(mut self) -> Result<Head, RecordingError> {
         self.commit()?;
+        self.make_lasting().inspect_err(|error| self.standing.failed(error))?;
+        Ok(self.writer.head())
+    }
+
+    fn make_lasting(&self) -> Result<(), RecordingError> {
         for segment in 0..=self.writer.segment() {
             let path = self.place.path(segment);
             File::open(&path).and_then(|file| file.sync_all()).map_err(RecordingError::file(&path))?;
@@ -416,7 +473,7 @@ impl Recording {
             let path = self.place.path(self.writer.segment());
             fs::set_permissions(&path, Permissions::from_mode(0o400)).map_err(RecordingError::file(&path))?;
         }
-        Ok(self.writer.head())
+        Ok(())
     }
 
     /// The head of the chain: commits to everything committed so far.

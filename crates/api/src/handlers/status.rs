@@ -11,6 +11,7 @@ use crate::{
     Api,
     caller::Caller,
     json::{Answer, Answered},
+    metrics,
     types::{Refusal, ReindexAnswer, StatusAnswer},
 };
 
@@ -26,6 +27,7 @@ pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answe
         live_sessions: live as u64,
         waiting_holds: holds as u64,
         gateway: api.gateway.clone(),
+        troubles: metrics::troubles(&api.guard),
     }))
 }
 

@@ -12,9 +12,11 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
     global.output().show(&answer, |output| {
         let version = &answer.version;
         let by = version.applied_by.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let health = if answer.troubles.is_empty() { "ok".to_owned() } else { answer.troubles.join("; ") };
         output.fields(&[
             ("program", answer.program.clone()),
             ("running since", moment(answer.since)),
+            ("health", health),
             ("policy version", version.hash.short()),
             ("applied", format!("{} by {by}", maybe_moment(version.applied_at))),
             ("connections", version.connections.to_string()),

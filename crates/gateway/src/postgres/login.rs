@@ -214,6 +214,7 @@ fn not_admitted(error: &NotAdmitted) -> Refusal {
     let code = match error {
         NotAdmitted::UnknownConnection { .. } | NotAdmitted::UnknownDatabase { .. } => Sqlstate::INVALID_CATALOG_NAME,
         NotAdmitted::Denied(_) => Sqlstate::INSUFFICIENT_PRIVILEGE,
+        NotAdmitted::NotRecorded => Sqlstate::CANNOT_CONNECT_NOW,
         NotAdmitted::Refused(_) => Sqlstate::INVALID_AUTHORIZATION,
     };
     Refusal::new(code, error.to_string())

@@ -256,17 +256,64 @@ fn after_rotation_a_rewrapped_recording_is_whole_and_needs_the_new_key_only() {
     assert!(all.list().unwrap()[0].closed);
 }
 
+fn incompressible(length: u32) -> String {
+    (0..length).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8)).collect()
+}
+
 #[test]
 fn a_segment_that_cannot_be_begun_ends_the_recording() {
     let data = tempfile::tempdir().unwrap();
     let all = open(data.path(), small_segments());
     let mut recording = all.create(session(1), time(0)).unwrap();
     fs::write(recording.place.path(1), b"in the way").unwrap();
-    let noise: String = (0..8000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
-    commit(&mut recording, &note(&noise));
+    commit(&mut recording, &note(&incompressible(8000)));
     assert!(recording.is_poisoned());
     assert!(matches!(recording.append(&note("y")), Err(RecordingError::Poisoned(_))));
     assert!(matches!(recording.commit(), Err(RecordingError::Poisoned(_))));
+}
+
+#[test]
+fn the_first_write_that_fails_counts_for_all_until_a_probe_was_really_written() {
+    let data = tempfile::tempdir().unwrap();
+    let all = open(data.path(), small_segments());
+    let mut one = all.create(session(1), time(0)).unwrap();
+    let mut followed = all.watch_standing();
+    assert!(all.standing().writable);
+    // What is wrong with one record is no reason to end other sessions.
+    assert!(one.append(&note(&"x".repeat(evidence::format::MAX_RECORD_BYTES + 1))).is_err());
+    assert!(all.standing().writable && !followed.has_changed().unwrap());
+
+    let mut two = all.create(session(2), time(0)).unwrap();
+    fs::write(two.place.path(1), b"in the way").unwrap();
+    commit(&mut two, &note(&incompressible(8000)));
+    assert!(!all.standing().writable && followed.has_changed().unwrap(), "a segment that cannot be begun is told at once");
+    // The way is still barred: a day that cannot be made.
+    let (folder, away) = (data.path().join(FOLDER), data.path().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    fs::write(&folder, b"in the way").unwrap();
+    followed.mark_unchanged();
+    assert!(all.probe(time(0)).is_err() && !all.standing().writable && !followed.has_changed().unwrap());
+    assert!(all.create(session(3), time(0)).is_err() && followed.has_changed().unwrap(), "each failure is told");
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
+    all.probe(time(0)).unwrap();
+    assert!(all.standing().writable);
+    assert_eq!(all.list().unwrap().len(), 2, "the probe is gone");
+}
+
+#[test]
+fn a_probe_says_nothing_of_a_write_that_failed_while_it_was_written() {
+    let shared = super::standing::Shared::new();
+    let full = || RecordingError::file(Path::new("x"))(io::ErrorKind::StorageFull.into());
+    shared.failed(&full());
+    let before = shared.now();
+    shared.failed(&full());
+    shared.written(before);
+    assert!(!shared.now().writable);
+    shared.written(shared.now());
+    assert!(shared.now().writable);
+    shared.failed(&RecordingError::file(Path::new("x"))(io::Error::from_raw_os_error(24)));
+    assert!(shared.now().writable, "no free descriptor says nothing of the disk");
 }
 
 /// Runs [`child`] in a process of its own, started by a shell that first runs `before`.
