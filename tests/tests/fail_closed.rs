@@ -72,6 +72,13 @@ impl Stand {
         status.pointer("/version/hash").and_then(Value::as_str).map(str::to_owned).context("no version")
     }
 
+    /// Whose sessions are listed as live.
+    fn live(&self) -> Result<Vec<String>> {
+        let listed = self.gateway.json(self.gateway.administrator(), &["sessions", "--live"])?;
+        let sessions = listed.get("sessions").and_then(Value::as_array).context("no sessions")?;
+        Ok(sessions.iter().filter_map(|session| session.get("subject").and_then(Value::as_str)).map(str::to_owned).collect())
+    }
+
     /// How the newest session of somebody went, as `show` tells it.
     fn story(&self, who: &str) -> Result<String> {
         let administrator = self.gateway.administrator();
@@ -258,6 +265,7 @@ fn none_begins(stand: &Stand) -> Result<()> {
 /// Sessions begin again by themselves.
 fn begin_again(stand: &Stand) -> Result<Wire> {
     let again = until("a session that can be recorded again", || Ok(stand.wire("alice").ok()))?;
+    until("the end of what ended meanwhile", || Ok((stand.live()? == ["alice"]).then_some(())))?;
     let health = stand.gateway.health()?;
     ensure!(health.starts_with("HTTP/1.1 200") && stand.gateway.printed().contains("recordings can be written again"), "{health}");
     Ok(again)
@@ -383,6 +391,8 @@ fn without_the_state_store_nothing_begins_or_is_released_and_what_lives_ends_aft
     drop(lock);
     let mut again = until("a session after the state store came back", || Ok(stand.wire("sam").ok()))?;
     ensure!(ask(&mut again, "select count(*) from t")?.0 == "TDCZ");
+    // What ended without the state store is listed as ended once it is back.
+    until("the end of what ended meanwhile", || Ok((stand.live()? == ["sam"]).then_some(())))?;
     let late = stand.gateway.output("bob", &["approve", &hold, "--yes"], "")?;
     ensure!(!late.status.success(), "it was signed after its caller had been sent away");
     ensure!(stand.rows()? == "1,2,3" && !stand.target.log()?.contains("drop table t"), "it ran");

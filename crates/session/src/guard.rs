@@ -24,6 +24,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::{
     approve::Approvals,
     catalogs::{CatalogSource, Catalogs},
+    endings::Endings,
     events,
     limits::Limits,
     live::{EndReason, Live, LiveSession},
@@ -43,6 +44,7 @@ pub struct Guard {
     /// Places for passwords being hashed.
     pub(crate) hashing: Arc<Semaphore>,
     health: Health,
+    endings: Endings,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
 }
@@ -98,6 +100,7 @@ impl Guard {
             attempts: Attempts::new(AttemptLimits::default()),
             hashing: Arc::new(Semaphore::new(limits.max_password_checks.max(1))),
             health: Health::new(),
+            endings: Endings::default(),
             applying: tokio::sync::Mutex::new(()),
             store,
             version,
@@ -147,6 +150,11 @@ impl Guard {
     #[must_use]
     pub const fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Ends of sessions that the state store did not take yet.
+    pub(crate) const fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// Whether the state store answered when it was last asked. While it does not, no session is opened and nothing held is released.
@@ -241,7 +249,7 @@ impl Guard {
         Ok(events::append(&self.store, events::recording_read(row.id, how, viewer, now)).await?)
     }
 
-    /// Looks after the live sessions until it is dropped: ends those whose window has closed, and all of them when the state store has not answered
+    /// Looks after the live sessions until it is dropped: ends those whose window has closed, lists ends that could not be listed, and ends all of them when the state store has not answered
     /// for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
     /// `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
@@ -308,6 +316,9 @@ impl Guard {
         let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
         let answered = matches!(tokio::time::timeout(patience, self.ask_state(now)).await, Ok(Ok(())));
         let lost_for = self.health.note(answered);
+        if answered {
+            self.endings.list(self.store.state()).await;
+        }
         if lost_for > Duration::from_millis(self.limits.revocation_grace_ms) {
             let ended = self.live.end_all(&EndReason::StateLost);
             if ended > 0 {

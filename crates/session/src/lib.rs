@@ -6,6 +6,7 @@ pub mod admit;
 pub mod approve;
 pub mod ask;
 pub mod catalogs;
+mod endings;
 mod events;
 pub mod explain;
 #[cfg(test)]

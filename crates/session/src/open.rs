@@ -25,6 +25,7 @@ use crate::{
     admit::Admission,
     ask::Broken,
     catalogs::Shared,
+    endings::Listing,
     guard::Guard,
     known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
@@ -46,7 +47,7 @@ pub struct Session {
     pub(crate) view: SessionView,
     pub(crate) known: KnownStatements,
     pub(crate) running: BTreeMap<u64, Running>,
-    pub(crate) operations: u64,
+    pub(crate) listing: Listing,
     shared: Arc<Shared>,
     /// How many changes of the catalog had been seen when ours was read.
     changes: u64,
@@ -170,6 +171,7 @@ impl Session {
             ending: None,
             operations: 0,
         };
+        let listing = Listing::new(guard.clone(), id);
         guard.store().state().add_session(&row).await?;
         Ok(Self {
             id,
@@ -182,7 +184,7 @@ impl Session {
             view: SessionView { host: Arc::from(connection.name.as_str()), ..SessionView::default() },
             known: KnownStatements::default(),
             running: BTreeMap::new(),
-            operations: 0,
+            listing,
             changes,
             shared,
             private: false,
@@ -435,11 +437,9 @@ impl Session {
     /// The end cannot be recorded.
     pub async fn close(mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {
         let closed = self.record_closed(ending, now);
-        let Self { id, guard, recording, operations, .. } = self;
+        let Self { id, recording, listing, .. } = self;
         let synced = tokio::task::spawn_blocking(move || recording.close()).await;
-        if let Err(error) = guard.store().state().end_session(id, ending, operations, now).await {
-            tracing::error!(%error, session = %id, "the end of a session could not be listed");
-        }
+        listing.end(ending, now).await;
         closed?;
         match synced {
             Ok(Ok(_)) => Ok(()),

@@ -33,7 +33,7 @@ impl Session {
     }
 
     pub(crate) fn record_asked(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<(), Broken> {
-        self.operations += 1;
+        self.listing.operations += 1;
         let asked = Asked {
             op: operation.id,
             at: now,
@@ -126,7 +126,7 @@ impl Session {
     }
 
     pub(crate) fn record_closed(&mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {
-        let closed = Closed { at: now, ending: ending.to_owned(), operations: self.operations };
+        let closed = Closed { at: now, ending: ending.to_owned(), operations: self.listing.operations };
         self.append(&Record::Closed(closed))?;
         self.commit()
     }

@@ -5,6 +5,7 @@
 
 use std::{
     ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -164,11 +165,18 @@ impl Pump {
 
     /// Carries the session to its end.
     pub(crate) async fn run(mut self, shared: &Shared) {
-        let end = match self.carry(shared).await {
-            ControlFlow::Break(end) => end,
-            ControlFlow::Continue(never) => never,
+        let end = match unless_it_panics(self.carry(shared)).await {
+            Some(ControlFlow::Break(end) | ControlFlow::Continue(end)) => end,
+            None => self.failed(),
         };
         self.finish(end).await;
+    }
+
+    /// The task panicked. What was not released by then may not be recorded, and goes nowhere.
+    fn failed(&mut self) -> End {
+        self.caller.forget_held_back();
+        self.target.forget_held_back();
+        End::Broke(Refusal::new(Sqlstate::INTERNAL_ERROR, "this session ends: the gateway failed in it"), "the gateway failed".to_owned())
     }
 
     async fn carry(&mut self, shared: &Shared) -> ControlFlow<End, End> {
@@ -483,6 +491,16 @@ impl Pump {
         let both = async { tokio::join!(self.caller.finish(), self.target.finish()) };
         let _ = tokio::time::timeout(FAREWELL, both).await;
     }
+}
+
+/// Runs a session's work to its end; none if it panicked, which the panic hook has told by then.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 /// The caller's next cancel request, once the last one was carried out.
