@@ -7,7 +7,7 @@ use countersign_tests::{
     clients::Login,
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
-    wire::{Wire, query, startup},
+    wire::{Wire, bind, execute, parse, query, startup, sync},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -40,6 +40,42 @@ fn a_token_opens_its_connection_and_ends_with_its_revocation() -> Result<()> {
     psql.wait_for("FATAL", Duration::from_secs(5))?;
     target.wait_until_true(DATABASE, "not exists (select from pg_stat_activity where usename = 'app' and query like '%pg_sleep%')")?;
     ensure!(!said(&login, &target, "select 1")?.0, "a revoked token was let in");
+    Ok(())
+}
+
+/// Once ever: not once for each session, and not again after the gateway was killed.
+#[test]
+fn a_token_for_one_statement_runs_it_once_whoever_of_its_sessions_is_first() -> Result<()> {
+    const ONLY: &str = "insert into t values (9)";
+    let target = Postgres::start()?;
+    target.sql(DATABASE, "create table t (id int); alter table t owner to app")?;
+    let mut gateway = start(&target)?;
+    let token = gateway.run("alice", &["token", CONNECTION, "--statement", ONLY])?;
+    let login = gateway.login("alice")?.with_password(token.trim());
+    let mut wires = (0..4).map(|_| Wire::open(&login.clone().without_tls(), &[])).collect::<Result<Vec<_>>>()?;
+    // All of them at once, by both protocols; nothing else runs, and the statement may be prepared as often as one likes.
+    let by_bind = [parse("", ONLY), parse("again", ONLY), bind("", "", &[], 0), execute("", 0), sync()].concat();
+    for (number, wire) in wires.iter_mut().enumerate() {
+        wire.say(&query("select 1"))?;
+        wire.say(&if number % 2 == 0 { query(ONLY) } else { by_bind.clone() })?;
+    }
+    let mut ran = 0;
+    for wire in &mut wires {
+        let heard = wire.hear_until_ready(2)?;
+        let errors: Vec<_> = heard.iter().filter(|it| it.kind == 'E').map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect();
+        ensure!(errors.first().is_some_and(|error| error.contains("this is another")), "{errors:?}");
+        ran += usize::from(heard.iter().any(|it| it.kind == 'C'));
+        ensure!(errors.get(1).is_none_or(|error| error.contains("42501") && error.contains("once, and it has run")), "{errors:?}");
+        wire.say(&query(ONLY))?;
+        ensure!(wire.hear_until_ready(1)?.iter().any(|it| it.kind == 'E'), "it ran again");
+    }
+    ensure!(ran == 1 && target.sql(DATABASE, "select count(*) from t")? == "1\n", "{ran} ran");
+    ensure!(gateway.run("alice", &["token", "list"])?.contains("used up"));
+    gateway.kill();
+    gateway.start_again()?;
+    let login = Login { port: gateway.port()?, ..login };
+    let (let_in, told) = said(&login, &target, ONLY)?;
+    ensure!(!let_in && told.contains("used up") && target.sql(DATABASE, "select count(*) from t")? == "1\n", "{told}");
     Ok(())
 }
 

@@ -375,6 +375,9 @@ pub struct TokenView {
     /// When it last opened a session.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used: Option<Timestamp>,
+    /// When its one statement was let run.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub spent_at: Option<Timestamp>,
     /// When it was revoked.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
@@ -396,6 +399,7 @@ impl From<TokenRow> for TokenView {
             not_before: row.not_before,
             expires_at: row.expires_at,
             last_used: row.last_used,
+            spent_at: row.spent_at,
             revoked_at: row.revoked_at,
             revoked_by: row.revoked_by,
         }

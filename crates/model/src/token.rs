@@ -37,6 +37,8 @@ pub struct TokenRow {
     pub expires_at: Timestamp,
     /// When it last opened a session.
     pub last_used: Option<Timestamp>,
+    /// When its one statement was let run, if that was.
+    pub spent_at: Option<Timestamp>,
     /// When and by whom it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
     /// Who revoked it.

@@ -24,10 +24,16 @@ pub struct Admission {
     pub(crate) connection: Arc<Connection>,
     pub(crate) database: String,
     pub(crate) token: Option<TokenId>,
-    /// The one statement its token may run.
-    pub(crate) only_statement: Option<String>,
+    pub(crate) only_statement: Option<OnlyStatement>,
     pub(crate) peer: String,
     pub(crate) admitted_at: Timestamp,
+}
+
+/// The one statement a token may run.
+#[derive(Debug)]
+pub(crate) struct OnlyStatement {
+    pub(crate) token: TokenId,
+    pub(crate) text: String,
 }
 
 /// Why nobody is admitted. `Display` is for the caller.
@@ -121,7 +127,7 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
         connection,
         database,
         token: signed_in.token.as_ref().map(|token| token.id),
-        only_statement: signed_in.token.as_ref().and_then(|token| token.statement.clone()),
+        only_statement: signed_in.token.as_ref().and_then(|token| Some(OnlyStatement { token: token.id, text: token.statement.clone()? })),
         peer: wanted.peer.to_owned(),
         admitted_at: now,
     })

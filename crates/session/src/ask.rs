@@ -41,6 +41,8 @@ pub enum Asked {
     Ruled(Box<Ruling<Permit>>),
     /// Ask the target these questions on the caller's connection, hand the rows to [`Session::learn`], then ask again.
     Learn(Vec<&'static str>),
+    /// It is the one statement of its token, which the store must mark before it runs: see [`Session::run_once`].
+    Once,
     /// It waits for people: see [`Session::hold`].
     Hold(Arc<Decided>),
 }
@@ -99,6 +101,7 @@ impl Session {
             return Ok(Asked::Learn(self.look_again(operation)));
         }
         let ruling = match &decided.decision.outcome {
+            Outcome::Allow if self.spends_token(operation) => return Ok(Asked::Once),
             Outcome::Allow => self.forward(operation, &decided, now)?,
             Outcome::Hold(_) if operation.kind == OperationKind::Parse => self.forward(operation, &decided, now)?,
             Outcome::Deny if operation.kind == OperationKind::Parse && depends_on_parameters(operation, &decided.facts) => {
@@ -108,6 +111,47 @@ impl Session {
             Outcome::Deny => self.refuse(operation, &decided, denial(&decided), now)?,
         };
         Ok(Asked::Ruled(Box::new(ruling)))
+    }
+
+    /// Marks the token of a permitted operation as used up and lets the operation run. Should the gateway die in between, it never ran: never twice.
+    ///
+    /// # Errors
+    /// The session was ended meanwhile, or cannot be recorded any more.
+    pub async fn run_once(&mut self, operation: &Operation, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        let spent = self.spend_token(now).await;
+        if let Some(reason) = self.live.check() {
+            return Err(Broken::Ended(reason.clone()));
+        }
+        // The version in force may be another by now.
+        let decided = self.decide(operation, now);
+        match (spent, &decided.decision.outcome) {
+            (Ok(()), Outcome::Allow) => self.forward(operation, &decided, now),
+            (Ok(()), Outcome::Hold(_) | Outcome::Deny) => self.refuse(operation, &decided, denial(&decided), now),
+            (Err(refusal), _) => {
+                let decided = self.denied(decided.facts.clone(), refusal.message().to_owned());
+                self.refuse(operation, &decided, refusal, now)
+            }
+        }
+    }
+
+    /// Whether it is what the session's token is for, and would use that up.
+    fn spends_token(&self, operation: &Operation) -> bool {
+        self.only_statement.is_some() && operation.kind != OperationKind::Parse
+    }
+
+    /// Uses up a token for one statement, whichever session does so first.
+    async fn spend_token(&self, now: Timestamp) -> Result<(), Refusal> {
+        let Some(only) = &self.only_statement else { return Ok(()) };
+        match self.guard.store().state().spend_token(only.token, now).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, "refused: this token runs its statement once, and it has run")
+                .detail("Nothing of it ran now.")
+                .hint("Mint another token with `countersign token`.")),
+            Err(error) => {
+                tracing::error!(%error, "a token for one statement could not be marked as used");
+                Err(Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, "refused: the gateway cannot reach its state store").detail("Nothing of it ran."))
+            }
+        }
     }
 
     /// Decides an operation whose questions the target did not answer because its transaction has failed: only the end of that may run.
@@ -209,15 +253,12 @@ impl Session {
         (facts, None)
     }
 
-    /// A token for a single statement runs that statement, once.
+    /// A token for a single statement runs that statement. That it does so once, [`Session::run_once`] sees to.
     fn outside_token(&self, operation: &Operation, facts: &Facts) -> Option<String> {
-        let only = self.only_statement.as_deref()?;
+        let only = self.only_statement.as_ref()?;
         let plain = |text: &str| text.trim().trim_end_matches(';').trim_end().to_owned();
-        if plain(only) != plain(&operation.text) {
+        if plain(&only.text) != plain(&operation.text) {
             return Some("this token runs one statement, and this is another".to_owned());
-        }
-        if self.only_statement_ran && operation.kind != OperationKind::Parse {
-            return Some("this token runs its statement once, and it has run".to_owned());
         }
         (facts.statements > 1).then(|| "this token runs one statement".to_owned())
     }
@@ -232,7 +273,6 @@ impl Session {
         }
         self.record_asked(operation, decided, now)?;
         self.expect_effects(&decided.facts);
-        self.only_statement_ran = true;
         Ok(Ruling::Forward(Permit(()), forwarding))
     }
 
@@ -336,6 +376,10 @@ impl Session {
                     Ok(signatures) => {
                         row.signatures = signatures;
                         self.record_settled(operation.id, &row, HoldState::Approved, now)?;
+                        if let Err(refusal) = self.spend_token(now).await {
+                            self.record_refused(operation.id, &refusal, now)?;
+                            return Ok(Ruling::Refuse(refusal));
+                        }
                         return self.forward_signed(operation, &decided);
                     }
                     Err(verdict) => verdict,
@@ -355,7 +399,6 @@ impl Session {
         }
         self.plan_changed(operation.id, decided.plan.clone());
         self.expect_effects(&decided.facts);
-        self.only_statement_ran = true;
         Ok(Ruling::Forward(Permit(()), self.forwarding(decided)))
     }
 

@@ -22,7 +22,7 @@ use protocol::postgres::dialogue::{Answer, Names, Operation, OperationKind, Rows
 use store::recordings::{Recording, RecordingError};
 
 use crate::{
-    admit::Admission,
+    admit::{Admission, OnlyStatement},
     ask::Broken,
     catalogs::Shared,
     endings::Listing,
@@ -39,8 +39,7 @@ pub struct Session {
     pub(crate) live: Arc<LiveHandle>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) database: String,
-    pub(crate) only_statement: Option<String>,
-    pub(crate) only_statement_ran: bool,
+    pub(crate) only_statement: Option<OnlyStatement>,
     pub(crate) target_pid: i32,
     pub(crate) recording: Recording,
     pub(crate) catalog: Arc<Catalog>,
@@ -177,7 +176,6 @@ impl Session {
             id,
             live: Arc::new(live),
             only_statement,
-            only_statement_ran: false,
             target_pid: opening.target_pid,
             recording,
             catalog,

@@ -95,6 +95,9 @@ pub enum TokenRefused {
     /// Its window is not open yet.
     #[error("the token works from {0:.0} on, not earlier")]
     NotYet(Timestamp),
+    /// Its one statement has run.
+    #[error("the token is used up: its statement ran at {0:.0}; mint a new one with `countersign token`")]
+    Spent(Timestamp),
     /// It was revoked.
     #[error("the token was revoked; mint a new one with `countersign token`")]
     Revoked,
@@ -263,6 +266,9 @@ fn usable(row: &TokenRow, wanted: SignInFor<'_>, now: Timestamp) -> Result<(), T
     }
     if row.purpose != wanted.class() {
         return Err(TokenRefused::OtherUse(row.purpose, wanted.class()));
+    }
+    if let Some(at) = row.spent_at {
+        return Err(TokenRefused::Spent(at));
     }
     if now < row.not_before {
         return Err(TokenRefused::NotYet(row.not_before));

@@ -59,6 +59,7 @@ impl Guard {
             not_before: wanted.not_before.unwrap_or(now),
             expires_at: wanted.expires_at,
             last_used: None,
+            spent_at: None,
             revoked_at: None,
             revoked_by: None,
         };

@@ -24,8 +24,13 @@ use crate::{
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "state.db";
 
-pub(crate) const SCHEMA: Schema =
-    Schema { table: "state_migrations", migrations: &[(1, "first", include_str!("../migrations/state/0001_first.sql"))] };
+pub(crate) const SCHEMA: Schema = Schema {
+    table: "state_migrations",
+    migrations: &[
+        (1, "first", include_str!("../migrations/state/0001_first.sql")),
+        (2, "spent tokens", include_str!("../migrations/state/0002_spent_tokens.sql")),
+    ],
+};
 
 /// Identities, tokens, sessions, holds, policy versions and events.
 #[derive(Debug, Clone)]

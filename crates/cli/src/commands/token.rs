@@ -103,6 +103,7 @@ fn standing(token: &TokenView, now: Timestamp) -> String {
     match (&token.revoked_by, token.revoked_at) {
         (Some(by), Some(_)) => format!("revoked by {by}"),
         (_, Some(_)) => "revoked".to_owned(),
+        _ if token.spent_at.is_some() => "used up".to_owned(),
         _ if token.expires_at <= now => "expired".to_owned(),
         _ if token.not_before > now => "not yet".to_owned(),
         _ => "works".to_owned(),

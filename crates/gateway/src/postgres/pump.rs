@@ -329,6 +329,10 @@ impl Pump {
                 self.dialogue.question(&questions);
                 self.stage = Stage::Learning(operation, Then::Ask);
             }
+            Asked::Once => {
+                let ruling = self.session.run_once(&operation, Timestamp::now()).await;
+                self.rule(broken(ruling)?);
+            }
             Asked::Hold(decided) => self.hold(operation, &decided).await?,
         }
         ControlFlow::Continue(())

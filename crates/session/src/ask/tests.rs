@@ -74,7 +74,7 @@ impl Played {
                     asked += questions.len();
                     self.session.learn(answers(questions.len())).await.unwrap();
                 }
-                Asked::Hold(_) => panic!("{text} is held"),
+                Asked::Hold(_) | Asked::Once => panic!("{text} is not ruled on"),
             }
         }
     }

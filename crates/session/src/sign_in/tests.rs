@@ -37,6 +37,7 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         not_before: now(),
         expires_at: later(900),
         last_used: None,
+        spent_at: None,
         revoked_at: None,
         revoked_by: None,
     };

@@ -134,6 +134,21 @@ impl State {
         row.map(Row::parse).transpose()
     }
 
+    /// Uses up a token for one statement. True for whoever does so first, and for nobody else ever; never for a revoked one.
+    ///
+    /// # Errors
+    /// When the store fails. It may have been used up all the same.
+    pub async fn spend_token(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut write = self.database.write().await?;
+        let spent = sql("UPDATE tokens SET spent_at = $2 WHERE id = $1 AND spent_at IS NULL AND revoked_at IS NULL")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .run(&mut write)
+            .await?;
+        write.commit().await?;
+        Ok(spent == 1)
+    }
+
     /// Revokes every token of a subject. Returns how many were not revoked before.
     ///
     /// # Errors
@@ -223,6 +238,7 @@ struct Row {
     not_before: i64,
     expires_at: i64,
     last_used: Option<i64>,
+    spent_at: Option<i64>,
     revoked_at: Option<i64>,
     revoked_by: Option<String>,
 }
@@ -241,6 +257,7 @@ impl Row {
             not_before: time(self.not_before)?,
             expires_at: time(self.expires_at)?,
             last_used: optional_time(self.last_used)?,
+            spent_at: optional_time(self.spent_at)?,
             revoked_at: optional_time(self.revoked_at)?,
             revoked_by: optional("an identity name", self.revoked_by.as_deref())?,
         })

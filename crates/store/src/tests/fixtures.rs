@@ -144,6 +144,7 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         not_before: at(10),
         expires_at: at(900),
         last_used: None,
+        spent_at: None,
         revoked_at: None,
         revoked_by: None,
     };

@@ -23,6 +23,7 @@ on_both! {
     no_token_is_added_that_makes_no_sense,
     no_token_slips_past_the_revocation_of_its_subject,
     of_two_who_take_a_name_at_once_one_gets_it,
+    a_token_for_one_statement_is_used_up_by_one_of_many_and_for_good,
 }
 
 async fn an_identity_comes_back_as_it_was_entered(place: Place) {
@@ -237,4 +238,33 @@ async fn of_two_who_take_a_name_at_once_one_gets_it(place: Place) {
         added.extend(task.await.unwrap());
     }
     assert_eq!(added.len(), 1);
+}
+
+async fn a_token_for_one_statement_is_used_up_by_one_of_many_and_for_good(place: Place) {
+    let store = place.open().await;
+    add_user(&store, 1, "alice").await;
+    let (row, digest, _) = token(7, "alice");
+    store.state().add_token(&row, &digest).await.unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|second| {
+            let (store, id) = (store.clone(), row.id);
+            tokio::spawn(async move { store.state().spend_token(id, at(100 + second)).await.unwrap() })
+        })
+        .collect();
+    let mut spent = 0;
+    for task in tasks {
+        spent += usize::from(task.await.unwrap());
+    }
+    assert_eq!(spent, 1);
+    store.close().await;
+    drop(store);
+    let store = place.open().await;
+    assert!(!store.state().spend_token(row.id, at(200)).await.unwrap());
+    let stored = store.state().token(row.id).await.unwrap().unwrap();
+    assert!(stored.spent_at.is_some_and(|spent| spent < at(200)), "{stored:?}");
+
+    let (revoked, digest, _) = token(8, "alice");
+    store.state().add_token(&revoked, &digest).await.unwrap();
+    store.state().revoke_token(revoked.id, &name("bob"), at(1)).await.unwrap();
+    assert!(!store.state().spend_token(revoked.id, at(2)).await.unwrap());
 }
