@@ -103,6 +103,8 @@ impl Session {
         let ruling = match &decided.decision.outcome {
             Outcome::Allow if self.spends_token(operation) => return Ok(Asked::Once),
             Outcome::Allow => self.forward(operation, &decided, now)?,
+            // Who signs must see its parameters.
+            Outcome::Hold(_) if operation.bound.is_some() => self.refuse(operation, &decided, bound_earlier(&decided), now)?,
             Outcome::Hold(_) if operation.kind == OperationKind::Parse => self.forward(operation, &decided, now)?,
             Outcome::Deny if operation.kind == OperationKind::Parse && depends_on_parameters(operation, &decided.facts) => {
                 self.forward(operation, &decided, now)?
@@ -136,7 +138,7 @@ impl Session {
 
     /// Whether it is what the session's token is for, and would use that up.
     fn spends_token(&self, operation: &Operation) -> bool {
-        self.only_statement.is_some() && operation.kind != OperationKind::Parse
+        self.only_statement.is_some() && operation.kind != OperationKind::Parse && operation.bound.is_none()
     }
 
     /// Uses up a token for one statement, whichever session does so first.
@@ -194,7 +196,8 @@ impl Session {
             return decided;
         }
         let decided = Arc::new(self.decide_anew(&version, &chain, facts, now));
-        if operation.kind != OperationKind::FunctionCall {
+        // A portal that was bound earlier means more than its text.
+        if operation.kind != OperationKind::FunctionCall && operation.bound.is_none() {
             self.known.decide(&sought(operation, &self.view), &decided);
         }
         decided
@@ -240,6 +243,10 @@ impl Session {
     fn meaning(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
         if operation.kind == OperationKind::FunctionCall {
             return (Arc::new(not_understood("FUNCTION CALL", "the FunctionCall message names a function by number")), None);
+        }
+        if let Some(bound) = operation.bound {
+            let facts = self.running.get(&bound).map(|running| running.facts.clone());
+            return (facts.unwrap_or_else(|| Arc::new(not_understood("EXECUTE", "what this portal was bound to is not known any more"))), None);
         }
         let sought = sought(operation, &self.view);
         if let Some((facts, decided)) = self.known.find(&sought) {
@@ -587,6 +594,14 @@ fn denial(decided: &Decided) -> Refusal {
                 .hint("Nothing of it ran. Ask an administrator if you need this access.")
         }
     }
+}
+
+/// A portal that would need a signature now, which nobody saw when it was bound.
+fn bound_earlier(decided: &Decided) -> Refusal {
+    let reasons = decided.decision.reasons.join("; ");
+    Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, format!("refused: what is in force has changed since it was bound: {reasons}"))
+        .detail("It needs approval now. Nothing more of it ran.")
+        .hint("Bind it again to ask for approval.")
 }
 
 fn unheld(refused: &HoldRefused, decided: &Decided) -> Refusal {

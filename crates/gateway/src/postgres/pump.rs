@@ -193,6 +193,7 @@ impl Pump {
                 Event::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
                 Event::Woken(Woken::Changed) => {
                     self.session.forget_decisions();
+                    self.dialogue.decisions_changed();
                     woken = Box::pin(self.session.woken());
                 }
                 Event::Cancel(done) => self.cancel(done).await?,

@@ -56,7 +56,7 @@ async fn played() -> Played {
 impl Played {
     fn operation(&mut self, kind: OperationKind, text: &str, transaction: Transaction) -> Operation {
         self.asked += 1;
-        Operation { id: self.asked, kind, text: text.into(), prepared: None, parameters: Vec::new(), transaction }
+        Operation { id: self.asked, kind, text: text.into(), prepared: None, parameters: Vec::new(), bound: None, transaction }
     }
 
     fn ask(&mut self, operation: &Operation) -> Result<Asked, Broken> {

@@ -36,6 +36,8 @@ pub(super) struct Pending {
     types: Vec<u32>,
     /// Of a Bind: the text may speak of other names.
     speaks: bool,
+    /// Of an Execute: the Bind whose decision is no longer in force.
+    bound: Option<u64>,
 }
 
 /// A COPY from the caller that was sent and may take data.
@@ -305,23 +307,24 @@ impl<P> Dialogue<P> {
     }
 
     /// Runs a portal. One the protocol bound was decided then; any other is an operation of its own, and so is one whose SQL uses a name
-    /// (`EXECUTE x`) that means another thing by now.
+    /// (`EXECUTE x`) that means another thing by now, or one that was decided under what is no longer in force.
     fn execute(&mut self, name: Bytes, len: usize, run: &mut usize, now_us: u64) -> Step {
-        let text = match self.names.portal(&name, self.segment) {
+        let (text, bound) = match self.names.portal(&name, self.segment) {
             Known::NotYet => return self.stall(run),
             Known::Yes(Portal { speaks: Some(_), .. }) if !self.names.is_settled() => return self.stall(run),
-            Known::Yes(Portal { speaks: Some(spoken), .. }) if spoken.revision != self.names.revision() => Some(spoken.text),
+            Known::Yes(Portal { speaks: Some(spoken), .. }) if spoken.revision != self.names.revision() => (Some(spoken.text), None),
+            Known::Yes(Portal { text, operation, epoch, .. }) if epoch != self.epoch => (Some(text), Some(operation)),
             Known::Yes(Portal { operation, forwarding, .. }) => {
                 self.owe_execute(operation, forwarding, now_us);
                 return Step::Pass;
             }
-            Known::No => self.settings.decode(&name).map(|name| Arc::from(format!("FETCH FORWARD ALL FROM {}", quoted(&name)))),
+            Known::No => (self.settings.decode(&name).map(|name| Arc::from(format!("FETCH FORWARD ALL FROM {}", quoted(&name)))), None),
         };
         self.flush_caller(run);
         let frame = self.caller.split_to(len).freeze();
         match text {
             Some(text) => {
-                let pending = Pending { name, ..self.pending(OperationKind::Execute, frame, text) };
+                let pending = Pending { name, bound, ..self.pending(OperationKind::Execute, frame, text) };
                 self.ask(pending, None, Vec::new());
             }
             None => self.malformed(Malformed("a name is not in the client's encoding")),
@@ -428,14 +431,15 @@ impl<P> Dialogue<P> {
         self.settings.decode(text).ok_or(Malformed("a text is not in the client's encoding"))
     }
 
-    const fn pending(&mut self, kind: OperationKind, frame: Bytes, text: Arc<str>) -> Pending {
+    fn pending(&mut self, kind: OperationKind, frame: Bytes, text: Arc<str>) -> Pending {
         self.next_operation += 1;
-        Pending { operation: self.next_operation, kind, frame, name: Bytes::new(), portal: Bytes::new(), text, types: Vec::new(), speaks: false }
+        let (operation, name, portal) = (self.next_operation, Bytes::new(), Bytes::new());
+        Pending { operation, kind, frame, name, portal, text, types: Vec::new(), speaks: false, bound: None }
     }
 
     fn ask(&mut self, pending: Pending, prepared: Option<u64>, parameters: Vec<Parameter>) {
-        let operation =
-            Operation { id: pending.operation, kind: pending.kind, text: pending.text.clone(), prepared, parameters, transaction: self.transaction };
+        let Pending { operation: id, kind, ref text, bound, .. } = pending;
+        let operation = Operation { id, kind, text: text.clone(), prepared, parameters, bound, transaction: self.transaction };
         self.pending = Some(pending);
         self.moves.push_back(Move::Ask(operation));
     }
@@ -488,7 +492,7 @@ impl<P> Dialogue<P> {
     fn forward_bind(&mut self, pending: Pending, forwarding: Forwarding) {
         let show = forwarding.show;
         let speaks = pending.speaks.then(|| Spoken { text: pending.text.clone(), revision: self.names.revision() });
-        let portal = Portal { operation: pending.operation, text: pending.text, forwarding: Arc::new(forwarding), speaks };
+        let portal = Portal { operation: pending.operation, text: pending.text, forwarding: Arc::new(forwarding), epoch: self.epoch, speaks };
         let change = Change::Portal(pending.portal.clone(), Some(portal));
         self.names.begin(&change, self.segment);
         self.owed.push(Owed::Bind { operation: pending.operation, change });

@@ -106,6 +106,8 @@ pub struct Operation {
     pub prepared: Option<u64>,
     /// Parameter values, at Bind.
     pub parameters: Vec<Parameter>,
+    /// Of an Execute: the Bind that made its portal, which was decided before [`Dialogue::decisions_changed`]. It means what that meant.
+    pub bound: Option<u64>,
     /// Where the caller's transaction stands, as far as the target has said.
     pub transaction: Transaction,
 }
@@ -119,7 +121,7 @@ pub enum OperationKind {
     Parse,
     /// A statement is bound to parameters: decided, and held here.
     Bind,
-    /// A portal the protocol did not make is run.
+    /// A portal is run that the protocol did not make, or that was decided under what is no longer in force.
     Execute,
     /// The FunctionCall message.
     FunctionCall,
@@ -264,6 +266,8 @@ pub struct Dialogue<P> {
     /// Notices of ours that wait for the end of a message to the caller.
     notices: Vec<Bytes>,
     next_operation: u64,
+    /// Counts changes of what decisions are made under.
+    epoch: u64,
     runs: u64,
     /// Counts Syncs and Queries sent: within one segment whatever follows a failure is skipped.
     segment: u64,
@@ -328,6 +332,7 @@ impl<P> Dialogue<P> {
             generic_errors: false,
             notices: Vec::new(),
             next_operation: 0,
+            epoch: 0,
             runs: 0,
             segment: 0,
             undone: false,
@@ -396,6 +401,11 @@ impl<P> Dialogue<P> {
             Ruling::Refuse(refusal) => self.refuse(&pending, refusal),
         }
         self.step_caller(now_us);
+    }
+
+    /// What decisions are made under has changed: portals that exist are decided anew when they are executed.
+    pub const fn decisions_changed(&mut self) {
+        self.epoch += 1;
     }
 
     /// The operation last asked about waits for people: asks the target for all it owes, so that the caller has it meanwhile.

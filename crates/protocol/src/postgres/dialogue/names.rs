@@ -43,6 +43,8 @@ pub(super) struct Portal {
     /// The text of its statement: SQL can FETCH from it and MOVE in it.
     pub(super) text: Arc<str>,
     pub(super) forwarding: Arc<Forwarding>,
+    /// When it was decided, in changes of what decisions are made under.
+    pub(super) epoch: u64,
     /// Its text speaks of other names, which SQL looks up when it runs: what it was decided on is true at this revision only.
     pub(super) speaks: Option<Spoken>,
 }

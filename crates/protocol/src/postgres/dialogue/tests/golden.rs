@@ -5,8 +5,8 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     Side,
     postgres::{
-        dialogue::{Dialogue, Forwarding, Limits, Move, Operation, Reply, ReplyKind, Ruling, Settings},
-        message::frontend,
+        dialogue::{Dialogue, Forwarding, Limits, Move, Operation, OperationKind, Reply, ReplyKind, Ruling, Settings},
+        message::frontend::{self, Kind},
         refusal::{Refusal, Sqlstate},
         rows,
     },
@@ -224,6 +224,40 @@ fn a_ruling_counts_only_for_the_operation_that_was_seen() {
     dialogue.rule(Ruling::Forward((), Forwarding::default()), 0);
     assert!(matches!(dialogue.next_move(), Move::Ask(_)));
     assert!(matches!(dialogue.next_move(), Move::Wait));
+}
+
+/// A portal that was decided under what is no longer in force is asked about again, and what is ruled then is what happens.
+#[test]
+fn a_portal_is_asked_about_again_when_decisions_changed_after_its_bind() {
+    for changes in [false, true] {
+        let (mut dialogue, mut moved) = (dialogue(), Moved::default());
+        let parse_and_bind = message(|out| {
+            frontend::parse(out, b"", b"INSERT", &[]).unwrap();
+            frontend::bind(out, b"p", b"", &[], &[], &[]).unwrap();
+        });
+        let execute = message(|out| frontend::execute(out, b"p", 0).unwrap());
+        hear(&mut dialogue, Side::Caller, &[&parse_and_bind[..], &flush()].concat(), &mut moved);
+        hear(&mut dialogue, Side::Target, PARSED_AND_BOUND, &mut moved);
+        if changes {
+            dialogue.decisions_changed();
+        }
+        dialogue.input(Side::Caller).extend_from_slice(&execute);
+        dialogue.received(Side::Caller, 7);
+        if !changes {
+            assert!(matches!(dialogue.next_move(), Move::Send(Side::Target, bytes) if bytes == execute));
+            continue;
+        }
+        let Move::Ask(asked) = dialogue.next_move() else { panic!("not asked") };
+        assert_eq!((asked.id, asked.kind, &*asked.text, asked.bound), (3, OperationKind::Execute, "INSERT", Some(2)));
+        dialogue.rule(Ruling::Forward((), Forwarding { show: true, ..Forwarding::default() }), 7);
+        moved.target.clear();
+        drain(&mut dialogue, &mut moved);
+        let describe = message(|out| frontend::describe(out, Kind::Portal, b"p").unwrap());
+        assert_eq!(moved.target, [&describe[..], &execute].concat());
+        hear(&mut dialogue, Side::Caller, &sync(), &mut moved);
+        hear(&mut dialogue, Side::Target, &[b"n\0\0\0\x04", INSERTED, READY].concat(), &mut moved);
+        assert_eq!(moved.words.last().unwrap(), "3 done 0 rows 0 bytes");
+    }
 }
 
 #[test]
