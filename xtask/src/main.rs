@@ -13,8 +13,9 @@ usage: cargo xtask TASK
   demo [--keep]   play the product's story against a real PostgreSQL, each step asserted;
                   --keep leaves everything running afterwards, until Ctrl-C
   test            install what the tests need and run every check and test
-  compare [SUITE ...]
-                  run published test suites straight against PostgreSQL and through Countersign, and list what differs
+  compare [SUITE ...] [--source DIR]
+                  run published test suites straight against PostgreSQL and through Countersign, and list what differs;
+                  --source names the checkout of a suite that is in no package
   tidy            check the rules of the code base that no compiler checks";
 
 fn main() -> ExitCode {

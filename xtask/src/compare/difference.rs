@@ -43,13 +43,14 @@ const fn word(outcome: Option<&TestOutcome>) -> &'static str {
     match outcome {
         Some(TestOutcome::Passed) => "passed",
         Some(TestOutcome::Failed(_)) => "failed",
+        Some(TestOutcome::Printed(_)) => "printed",
         None => "not run",
     }
 }
 
 fn said(outcome: Option<&TestOutcome>) -> &str {
     match outcome {
-        Some(TestOutcome::Failed(said)) => said,
+        Some(TestOutcome::Failed(said) | TestOutcome::Printed(said)) => said,
         other => word(other),
     }
 }

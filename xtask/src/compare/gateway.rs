@@ -23,7 +23,8 @@ const ADMINISTRATOR: &str = "admin";
 
 const POLICY: &str =
     "permit (principal, action, resource);\n@id(\"not-understood\") permit (principal, action == Action::\"unreadable\", resource);\n";
-const SERVER: &str = "[listen]\npostgres = \"127.0.0.1:0\"\n";
+/// Suites send statements of many megabytes, which by default are refused.
+const SERVER: &str = "[listen]\npostgres = \"127.0.0.1:0\"\n\n[limits]\nmax_statement_bytes = 268435456\nmax_bind_bytes = 268435456\n";
 
 /// A running gateway. It is killed with this value.
 pub(super) struct Gateway {

@@ -3,16 +3,22 @@
 
 mod allowed;
 mod difference;
+mod django;
 mod gateway;
+mod go;
 mod libpq;
 mod pg_regress;
 mod place;
 mod postgres_source;
+mod programs;
+mod pytest;
+mod python;
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Instant,
 };
 
@@ -30,7 +36,13 @@ use crate::{
 };
 
 /// The suites, in the order they are run.
-const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES];
+const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES];
+
+/// Suites whose tests are in no package: they are run from a checkout, which `--source DIR` names, against the driver in its package.
+const FROM_A_CHECKOUT: &[&str] = &["psycopg", "node-postgres"];
+
+/// Where `--source` says the checkout is.
+static CHECKOUT: OnceLock<PathBuf> = OnceLock::new();
 
 /// A published test suite.
 pub(super) struct Suite {
@@ -70,14 +82,29 @@ pub(super) enum TestOutcome {
     Passed,
     /// It failed: with what it said, as far as that is the same each time.
     Failed(String),
+    /// It ran to its end and printed this, which is to be the same both ways.
+    Printed(String),
 }
 
-/// Compares the suites of these names, all of them if none is named.
+/// The checkout of a repository that a suite's tests are in.
+fn checkout(repository: &str) -> Outcome<&'static Path> {
+    CHECKOUT.get().map(PathBuf::as_path).ok_or_else(|| format!("its tests are in no package: name a checkout of {repository} with --source DIR"))
+}
+
+/// Compares the suites of these names, all of them that need no checkout if none is named. `--source DIR` names the checkout of one that does.
 ///
 /// # Errors
 /// A suite could not be run, or something differs that is not on the list of what may.
-pub fn run(names: &[&str]) -> Outcome<()> {
-    let suites = chosen(names)?;
+pub fn run(arguments: &[&str]) -> Outcome<()> {
+    let names = match arguments {
+        [names @ .., "--source", folder] => {
+            let folder = fs::canonicalize(folder).map_err(|error| format!("cannot read {folder}: {error}"))?;
+            let _ = CHECKOUT.set(folder);
+            names.to_vec()
+        }
+        names => names.to_vec(),
+    };
+    let suites = chosen(&names)?;
     install::for_demo()?;
     let binary = binary()?;
     let allowed = Allowed::read()?;
@@ -114,7 +141,7 @@ pub fn run(names: &[&str]) -> Outcome<()> {
 }
 
 fn passed(results: &Results) -> usize {
-    results.values().filter(|outcome| **outcome == TestOutcome::Passed).count()
+    results.values().filter(|outcome| !matches!(outcome, TestOutcome::Failed(_))).count()
 }
 
 fn chosen(names: &[&str]) -> Outcome<Vec<&'static Suite>> {
@@ -123,7 +150,8 @@ fn chosen(names: &[&str]) -> Outcome<Vec<&'static Suite>> {
         let known: Vec<&str> = all().map(|suite| suite.name).collect();
         return Err(format!("there is no suite {unknown}; there are {}", known.join(", ")));
     }
-    Ok(all().filter(|suite| names.is_empty() || names.contains(&suite.name)).collect())
+    let unnamed = |suite: &Suite| names.is_empty() && !FROM_A_CHECKOUT.contains(&suite.name);
+    Ok(all().filter(|suite| unnamed(suite) || names.contains(&suite.name)).collect())
 }
 
 /// The results of both runs, direct first.

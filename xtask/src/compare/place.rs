@@ -5,6 +5,8 @@ use std::{collections::hash_map::RandomState, hash::BuildHasher, process::Comman
 use super::Suite;
 use crate::{
     Outcome,
+    command::capture,
+    install::postgres_programs,
     postgres::{SUPERUSER, Server, Settings},
 };
 
@@ -40,6 +42,15 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Runs SQL there with psql: what a suite wants to find in its database.
+    pub(super) fn sql(&self, statements: &str) -> Outcome<String> {
+        let mut psql = Command::new(postgres_programs()?.join("psql"));
+        self.tell(&mut psql);
+        capture(psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statements]))
+    }
+}
+
 /// A server of one run.
 pub(super) struct Target {
     server: Server,
@@ -55,7 +66,7 @@ impl Target {
         let server = Server::start(&Settings { configuration, ..Settings::default() })?;
         let password = made_up();
         server.sql("postgres", &format!("ALTER ROLE {SUPERUSER} PASSWORD '{password}'"))?;
-        for database in suite.databases {
+        for database in suite.databases.iter().filter(|database| !OF_EVERY_SERVER.contains(database)) {
             server.sql("postgres", &format!("CREATE DATABASE \"{database}\""))?;
         }
         let database = suite.databases.first().copied().unwrap_or("postgres").to_owned();
