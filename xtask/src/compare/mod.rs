@@ -7,6 +7,7 @@ mod django;
 mod gateway;
 mod go;
 mod libpq;
+mod node;
 mod pg_regress;
 mod place;
 mod postgres_source;
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// The suites, in the order they are run.
-const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES];
+const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES, node::SUITES];
 
 /// Suites whose tests are in no package: they are run from a checkout, which `--source DIR` names, against the driver in its package.
 const FROM_A_CHECKOUT: &[&str] = &["psycopg", "node-postgres"];
