@@ -244,6 +244,9 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Numbers that 16 bits can count.
+const COUNTED: usize = 1 << 16;
+
 /// `t`: the types of a prepared statement's parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParameterDescription<'a> {
@@ -252,15 +255,16 @@ pub struct ParameterDescription<'a> {
 }
 
 impl<'a> ParameterDescription<'a> {
-    /// Decodes a body.
+    /// Decodes a body. A statement may have more parameters than 16 bits can count: PostgreSQL sends them all, and the rest of their number.
     ///
     /// # Errors
     /// It is shorter or longer than its contents.
     pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
-        let types = Oids::read(&mut reader)?;
-        reader.finish()?;
-        Ok(Self { types })
+        let count = reader.u16()?;
+        let types = Oids::rest(&mut reader)?;
+        let is_right = types.len() % COUNTED == usize::from(count);
+        is_right.then_some(Self { types }).ok_or(Malformed("as many types as were counted are needed"))
     }
 }
 
@@ -578,7 +582,7 @@ pub fn portal_suspended(out: &mut BytesMut) {
 /// More than 65,535 types.
 pub fn parameter_description(out: &mut BytesMut, types: &[u32]) -> Result<(), Unencodable> {
     framed(out, b't', |out| {
-        put_count(out, types.len())?;
+        put_count(out, types.len() % COUNTED)?;
         types.iter().for_each(|&oid| out.put_u32(oid));
         Ok(())
     })

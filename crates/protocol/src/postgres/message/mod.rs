@@ -124,6 +124,12 @@ impl<'a> Oids<'a> {
         let count = reader.u16()?;
         Ok(Self { bytes: reader.take(usize::from(count) * 4)? })
     }
+
+    /// All that is left, however many they are.
+    fn rest(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = reader.bytes();
+        bytes.len().is_multiple_of(4).then_some(Self { bytes }).ok_or(Malformed("shorter than its contents"))
+    }
 }
 
 /// A list of values, each with its length: the parameters of a Bind, the columns of a row. `None` is NULL.

@@ -296,6 +296,15 @@ fn a_body_cut_or_lengthened_anywhere_is_malformed() {
 }
 
 #[test]
+fn more_parameters_than_can_be_counted_are_described() {
+    let types: Vec<u32> = (0..65_537).collect();
+    let message = written(|out| backend::parameter_description(out, &types));
+    assert_eq!(message[HEAD_BYTES..HEAD_BYTES + 2], [0, 1]);
+    let Ok(Backend::ParameterDescription(described)) = Backend::decode(b't', &message[HEAD_BYTES..]) else { panic!("not read") };
+    assert!(described.types.iter().eq(types));
+}
+
+#[test]
 fn a_text_with_a_nul_inside_is_malformed_coming_and_unencodable_going() {
     let hidden = b"SELECT 1\0; DROP TABLE t\0";
     assert_eq!(Frontend::decode(b'Q', hidden), Err(Malformed("longer than its contents")));
