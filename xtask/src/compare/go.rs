@@ -60,11 +60,19 @@ fn results(log: &Path) -> Outcome<Results> {
 }
 
 fn result(event: &Json) -> Option<(String, TestOutcome)> {
-    let name = [event.text("Package")?, event.text("Test").unwrap_or("as a whole")].join(" ");
+    let name = format!("{} {}", event.text("Package")?, event.text("Test").map_or("as a whole".to_owned(), same_each_time));
     match event.text("Action")? {
         "pass" => Some((name, TestOutcome::Passed)),
         "fail" => Some((name, TestOutcome::Failed("it failed".to_owned()))),
         _ => None,
+    }
+}
+
+/// A name without the number of a temporary folder.
+fn same_each_time(name: &str) -> String {
+    match name.split_once("/tmp/") {
+        Some((before, after)) => [before, "/tmp/", after.trim_start_matches(|c: char| c.is_ascii_alphanumeric())].concat(),
+        None => name.to_owned(),
     }
 }
 
@@ -78,6 +86,8 @@ mod tests {
         assert_eq!(read(r#"{"Action":"output","Package":"p","Test":"T","Output":"x"}"#), None);
         assert_eq!(read(r#"{"Action":"pass","Package":"p","Test":"T/sub"}"#), Some(("p T/sub".to_owned(), TestOutcome::Passed)));
         assert_eq!(read(r#"{"Action":"fail","Package":"p"}"#), Some(("p as a whole".to_owned(), TestOutcome::Failed("it failed".to_owned()))));
+        let temporary = read(r#"{"Action":"pass","Package":"p","Test":"T/file='/tmp/T12/001/x'"}"#);
+        assert_eq!(temporary, Some(("p T/file='/tmp//001/x'".to_owned(), TestOutcome::Passed)));
         assert_eq!(read(r#"{"Action":"skip","Package":"p","Test":"T"}"#), None);
     }
 }
