@@ -171,6 +171,26 @@ struct Named<K> {
     ids: HashMap<K, u32>,
 }
 
+/// Values asked for last, found without hashing them: a session says the same few things again and again.
+#[derive(Debug)]
+struct Latest<T>(Vec<(Arc<T>, u32)>);
+
+/// How many of them.
+const MAX_LATEST: usize = 8;
+
+impl<T> Latest<T> {
+    fn id(&self, value: &Arc<T>) -> Option<u32> {
+        self.0.iter().find(|(known, _)| Arc::ptr_eq(known, value)).map(|(_, id)| *id)
+    }
+
+    fn keep(&mut self, value: &Arc<T>, id: u32) {
+        if self.0.len() >= MAX_LATEST {
+            self.0.remove(0);
+        }
+        self.0.push((Arc::clone(value), id));
+    }
+}
+
 impl<K: Eq + Hash> Named<K> {
     fn new() -> Self {
         Self { ids: HashMap::new() }
@@ -186,10 +206,9 @@ impl<K: Eq + Hash> Named<K> {
 pub(crate) struct Lines {
     counting: Counting,
     facts: Named<Arc<Facts>>,
-    /// What the last statement meant: asked again and again, it is found without hashing it.
-    last_facts: Option<(Arc<Facts>, u32)>,
+    latest_facts: Latest<Facts>,
     rulings: Named<Arc<Ruling>>,
-    last_ruling: Option<(Arc<Ruling>, u32)>,
+    latest_rulings: Latest<Ruling>,
     statements: Named<(Arc<str>, u32)>,
     named_bytes: usize,
 }
@@ -200,9 +219,9 @@ impl Lines {
         Self {
             counting: Counting { at: begun_at.as_microsecond(), op: 0 },
             facts: Named::new(),
-            last_facts: None,
+            latest_facts: Latest(Vec::new()),
             rulings: Named::new(),
-            last_ruling: None,
+            latest_rulings: Latest(Vec::new()),
             statements: Named::new(),
             named_bytes: 0,
         }
@@ -256,10 +275,8 @@ impl Lines {
     }
 
     fn facts_id(&mut self, facts: &Arc<Facts>, into: &mut Vec<u8>) -> serde_json::Result<u32> {
-        if let Some((last, id)) = &self.last_facts
-            && Arc::ptr_eq(last, facts)
-        {
-            return Ok(*id);
+        if let Some(id) = self.latest_facts.id(facts) {
+            return Ok(id);
         }
         let id = match self.facts.ids.get(facts) {
             Some(id) => *id,
@@ -270,15 +287,13 @@ impl Lines {
                 i
             }
         };
-        self.last_facts = Some((Arc::clone(facts), id));
+        self.latest_facts.keep(facts, id);
         Ok(id)
     }
 
     fn ruling_id(&mut self, ruling: &Arc<Ruling>, into: &mut Vec<u8>) -> serde_json::Result<u32> {
-        if let Some((last, id)) = &self.last_ruling
-            && Arc::ptr_eq(last, ruling)
-        {
-            return Ok(*id);
+        if let Some(id) = self.latest_rulings.id(ruling) {
+            return Ok(id);
         }
         let id = match self.rulings.ids.get(ruling) {
             Some(id) => *id,
@@ -289,7 +304,7 @@ impl Lines {
                 i
             }
         };
-        self.last_ruling = Some((Arc::clone(ruling), id));
+        self.latest_rulings.keep(ruling, id);
         Ok(id)
     }
 

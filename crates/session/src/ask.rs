@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use evidence::record::Ruling as Recorded;
 use model::{
     Action, ActorChain, Decision, Facts, Outcome, Timestamp, Understanding,
     hold::HoldState,
@@ -57,13 +56,13 @@ pub struct Decided {
     /// What of its answer is masked; none if it touches nothing classified.
     pub plan: Option<Arc<MaskPlan>>,
     /// What the recording says of the decision.
-    pub(crate) recorded: Arc<Recorded>,
+    pub(crate) ruling: Arc<evidence::record::Ruling>,
 }
 
 impl Decided {
     fn new(facts: Arc<Facts>, decision: Decision, plan: Option<Arc<MaskPlan>>) -> Self {
-        let recorded = Arc::new(record::ruling(&decision, plan.as_deref()));
-        Self { facts, decision, plan, recorded }
+        let ruling = Arc::new(record::ruling(&decision, plan.as_deref()));
+        Self { facts, decision, plan, ruling }
     }
 }
 

@@ -30,3 +30,4 @@ pub use ask::{Asked, Broken, Decided, Permit};
 pub use guard::Guard;
 pub use limits::Limits;
 pub use open::{NotOpened, Opening, Session};
+pub use record::Recorded;

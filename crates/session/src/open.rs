@@ -29,6 +29,7 @@ use crate::{
     guard::Guard,
     known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
+    record::Recorded,
 };
 
 /// A session whose target is logged in.
@@ -42,6 +43,7 @@ pub struct Session {
     pub(crate) only_statement: Option<OnlyStatement>,
     pub(crate) target_pid: i32,
     pub(crate) recording: Recording,
+    pub(crate) recorded: Recorded,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) view: SessionView,
     pub(crate) known: KnownStatements,
@@ -178,6 +180,7 @@ impl Session {
             only_statement,
             target_pid: opening.target_pid,
             recording,
+            recorded: Recorded::Written,
             catalog,
             view: SessionView { host: Arc::from(connection.name.as_str()), ..SessionView::default() },
             known: KnownStatements::default(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling as Recorded, Settled, Treatment, Via};
+use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling, Settled, Treatment, Via};
 use model::{
     Decision, Outcome, Timestamp,
     hold::{HoldRow, HoldState},
@@ -19,16 +19,41 @@ use crate::{
     value,
 };
 
+/// How far what was recorded is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// All of it.
+    Written,
+    /// All but how operations ended that ran.
+    MayFollow,
+    /// Not all of what must be before anything more is sent.
+    Waits,
+}
+
 impl Session {
-    /// Writes everything recorded since the last call. Nothing may be sent to either side before this succeeded.
+    /// Writes everything recorded since the last call.
     ///
     /// # Errors
     /// It cannot be written: the session must end.
     pub fn commit(&mut self) -> Result<(), Broken> {
+        self.recorded = Recorded::Written;
         self.recording.commit().map_err(Broken::Recording)
     }
 
+    /// Writes what must stand before anything more is sent to either side: what is asked, decided and shown, and with it all before it. How
+    /// operations ended may follow with the next, in one write for both: then this says so, and [`Session::commit`] must follow soon.
+    ///
+    /// # Errors
+    /// It cannot be written: the session must end.
+    pub fn commit_ahead(&mut self) -> Result<Recorded, Broken> {
+        if self.recorded == Recorded::Waits {
+            self.commit()?;
+        }
+        Ok(self.recorded)
+    }
+
     fn append(&mut self, record: &Record) -> Result<(), Broken> {
+        self.recorded = Recorded::Waits;
         self.recording.append(record).map_err(Broken::Recording)
     }
 
@@ -39,7 +64,7 @@ impl Session {
             at: now,
             text: operation.text.clone(),
             facts: decided.facts.clone(),
-            ruling: decided.recorded.clone(),
+            ruling: decided.ruling.clone(),
             parameters: operation.parameters.iter().map(parameter).collect(),
             via: via(operation.kind),
         };
@@ -104,7 +129,10 @@ impl Session {
             true => Some(Failure { sqlstate: "25P02".to_owned(), message: "skipped by the target after an earlier error".to_owned() }),
             false => answer.error.map(|error| Failure { sqlstate: error.sqlstate, message: error.message }),
         };
-        self.append(&Record::Answered(Answered {
+        if self.recorded == Recorded::Written {
+            self.recorded = Recorded::MayFollow;
+        }
+        let answered = Record::Answered(Answered {
             op: answer.operation,
             at: now,
             duration_us: answer.duration_us,
@@ -114,7 +142,8 @@ impl Session {
             error,
             masked,
             refused: false,
-        }))
+        });
+        self.recording.append(&answered).map_err(Broken::Recording)
     }
 
     /// Records anything else worth knowing: a cancel request, a change of policy.
@@ -137,9 +166,9 @@ impl Session {
 }
 
 /// What a recording says of a decision.
-pub(crate) fn ruling(decision: &Decision, plan: Option<&MaskPlan>) -> Recorded {
+pub(crate) fn ruling(decision: &Decision, plan: Option<&MaskPlan>) -> Ruling {
     let classes = plan.map(|plan| plan.masked().iter().map(|column| column.class.clone()).collect::<BTreeSet<_>>());
-    Recorded {
+    Ruling {
         outcome: match decision.outcome {
             Outcome::Allow => AskedOutcome::Allowed,
             Outcome::Hold(_) => AskedOutcome::Held,

@@ -22,11 +22,15 @@ use protocol::{
     },
 };
 use session::{
-    Asked, Broken, Decided, Permit, Session,
+    Asked, Broken, Decided, Permit, Recorded, Session,
     approve::{Verdict, Waiting},
     live::{EndReason, Woken},
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::Sleep,
+};
 
 use super::cancel::{CancelPlace, TargetCancel};
 use crate::{
@@ -47,6 +51,9 @@ const IN_FAILED_TRANSACTION: &str = "(25P02)";
 
 /// Operations decided in one go before others have their turn and what is decided goes out.
 const MAX_TURN: u32 = 64;
+
+/// How long it may be unwritten how an operation ended whose answer went out.
+const MAX_LAG: Duration = Duration::from_millis(10);
 
 /// How long the last words to either side may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -70,6 +77,7 @@ pub(crate) struct Pump {
     cancelling: Option<JoinHandle<()>>,
     /// Operations asked in this turn.
     turn: u32,
+    lag: Lag,
 }
 
 /// What the operation being decided waits for.
@@ -98,6 +106,7 @@ enum Event {
     Cancel(oneshot::Sender<()>),
     Settled(Verdict),
     Drain,
+    Lagged,
     Io(Io),
 }
 
@@ -160,6 +169,7 @@ impl Pump {
             mid_message: false,
             cancelling: None,
             turn: 0,
+            lag: Lag::default(),
         }
     }
 
@@ -181,7 +191,8 @@ impl Pump {
 
     async fn carry(&mut self, shared: &Shared) -> ControlFlow<End, End> {
         let mut woken = Box::pin(self.session.woken());
-        let mut stop = shared.stop.clone();
+        // Kept from one event to the next: to begin waiting for it anew would take a lock that all sessions share.
+        let mut stop = Box::pin(stopping(shared.stop.clone()));
         self.received(Side::Target);
         loop {
             self.drain_moves().await?;
@@ -189,7 +200,7 @@ impl Pump {
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
-            match self.next_event(woken.as_mut(), &mut stop).await {
+            match self.next_event(woken.as_mut(), stop.as_mut()).await {
                 Event::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
                 Event::Woken(Woken::Changed) => {
                     self.session.forget_decisions();
@@ -199,6 +210,7 @@ impl Pump {
                 Event::Cancel(done) => self.cancel(done).await?,
                 Event::Settled(verdict) => self.settled(verdict).await?,
                 Event::Drain => self.draining = true,
+                Event::Lagged => broken(self.session.commit())?,
                 Event::Io(io) => self.moved(io)?,
             }
         }
@@ -206,7 +218,9 @@ impl Pump {
 
     /// Records what was decided and shown, and only then releases it to either side.
     fn commit(&mut self) -> ControlFlow<End> {
-        broken(self.session.commit())?;
+        if broken(self.session.commit_ahead())? == Recorded::MayFollow {
+            self.lag.begin();
+        }
         self.caller.release();
         self.target.release();
         self.mid_message = self.dialogue.is_mid_message();
@@ -222,14 +236,19 @@ impl Pump {
             && self.caller.queued_bytes() == 0
     }
 
-    async fn next_event(&mut self, woken: Pin<&mut (impl Future<Output = Woken> + Send)>, stop: &mut tokio::sync::watch::Receiver<Stop>) -> Event {
-        let Self { stage, dialogue, caller, target, cancels, cancelling, draining, .. } = self;
+    async fn next_event(
+        &mut self,
+        woken: Pin<&mut (impl Future<Output = Woken> + Send)>,
+        stop: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Event {
+        let Self { stage, dialogue, caller, target, cancels, cancelling, draining, lag, .. } = self;
         tokio::select! {
             biased;
             woken = woken => Event::Woken(woken),
             done = next_cancel(cancels, cancelling) => Event::Cancel(done),
             verdict = verdict_of(stage) => Event::Settled(verdict),
-            _ = stop.wait_for(|stop| *stop != Stop::No), if !*draining => Event::Drain,
+            () = stop, if !*draining => Event::Drain,
+            () = lag.due() => Event::Lagged,
             io = std::future::poll_fn(|cx| poll_io(cx, dialogue, caller, target, *draining)) => Event::Io(io),
         }
     }
@@ -468,7 +487,7 @@ impl Pump {
 
     /// The last words to either side. What is not recorded goes to nobody; a session that is cut or broke sends its target nothing more.
     async fn say_farewell(&mut self, end: End) {
-        let recorded = self.commit().is_continue();
+        let recorded = self.session.commit().is_ok() && self.commit().is_continue();
         if !recorded {
             self.caller.forget_held_back();
         }
@@ -506,6 +525,40 @@ async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
         Err(_) => Poll::Ready(None),
     })
     .await
+}
+
+/// Bounds how long it may be unwritten how operations ended. One timer for all that end meanwhile: what follows soon takes them along.
+#[derive(Default)]
+struct Lag {
+    timer: Option<Pin<Box<Sleep>>>,
+    runs: bool,
+}
+
+impl Lag {
+    fn begin(&mut self) {
+        if self.runs {
+            return;
+        }
+        self.runs = true;
+        let ends = tokio::time::Instant::now() + MAX_LAG;
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(ends),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(ends))),
+        }
+    }
+
+    async fn due(&mut self) {
+        match &mut self.timer {
+            Some(timer) if self.runs => timer.await,
+            _ => std::future::pending().await,
+        }
+        self.runs = false;
+    }
+}
+
+/// Waits until the gateway takes no new work.
+async fn stopping(mut stop: watch::Receiver<Stop>) {
+    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
 }
 
 /// The caller's next cancel request, once the last one was carried out.

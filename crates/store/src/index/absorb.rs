@@ -27,8 +27,8 @@ const MAX_SPLIT_BYTES: usize = 256;
 /// Most words of one literal that can be searched for one by one.
 const MAX_SPLIT_WORDS: usize = 8;
 
-/// Rows of one INSERT: well under the 32,766 parameters SQLite takes and the 65,535 PostgreSQL takes.
-const ROWS_AT_ONCE: usize = 100;
+/// Parameters of one INSERT. SQLite looks each up by its name among all of them, so that many cost more than the statements they save.
+const PARAMETERS_AT_ONCE: usize = 128;
 
 /// What a row says of an operation that is not allowed at once.
 const HELD: &str = "held";
@@ -306,7 +306,7 @@ impl Taking {
         let session = session_number(self.session);
         let heading = heading(self.heading.as_ref())?;
         let subject = heading.members.first().cloned().unwrap_or_default();
-        for chunk in operations.chunks(ROWS_AT_ONCE) {
+        for chunk in operations.chunks(PARAMETERS_AT_ONCE / 14) {
             let mut sql = sql(
                 "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes, row_count, duration_us, error)",
             );
@@ -320,7 +320,7 @@ impl Taking {
     async fn write_terms(&mut self) -> Result<(), StoreError> {
         let session = session_number(self.session);
         let terms: Vec<_> = std::mem::take(&mut self.terms).into_iter().collect();
-        for chunk in terms.chunks(ROWS_AT_ONCE) {
+        for chunk in terms.chunks(PARAMETERS_AT_ONCE / 3) {
             let mut sql = sql("INSERT INTO operation_terms (term, session, op)");
             sql.push_rows(chunk.iter().map(|(term, op)| [Value::from(term), session.into(), stored_count(*op).into()]));
             sql.push(" ON CONFLICT (term, session, op) DO NOTHING");
@@ -398,7 +398,7 @@ impl Taking {
             .bind(risk)
             .run(&mut self.write)
             .await?;
-        for chunk in terms.chunks(ROWS_AT_ONCE) {
+        for chunk in terms.chunks(PARAMETERS_AT_ONCE / 2) {
             let mut sql = sql("INSERT INTO shape_terms (term, shape)");
             sql.push_rows(chunk.iter().map(|term| [Value::from(term), id.into()]));
             sql.run(&mut self.write).await?;
@@ -441,7 +441,7 @@ impl Taking {
                 [session.into(), member.into(), connection, database, action.as_str().into(), object.into(), count, last]
             })
             .collect();
-        for chunk in rows.chunks(ROWS_AT_ONCE) {
+        for chunk in rows.chunks(PARAMETERS_AT_ONCE / 8) {
             let mut sql = sql("INSERT INTO uses (session, identity, connection, database_name, action, object, count, last_at)");
             sql.push_rows(chunk.iter().cloned());
             sql.push(
