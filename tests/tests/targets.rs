@@ -7,6 +7,7 @@ use countersign_tests::{
     clients::Login,
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, Method, Postgres, ROLE},
+    wire::Wire,
 };
 
 const WHO: &str = "select current_user || ' at ' || current_database()";
@@ -71,4 +72,27 @@ fn a_target_that_is_down_or_turns_the_gateway_away_is_named() -> Result<()> {
     let told = String::from_utf8(output.stderr)?;
     ensure!(!output.status.success() && told.contains(CONNECTION), "{told}");
     gateway.run(gateway.administrator(), &["status"]).map(drop)
+}
+
+#[test]
+fn what_a_target_says_to_a_login_is_told_in_its_words() -> Result<()> {
+    let target = Postgres::start_with(Method::Cleartext, &[])?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let through = gateway.login("alice")?.without_tls();
+    let of = |login: Login, database: String, options: &[(&str, &str)]| match Wire::open(&Login { database, ..login }, options) {
+        Ok(_) => "let in".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    for (database, options, code) in [
+        ("nowhere", &[][..], "3D000"),
+        (DATABASE, &[("client_encoding", "nonsense")], "22023"),
+        (DATABASE, &[("options", "-c nonsense=1")], "42704"),
+        (DATABASE, &[("DateStyle", "nonsense")], "22023"),
+    ] {
+        let direct = of(target.login(DATABASE).without_tls(), database.to_owned(), options);
+        let through = of(through.clone(), format!("{CONNECTION}/{database}"), options);
+        let words = |told: &str| told.split('\0').filter(|field| field.starts_with(['S', 'C', 'M', 'D', 'H'])).map(str::to_owned).collect::<Vec<_>>();
+        ensure!(direct.contains(code) && words(&direct) == words(&through), "direct: {direct}\nthrough: {through}");
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Dialling targets: a stream, TLS where the connection asks for it, and the role's credential. A caller's target is dialled only with an `Admission`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -11,7 +11,7 @@ use model::{
 };
 use protocol::postgres::login::{
     startup::Parameter,
-    target::{Link as LinkKind, TargetFailure, TargetLogin, TargetMove, TargetReady, TargetWish},
+    target::{Link as LinkKind, ReportedError, TargetFailure, TargetLogin, TargetMove, TargetReady, TargetWish},
 };
 use socket2::{SockRef, TcpKeepalive};
 use store::Store;
@@ -215,17 +215,27 @@ pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+impl DialError {
+    /// What the target said that is its caller's to hear. Class 28 is about the gateway's own credential; everything else is about what the caller
+    /// asked for, or passes.
+    pub(crate) fn for_the_caller(&self) -> Option<&ReportedError> {
+        match self {
+            Self::Refused(TargetFailure::Reported(reported)) if !reported.sqlstate.starts_with("28") => Some(reported),
+            _ => None,
+        }
+    }
+}
+
 /// What a caller is told of a target that cannot be used: which connection, and what kind of trouble, but nothing of how it is reached.
-pub(crate) fn sentence(connection: &Arc<Connection>, error: &DialError) -> String {
+pub(crate) fn sentence(connection: &Connection, error: &DialError) -> String {
     let trouble = match error {
         DialError::Unreachable { .. } | DialError::Silent { .. } | DialError::Gone => "it cannot be reached",
         DialError::Handshake { .. } | DialError::Tls(_) => "its TLS certificate or the gateway's TLS settings for it do not hold",
         DialError::Secret(_) => "the gateway has no usable credential for it",
-        // Class 28 is about the gateway's own credential; everything else is about what the caller asked for, or passes.
-        DialError::Refused(TargetFailure::Reported(reported)) if !reported.sqlstate.starts_with("28") => {
-            return format!("connection {}: {}", connection.name, model::name::printable(&reported.message));
-        }
-        DialError::Refused(_) => "it does not let the gateway in",
+        DialError::Refused(_) => match error.for_the_caller() {
+            Some(reported) => return format!("connection {}: {}", connection.name, model::name::printable(&reported.message)),
+            None => "it does not let the gateway in",
+        },
     };
     format!("connection {} is not available: {trouble}", connection.name)
 }

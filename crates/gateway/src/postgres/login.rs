@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use model::{ConnectionName, Timestamp};
+use model::{Connection, ConnectionName, Timestamp, name::printable};
 use protocol::postgres::{
     dialogue::{Dialogue, Limits, Settings},
     login::{
@@ -15,7 +15,7 @@ use protocol::postgres::{
 };
 use session::{
     Admission, NotAdmitted, Opening, Session, Wanted, admit,
-    sign_in::{SignInFor, SignInRefused},
+    sign_in::{SignInFor, SignInRefused, TokenRefused},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +25,7 @@ use super::{
     pump::Pump,
 };
 use crate::{
-    dial::{self, Dialled, Wish},
+    dial::{self, DialError, Dialled, Wish},
     link::{Ahead, Link, Wire},
     listen::{Shared, Stop},
 };
@@ -165,8 +165,20 @@ async fn dial_target(
     let wish = Wish { connection, role: &connection.login, database: admission.database(), application_name: ours.to_owned(), parameters };
     dial::dial(shared.guard.store(), wish).await.map_err(|error| {
         tracing::warn!(connection = %connection.name, %error, "a target could not be dialled");
-        Refusal::new(Sqlstate::UNABLE_TO_CONNECT, dial::sentence(connection, &error)).hint("An administrator finds the cause in the gateway's log.")
+        undialled(connection, &error)
     })
+}
+
+/// What the target itself has to say to its caller is said in its words, by its code: that there is no such database, that it starts up.
+fn undialled(connection: &Connection, error: &DialError) -> Refusal {
+    let Some(reported) = error.for_the_caller() else {
+        let sentence = dial::sentence(connection, error);
+        return Refusal::new(Sqlstate::UNABLE_TO_CONNECT, sentence).hint("An administrator finds the cause in the gateway's log.");
+    };
+    let code = Sqlstate::new(&reported.sqlstate).unwrap_or(Sqlstate::UNABLE_TO_CONNECT);
+    let refusal = Refusal::new(code, printable(&reported.message));
+    let refusal = reported.detail.iter().fold(refusal, |refusal, detail| refusal.detail(printable(detail)));
+    reported.hint.iter().fold(refusal, |refusal, hint| refusal.hint(printable(hint)))
 }
 
 fn limits(shared: &Shared) -> Limits {
@@ -199,11 +211,12 @@ fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace)
 }
 
 fn not_signed_in(user: &str, refused: &SignInRefused, peer: SocketAddr) -> Refusal {
-    tracing::info!(user = %model::name::printable(user), %peer, ?refused, "a sign-in was refused");
+    tracing::info!(user = %printable(user), %peer, ?refused, "a sign-in was refused");
     match refused {
         SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts => Refusal::wrong_password(user),
         SignInRefused::Busy | SignInRefused::StateLost => Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, refused.to_string()),
         SignInRefused::TooManySessions(_) => Refusal::new(Sqlstate::TOO_MANY_CONNECTIONS, refused.to_string()),
+        SignInRefused::Token(TokenRefused::OtherConnection(_)) => Refusal::new(Sqlstate::INVALID_CATALOG_NAME, refused.to_string()),
         SignInRefused::MalformedToken(_) | SignInRefused::Token(_) | SignInRefused::Inactive(_) => {
             Refusal::new(Sqlstate::INVALID_PASSWORD, refused.to_string())
         }
