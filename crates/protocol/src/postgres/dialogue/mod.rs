@@ -273,6 +273,8 @@ pub struct Dialogue<P> {
     segment: u64,
     /// Something of the open transaction, or all of it, is rolled back.
     undone: bool,
+    /// The open transaction has savepoints: an error need not undo all of it.
+    has_savepoints: bool,
     /// The caller's `application_name` as the end of the transaction restored it, to be told before ReadyForQuery.
     restored_name: Option<Arc<str>>,
     ended: bool,
@@ -336,6 +338,7 @@ impl<P> Dialogue<P> {
             runs: 0,
             segment: 0,
             undone: false,
+            has_savepoints: false,
             restored_name: None,
             ended: false,
             permits: PhantomData,

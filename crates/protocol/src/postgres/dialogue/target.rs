@@ -305,6 +305,7 @@ impl<P> Dialogue<P> {
     fn tagged(&mut self, tag: &[u8]) {
         match tag {
             b"ROLLBACK" => self.undone = true,
+            b"SAVEPOINT" => self.has_savepoints = true,
             b"COMMIT" => {
                 self.undone = false;
                 // It may chain: the next transaction is another.
@@ -530,7 +531,12 @@ impl<P> Dialogue<P> {
     /// Follows the end of a transaction: portals go with it, and a rolled back name comes back.
     fn transaction_stands(&mut self, now: Transaction) {
         self.transaction = now;
+        // The target undoes settings when the transaction fails, not when its end is asked for.
+        if now == Transaction::Failed && !self.has_savepoints {
+            self.restored_name = self.settings.transaction_ended(false).or_else(|| self.restored_name.take());
+        }
         if now == Transaction::Idle {
+            self.has_savepoints = false;
             self.names.transaction_ended();
             let undone = std::mem::take(&mut self.undone);
             if let Some(restored) = self.settings.transaction_ended(!undone) {

@@ -378,3 +378,36 @@ fn the_callers_application_name_follows_its_transaction() {
     assert!(settings.is_displaced());
     assert_eq!(settings.transaction_ended(false).as_deref(), Some("theirs"));
 }
+
+#[test]
+fn an_error_takes_back_the_name_that_its_transaction_set() {
+    use model::facts::ApplicationName;
+    const FAILED: &[u8] = b"Z\0\0\0\x05E";
+    const NAME_IS_BACK: &[u8] = b"S\0\0\0\x1capplication_name\0theirs\0";
+    let told = |before: &[u8]| {
+        let (mut dialogue, mut told) = (dialogue(), Vec::new());
+        let set = Forwarding { alone: true, application_name: Some(ApplicationName::Set("new".to_owned())), ..Forwarding::default() };
+        let plain = || Forwarding { alone: true, ..Forwarding::default() };
+        let answers = [(plain(), [before, READY_OPEN].concat()), (set, [b"C\0\0\0\x08SET\0", READY_OPEN].concat())];
+        for (forwarding, answer) in answers.into_iter().chain([(plain(), [&error("22012", false)[..], FAILED].concat())]) {
+            dialogue.input(Side::Caller).extend_from_slice(&query("x"));
+            dialogue.received(Side::Caller, 1);
+            assert!(matches!(dialogue.next_move(), Move::Ask(_)));
+            dialogue.rule(Ruling::Forward((), forwarding), 2);
+            dialogue.input(Side::Target).extend_from_slice(&answer);
+            dialogue.received(Side::Target, 3);
+            loop {
+                match dialogue.next_move() {
+                    Move::Wait => break,
+                    Move::Send(Side::Caller, bytes) => told.extend_from_slice(&bytes),
+                    _ => {}
+                }
+            }
+        }
+        told
+    };
+    assert!(told(b"C\0\0\0\x0aBEGIN\0").ends_with(&[NAME_IS_BACK, FAILED].concat()));
+    // With a savepoint before it, what the error undid is not known before the transaction ends.
+    let kept = told(b"C\0\0\0\x0eSAVEPOINT\0");
+    assert!(kept.ends_with(FAILED) && !kept.windows(NAME_IS_BACK.len()).any(|part| part == NAME_IS_BACK));
+}
