@@ -89,7 +89,7 @@ fn sqlalchemy(run: &Run<'_>) -> Outcome<Results> {
     let uris: Vec<String> =
         drivers.iter().map(|driver| format!("--dburi=postgresql+{driver}://{user}:{password}@{host}:{port}/{database}")).collect();
     let arguments: Vec<&str> = uris.iter().map(String::as_str).chain(["test/dialect/postgresql", "test/dialect/test_suite.py"]).collect();
-    pytest(run, &["test", "pyproject.toml", "setup.cfg"], &arguments)
+    pytest(run, &["test", "lib", "pyproject.toml", "setup.cfg"], &arguments)
 }
 
 /// Runs pytest in a copy of these files of the kit's source: nothing of the driver's own source is there but its tests.
