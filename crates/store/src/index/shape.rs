@@ -9,6 +9,8 @@
 const MAX_SHAPE_BYTES: usize = 64 * 1024;
 /// Most distinct words of a shape that can be searched for.
 const MAX_WORDS: usize = 512;
+/// Longest word, in bytes; a longer one is found by its beginning. PostgreSQL's indexes hold no entry of a third of a page.
+const MAX_WORD_BYTES: usize = 256;
 /// Most literals of one statement that can be searched for.
 const MAX_LITERALS: usize = 64;
 
@@ -33,7 +35,14 @@ pub(crate) fn shape(statement: &str) -> Shape {
 
 /// The words of a text a person searches for, as they would stand among a shape's.
 pub(crate) fn split_words(text: &str) -> Vec<String> {
-    text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty()).map(term).collect()
+}
+
+/// A word as it is kept and looked for.
+fn term(word: &str) -> String {
+    let mut term = word.to_lowercase();
+    term.truncate(term.floor_char_boundary(MAX_WORD_BYTES));
+    term
 }
 
 fn is_word(c: char) -> bool {
@@ -449,7 +458,7 @@ fn words(tokens: &[Token]) -> Vec<String> {
     let mut found = std::collections::BTreeSet::new();
     for token in tokens {
         match &token.kind {
-            Kind::Word(word) => found.extend(std::iter::once(word.to_lowercase())),
+            Kind::Word(word) => found.extend(std::iter::once(term(word))),
             Kind::Quoted(name) => found.extend(split_words(name)),
             Kind::Symbol(_) | Kind::Literal | Kind::More => {}
         }

@@ -21,6 +21,7 @@ on_both! {
     a_batch_counts_once_wherever_it_was_cut,
     masked_is_what_was_masked_and_not_what_might_have_been,
     a_failed_batch_is_not_there_at_all,
+    a_word_of_any_length_is_found,
     a_live_recording_is_followed,
     reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_gone,
     a_faulty_recording_is_reported_and_the_others_are_read,
@@ -215,6 +216,24 @@ async fn a_failed_batch_is_not_there_at_all(place: Place) {
     assert_eq!(store.index().progress(alice.session).await.unwrap(), None);
     assert_eq!(store.index().absorb(&batch(&alice, 0, alice.records.len() as u32)).await.unwrap(), Taken::Now);
     assert!(store.index().progress(alice.session).await.unwrap().unwrap().complete);
+}
+
+/// PostgreSQL refuses index entries of 2,704 bytes that do not compress: no statement may keep its recording out of the index.
+async fn a_word_of_any_length_is_found(place: Place) {
+    let store = place.open().await;
+    let mut state = 1u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + (state >> 24) as u8 % 26)
+    };
+    let long: String = (0..4_000).map(|_| letter()).collect();
+    let mut script = Script::new(6, "alice", None, "prod-pg", 100);
+    script.read(&format!("SELECT {long}, \"{long} x\" FROM customers WHERE a = '{long}' AND b = '\u{e9}{long}'"), "customers");
+    script.write(&store);
+    assert!(store.indexer().catch_up().await.unwrap().faults.is_empty());
+    for word in [long.as_str(), "customers", &format!("{}andmore", &long[..300]), &format!("\u{e9}{long}")] {
+        assert_eq!(found(&store, word).await, [(6, 1)], "{word:.20}");
+    }
 }
 
 async fn a_live_recording_is_followed(place: Place) {
