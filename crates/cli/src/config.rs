@@ -3,6 +3,8 @@
 //!
 //! Every mistake is answered with the file, the line, the column and what to write instead.
 
+mod store;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -10,9 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, Limits};
-use store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
 
 /// The file's name inside the directory given to `serve`.
 pub(crate) const FILE_NAME: &str = "countersign.toml";
@@ -22,6 +24,8 @@ pub(crate) const FILE_NAME: &str = "countersign.toml";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) data: Data,
+    /// `[store]`: where state and index are kept.
+    pub(crate) store: store::Store,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     /// `[holds]`: how many operations may wait for a signature, and how long.
@@ -288,6 +292,8 @@ mod tests {
             ("[data]\nfolder = 1\n", "countersign.toml:2:1: unknown field `folder`, expected `dir`"),
             ("[recording]\ndurability = \"maybe\"\n", "countersign.toml:2:14: unknown variant `maybe`, expected `process` or `strict`"),
             ("[recording]\nsegment_bytes = 1\n", "countersign.toml:2:17: 1 bytes hold no recording"),
+            ("[store]\npostgres = { host = \"a\" }\n", "countersign.toml:2:12: missing field `database`"),
+            ("[store.postgres]\nhost = \"a\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\n", "countersign.toml:5:12: secrets are never"),
             ("[data\n", "countersign.toml:1:6: "),
             ("[data]\n[tls]\nkey = \"k\"\n", "countersign.toml:2:1: `certificate` and `key` belong together"),
         ];

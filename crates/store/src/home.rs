@@ -75,6 +75,13 @@ impl Postgres {
         Self { host, port, database, user, password: None, schema: "countersign".to_owned(), tls }
     }
 
+    /// In another database of the same server.
+    #[cfg(test)]
+    pub(crate) fn in_database(mut self, database: &str) -> Self {
+        database.clone_into(&mut self.database);
+        self
+    }
+
     /// With the role's password.
     #[must_use]
     pub fn with_password(mut self, password: Secret) -> Self {

@@ -97,9 +97,12 @@ pub enum StoreError {
     /// The store in PostgreSQL does not answer.
     #[error("the state store does not answer")]
     Silent,
-    /// The store in PostgreSQL is not this process's at the moment: its connection broke, or another process took it.
+    /// The connection that keeps others out of the store in PostgreSQL is broken.
     #[error("the state store is lost")]
-    NotHeld,
+    Lost,
+    /// Another process has had the store in PostgreSQL: what this one knows may be out of date.
+    #[error("another gateway has used the state store meanwhile: restart this one")]
+    Passed,
     /// A statement failed: the store is unreachable, full or damaged.
     #[error("the state store failed: {0}")]
     Database(#[from] sqlx::Error),

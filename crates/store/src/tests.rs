@@ -3,6 +3,7 @@
 mod directory;
 mod fixtures;
 mod indexed;
+mod postgres;
 mod register;
 mod rows;
 mod secrecy;

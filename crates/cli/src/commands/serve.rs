@@ -20,7 +20,7 @@ use policy::{Files, Version, version::Problem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Serialize;
 use session::{Guard, guard::ApplyError, limits::Limits, live::EndReason};
-use store::{Home, Store};
+use store::Store;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -108,7 +108,7 @@ fn start_log(format: LogFormat) {
 async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let since = Timestamp::now();
     outlive_file_limits()?;
-    let store = Store::open_with(&config.data.dir, &Home::Embedded, config.recording.settings()).await?;
+    let store = Store::open_with(&config.data.dir, &config.store.home(dir)?, config.recording.settings()).await?;
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };

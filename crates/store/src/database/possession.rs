@@ -5,10 +5,7 @@
 //! because what they changed this process does not know.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,9 +29,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Possession {
     home: home::Postgres,
     opening: i64,
-    held: Arc<AtomicBool>,
+    standing: watch::Receiver<Standing>,
     stop: watch::Sender<bool>,
     keeper: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How it stands with the lock, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Held,
+    Lost,
+    /// Another process had the store: this one never gets it back.
+    Passed,
 }
 
 impl Possession {
@@ -53,11 +59,11 @@ impl Possession {
         };
         make_schema(&mut connection, home).await?;
         let opening = count_up(&mut connection).await?;
-        let held = Arc::new(AtomicBool::new(true));
+        let (stands, standing) = watch::channel(Standing::Held);
         let (stop, stopped) = watch::channel(false);
-        let keeper = Keeper { home: home.clone(), opening, held: Arc::clone(&held), stopped };
+        let keeper = Keeper { home: home.clone(), opening, stands, stopped };
         let keeper = tokio::spawn(keeper.keep(connection));
-        Ok(Arc::new(Self { home: home.clone(), opening, held, stop, keeper: tokio::sync::Mutex::new(Some(keeper)) }))
+        Ok(Arc::new(Self { home: home.clone(), opening, standing, stop, keeper: tokio::sync::Mutex::new(Some(keeper)) }))
     }
 
     pub(super) const fn home(&self) -> &home::Postgres {
@@ -66,17 +72,20 @@ impl Possession {
 
     /// That the lock is held, as far as is known.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        if self.held.load(Ordering::Acquire) { Ok(()) } else { Err(StoreError::NotHeld) }
+        match *self.standing.borrow() {
+            Standing::Held => Ok(()),
+            Standing::Lost => Err(StoreError::Lost),
+            Standing::Passed => Err(StoreError::Passed),
+        }
     }
 
     /// That a write still belongs to this process.
     pub(super) fn check_opening(&self, opening: i64) -> Result<(), StoreError> {
-        if opening == self.opening { Ok(()) } else { Err(StoreError::NotHeld) }
+        if opening == self.opening { Ok(()) } else { Err(StoreError::Passed) }
     }
 
     /// Gives the store up; whoever takes it next need not wait.
     pub(crate) async fn release(&self) {
-        self.held.store(false, Ordering::Release);
         let _ = self.stop.send(true);
         if let Some(keeper) = self.keeper.lock().await.take() {
             let _ = keeper.await;
@@ -88,16 +97,8 @@ impl Possession {
 struct Keeper {
     home: home::Postgres,
     opening: i64,
-    held: Arc<AtomicBool>,
+    stands: watch::Sender<Standing>,
     stopped: watch::Receiver<bool>,
-}
-
-/// What became of the lock.
-enum Lock {
-    Held(PgConnection),
-    Lost,
-    /// Another process had the store: this one never gets it back.
-    Passed,
 }
 
 impl Keeper {
@@ -105,44 +106,46 @@ impl Keeper {
         let mut stopped = self.stopped.clone();
         let mut looks = tokio::time::interval(WATCH);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut lock = Lock::Held(connection);
+        let mut held = Some(connection);
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             }
-            lock = match lock {
-                Lock::Held(connection) => self.try_out(connection).await,
-                Lock::Lost => self.take_again().await,
-                Lock::Passed => Lock::Passed,
+            let standing = *self.stands.borrow();
+            held = match (standing, held.take()) {
+                (Standing::Held, Some(connection)) => self.try_out(connection).await,
+                (Standing::Passed, _) => None,
+                _ => self.take_again().await,
             };
         }
-        if let Lock::Held(mut connection) = lock {
+        if let Some(mut connection) = held {
             let _ = in_time(sqlx::raw_sql("SELECT pg_advisory_unlock_all()").execute(&mut connection)).await;
             let _ = connection.close().await;
         }
     }
 
-    async fn try_out(&self, mut connection: PgConnection) -> Lock {
+    async fn try_out(&self, mut connection: PgConnection) -> Option<PgConnection> {
         let why = match tokio::time::timeout(SILENCE, connection.ping()).await {
-            Ok(Ok(())) => return Lock::Held(connection),
+            Ok(Ok(())) => return Some(connection),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it does not answer".to_owned(),
         };
-        self.held.store(false, Ordering::Release);
+        self.stands.send_replace(Standing::Lost);
         tracing::error!(store = %self.home, %why, "the state store is lost");
-        Lock::Lost
+        None
     }
 
-    async fn take_again(&self) -> Lock {
-        let Ok(Ok(Some((connection, opening)))) = tokio::time::timeout(SILENCE, taken(&self.home)).await else { return Lock::Lost };
+    async fn take_again(&self) -> Option<PgConnection> {
+        let (connection, opening) = tokio::time::timeout(SILENCE, taken(&self.home)).await.ok()?.ok()??;
         if opening != self.opening {
-            tracing::error!(store = %self.home, "another gateway has used the state store meanwhile: restart this one");
-            return Lock::Passed;
+            self.stands.send_replace(Standing::Passed);
+            tracing::error!(store = %self.home, "{}", StoreError::Passed);
+            return None;
         }
-        self.held.store(true, Ordering::Release);
+        self.stands.send_replace(Standing::Held);
         tracing::warn!(store = %self.home, "the state store is there again");
-        Lock::Held(connection)
+        Some(connection)
     }
 }
 
@@ -166,13 +169,13 @@ async fn connect(home: &home::Postgres) -> Result<PgConnection, StoreError> {
 }
 
 async fn lock(connection: &mut PgConnection, home: &home::Postgres) -> Result<bool, StoreError> {
-    let row = in_time(sqlx::query("SELECT pg_try_advisory_lock($1)").bind(key(home)).fetch_one(connection)).await?;
+    let row = in_time(sqlx::query("SELECT pg_try_advisory_lock($1)").bind(key(&home.schema)).fetch_one(connection)).await?;
     Ok(row.try_get(0)?)
 }
 
 /// The lock's number in the database, from the schema's name.
-fn key(home: &home::Postgres) -> i64 {
-    let hash = digest::digest(&digest::SHA256, format!("countersign store {}", home.schema).as_bytes());
+pub(crate) fn key(schema: &str) -> i64 {
+    let hash = digest::digest(&digest::SHA256, format!("countersign store {schema}").as_bytes());
     hash.as_ref().first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
 }
 
@@ -182,7 +185,7 @@ async fn holder(connection: &mut PgConnection, home: &home::Postgres) -> Result<
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = $1
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    let row = in_time(sqlx::query(holder).bind(key(home)).fetch_optional(connection)).await?;
+    let row = in_time(sqlx::query(holder).bind(key(&home.schema)).fetch_optional(connection)).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or_else(|| "a process that has just ended".to_owned()))
 }
 

@@ -6,17 +6,27 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::fixtures::{add_user, at, name, open, session_row};
-use crate::{Store, StoreError, database::sql, state::Event};
+use super::fixtures::{Place, add_user, at, at_port, name, on_both, open, session_row};
+use crate::{Home, Store, StoreError, database::sql, recordings, state::Event};
+
+on_both! {
+    a_killed_process_loses_nothing_it_acknowledged,
+}
 
 /// Tells the child half of a test which directory it works in.
 const CHILD: &str = "COUNTERSIGN_STORE_TEST_DIRECTORY";
+/// And where its state is, if not there: port and schema.
+const CHILD_HOME: &str = "COUNTERSIGN_STORE_TEST_HOME";
 
 /// The child: holds the store and appends events without end, printing each number once it was committed.
 #[tokio::test]
 async fn child_appends_events_until_it_is_killed() {
     let Some(directory) = std::env::var_os(CHILD) else { return };
-    let store = open(directory.as_ref()).await;
+    let home = std::env::var(CHILD_HOME).map_or(Home::Embedded, |at| {
+        let (port, schema) = at.split_once(' ').unwrap();
+        Home::Postgres(at_port(port.parse().unwrap()).with_schema(schema).unwrap())
+    });
+    let store = Store::open_with(directory.as_ref(), &home, recordings::Settings::default()).await.unwrap();
     store.state().add_session(&session_row(1, "alice", "prod-pg", 0)).await.unwrap();
     loop {
         let event =
@@ -25,9 +35,12 @@ async fn child_appends_events_until_it_is_killed() {
     }
 }
 
-fn child(directory: &std::path::Path) -> Child {
+fn child(directory: &std::path::Path, home: &Home) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "tests::directory::child_appends_events_until_it_is_killed", "--nocapture"]);
+    if let Home::Postgres(postgres) = home {
+        command.env(CHILD_HOME, format!("{} {}", postgres.port, postgres.schema));
+    }
     command.env(CHILD, directory).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -51,7 +64,7 @@ fn kill_after(child: &mut Child, number: u64) -> u64 {
 #[tokio::test]
 async fn a_second_process_is_told_who_has_the_directory() {
     let directory = tempfile::tempdir().unwrap();
-    let mut child = child(directory.path());
+    let mut child = child(directory.path(), &Home::Embedded);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.find(|line| line.as_ref().unwrap().contains("appended 1")).unwrap().unwrap();
     let error = Store::open(directory.path()).await.unwrap_err();
@@ -72,16 +85,14 @@ async fn two_stores_in_one_process_exclude_each_other_too() {
     open(directory.path()).await;
 }
 
-#[tokio::test]
-async fn a_killed_process_loses_nothing_it_acknowledged() {
-    let directory = tempfile::tempdir().unwrap();
+async fn a_killed_process_loses_nothing_it_acknowledged(place: Place) {
     let mut acknowledged = 0;
     for round in 1..=3u64 {
         // Sessions are added under one id each round.
-        let path = directory.path().join(format!("round{round}"));
-        let mut child = child(&path);
+        let place = place.another();
+        let mut child = child(place.directory(), place.home());
         acknowledged = kill_after(&mut child, 5 * round).max(acknowledged);
-        let store = open(&path).await;
+        let store = place.open().await;
         let events = store.state().events(None, None, 1_000_000).await.unwrap();
         assert!(events.len() as u64 >= 5 * round);
         let numbers: Vec<u64> = events.iter().rev().map(|row| row.number).collect();

@@ -59,12 +59,22 @@ impl Place {
     pub(super) fn postgres() -> Self {
         static SCHEMAS: AtomicU32 = AtomicU32::new(0);
         let schema = format!("test_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
-        Self { directory: tempfile::tempdir().unwrap(), home: Home::Postgres(on_server(server()).with_schema(&schema).unwrap()) }
+        Self { directory: tempfile::tempdir().unwrap(), home: Home::Postgres(at_port(server().port()).with_schema(&schema).unwrap()) }
+    }
+
+    /// In a database of its own, made with these options.
+    pub(super) fn in_database(name: &str, options: &str) -> Self {
+        server().sql("postgres", &format!("CREATE DATABASE {name} OWNER countersign {options}")).unwrap();
+        Self { directory: tempfile::tempdir().unwrap(), home: Home::Postgres(at_port(server().port()).in_database(name)) }
     }
 
     /// An empty one of the same kind.
     pub(super) fn another(&self) -> Self {
         if matches!(self.home, Home::Embedded) { Self::embedded() } else { Self::postgres() }
+    }
+
+    pub(super) const fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -92,20 +102,16 @@ pub(super) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = Server::start(&xtask::postgres::Settings::default()).unwrap();
-        make_role(&server);
+        server.sql("postgres", "CREATE ROLE countersign LOGIN PASSWORD 'password of the store'").unwrap();
+        server.sql("postgres", "CREATE DATABASE countersign OWNER countersign").unwrap();
         server
     })
 }
 
-pub(super) fn make_role(server: &Server) {
-    server.sql("postgres", "CREATE ROLE countersign LOGIN PASSWORD 'password of the store'").unwrap();
-    server.sql("postgres", "CREATE DATABASE countersign OWNER countersign").unwrap();
-}
-
-/// The store on a server with that role, over TCP and with its password.
-pub(super) fn on_server(server: &Server) -> Postgres {
+/// The store on the server at that port, over TCP and with its password.
+pub(super) fn at_port(port: u16) -> Postgres {
     let password = model::Secret::from("password of the store".to_owned());
-    Postgres::new("127.0.0.1", server.port(), "countersign", "countersign").with_password(password)
+    Postgres::new("127.0.0.1", port, "countersign", "countersign").with_password(password)
 }
 
 pub(super) fn at(second: i64) -> Timestamp {
