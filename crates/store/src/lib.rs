@@ -13,6 +13,7 @@
 //!
 //! It must never write a secret, a token or a statement's literal in clear, and never leave a transaction open across anything but its own statements.
 
+mod copy;
 mod database;
 pub mod home;
 pub mod index;
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
 };
 
+pub use copy::{Copied, copy};
 use evidence::KeyRing;
 pub use home::Home;
 pub use index::{Hit, Index, Use};
@@ -41,7 +43,7 @@ pub use secrets::Secrets;
 pub use state::State;
 
 use crate::{
-    database::{Database, Durability, Writers, possession::Possession},
+    database::{Database, Durability, Writers, possession::Possession, sql},
     lock::DirectoryLock,
 };
 
@@ -93,6 +95,36 @@ pub enum StoreError {
         place: String,
         /// Why.
         source: sqlx::Error,
+    },
+    /// It goes on elsewhere.
+    #[error("the store of {place} was copied elsewhere and is out of date: the page on operation says how to copy it back")]
+    Copied {
+        /// The directory, or the schema.
+        place: String,
+    },
+    /// The schema is empty, and the data directory has a store.
+    #[error("{place} is empty, and the data directory holds a store: `countersign store copy` moves it there")]
+    NotCopied {
+        /// The schema.
+        place: String,
+    },
+    /// There is nothing to copy.
+    #[error("there is no store to copy in {place}")]
+    Missing {
+        /// The directory, or the schema.
+        place: String,
+    },
+    /// It is not empty.
+    #[error("{place} holds a store already, and nothing is written over: name an empty one, or move it away")]
+    Occupied {
+        /// The directory, or the schema.
+        place: String,
+    },
+    /// What arrived is not what was sent.
+    #[error("table {table} did not arrive as it was: nothing was changed")]
+    Differs {
+        /// Its name.
+        table: &'static str,
     },
     /// The store in PostgreSQL does not answer.
     #[error("the state store does not answer")]
@@ -245,6 +277,7 @@ impl Store {
 /// State and index, and what says that they are this process's alone if the directory does not.
 async fn databases(directory: &Path, home: &Home) -> Result<(Database, Database, Option<Arc<Possession>>), StoreError> {
     match home {
+        Home::Embedded if copy::was_copied(directory) => Err(StoreError::Copied { place: directory.display().to_string() }),
         Home::Embedded => {
             let index = Database::open_file(&directory.join(index::FILE), Durability::Process, &index::SCHEMA).await?;
             Ok((Database::open_file(&directory.join(state::FILE), Durability::Power, &state::SCHEMA).await?, index, None))
@@ -253,6 +286,10 @@ async fn databases(directory: &Path, home: &Home) -> Result<(Database, Database,
             let possession = Possession::take(postgres).await?;
             let index = Database::open_postgres(&possession, Durability::Process, Writers::One, &index::SCHEMA).await?;
             let state = Database::open_postgres(&possession, Durability::Power, Writers::Few, &state::SCHEMA).await?;
+            let (identities,): (i64,) = sql("SELECT COUNT(*) FROM identities").one(state.read()).await?;
+            if identities == 0 && (directory.join(state::FILE).exists() || copy::was_copied(directory)) {
+                return Err(StoreError::NotCopied { place: postgres.to_string() });
+            }
             Ok((state, index, Some(possession)))
         }
     }

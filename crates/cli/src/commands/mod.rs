@@ -29,6 +29,7 @@ mod serve;
 mod sessions;
 mod show;
 mod status;
+mod store;
 mod tail;
 mod token;
 mod whoami;
@@ -95,6 +96,8 @@ enum Command {
     ExplainStatement(explain_statement::Args),
     /// Keep target secrets in the encrypted store
     Secret(secret::Args),
+    /// Move state and index to PostgreSQL, or back
+    Store(store::Args),
 }
 
 /// Runs one command to its end.
@@ -105,6 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
         Command::Init(args) => brief(init::run(&global, args)),
+        Command::Store(args) => brief(store::run(&global, args)),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&global, &args),
         Command::Connect(args) => brief(connect::run(&global, args)),
@@ -159,7 +163,7 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Identity(args) => identity::run(global, args).await,
         Command::ExplainStatement(args) => explain_statement::run(global, args).await,
         Command::Secret(args) => secret::run(global, args).await,
-        Command::Init(_) | Command::Serve(_) | Command::Check(_) | Command::Connect(_) => Ok(()),
+        Command::Init(_) | Command::Serve(_) | Command::Check(_) | Command::Connect(_) | Command::Store(_) => Ok(()),
     }
 }
 

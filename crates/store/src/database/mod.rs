@@ -8,6 +8,7 @@ mod embedded;
 pub(crate) mod possession;
 mod postgres;
 mod statement;
+pub(crate) mod table;
 
 use std::{borrow::Cow, fmt, path::Path, sync::Arc, time::Duration};
 
@@ -110,6 +111,15 @@ impl Database {
 }
 
 impl Write {
+    /// Lets statements of this transaction take as long as they need.
+    pub(crate) async fn be_patient(&mut self) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            sql("SET LOCAL statement_timeout = 0").run(self).await?;
+            sql("SET LOCAL idle_in_transaction_session_timeout = 0").run(self).await?;
+        }
+        Ok(())
+    }
+
     /// Makes it true.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {

@@ -13,7 +13,11 @@ use aws_lc_rs::digest;
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::postgres::{connect_options, in_time};
+use super::{
+    Write,
+    postgres::{connect_options, in_time},
+    sql,
+};
 use crate::{StoreError, home};
 
 /// How often the connection is tried that holds the lock.
@@ -58,6 +62,7 @@ impl Possession {
             tokio::time::sleep(LOOK_AGAIN).await;
         };
         make_schema(&mut connection, home).await?;
+        make_table(&mut connection, home).await?;
         let opening = count_up(&mut connection).await?;
         let (stands, standing) = watch::channel(Standing::Held);
         let (stop, stopped) = watch::channel(false);
@@ -91,6 +96,11 @@ impl Possession {
             let _ = keeper.await;
         }
     }
+}
+
+/// Says that the store goes on elsewhere.
+pub(crate) async fn note_copied(write: &mut Write, at: i64) -> Result<(), StoreError> {
+    sql("UPDATE possession SET copied_at = $1").bind(at).run(write).await.map(drop)
 }
 
 /// Holds the lock and takes it again, on a task of its own, which ends with the [`Possession`].
@@ -200,13 +210,19 @@ async fn make_schema(connection: &mut PgConnection, home: &home::Postgres) -> Re
 }
 
 /// The table belongs to this kind of store alone; it has one row.
-async fn count_up(connection: &mut PgConnection) -> Result<i64, StoreError> {
+async fn make_table(connection: &mut PgConnection, home: &home::Postgres) -> Result<(), StoreError> {
     const TABLE: &str =
         "CREATE TABLE IF NOT EXISTS possession (only_row BIGINT PRIMARY KEY CHECK (only_row = 1), opening BIGINT NOT NULL, copied_at BIGINT)";
+    const COPIED: &str = "SELECT 1 FROM possession WHERE copied_at IS NOT NULL";
+    in_time(sqlx::raw_sql(TABLE).execute(&mut *connection)).await?;
+    let copied = in_time(sqlx::raw_sql(COPIED).fetch_optional(&mut *connection)).await?;
+    if copied.is_some() { Err(StoreError::Copied { place: home.to_string() }) } else { Ok(()) }
+}
+
+async fn count_up(connection: &mut PgConnection) -> Result<i64, StoreError> {
     const COUNT: &str =
         "INSERT INTO possession (only_row, opening) VALUES (1, 1) ON CONFLICT (only_row) DO UPDATE SET opening = possession.opening + 1
         RETURNING opening";
-    in_time(sqlx::raw_sql(TABLE).execute(&mut *connection)).await?;
     let row = in_time(sqlx::query(COUNT).fetch_one(&mut *connection)).await?;
     Ok(row.try_get(0)?)
 }

@@ -79,6 +79,11 @@ pub(crate) const fn sql(text: &'static str) -> Statement {
     Statement { text: Cow::Borrowed(text), values: Vec::new(), locked: false }
 }
 
+/// As [`sql`], with names that come from our migrations.
+pub(super) const fn assembled(text: String) -> Statement {
+    Statement { text: Cow::Owned(text), values: Vec::new(), locked: false }
+}
+
 impl Statement {
     /// Gives the next value.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
@@ -106,7 +111,7 @@ impl Statement {
     }
 
     /// Goes on with `VALUES` and these rows.
-    pub(crate) fn push_rows<const COLUMNS: usize>(&mut self, rows: impl IntoIterator<Item = [Value; COLUMNS]>) -> &mut Self {
+    pub(crate) fn push_rows(&mut self, rows: impl IntoIterator<Item = impl IntoIterator<Item = Value>>) -> &mut Self {
         for (place, row) in rows.into_iter().enumerate() {
             self.push(if place == 0 { " VALUES (" } else { ", (" });
             for (place, value) in row.into_iter().enumerate() {
@@ -164,7 +169,7 @@ impl Statement {
         Ok(sqlx::query_as_with(self.postgres_text(), arguments(self.values)?))
     }
 
-    /// INVARIANT, here and below: text enters a statement as `&'static str` alone, and whatever comes from elsewhere is bound.
+    /// INVARIANT, here and below: text enters a statement as `&'static str`, or as the name of a table or column of ours; whatever comes from elsewhere is bound.
     pub(crate) fn embedded_text(&self) -> SqlStr {
         AssertSqlSafe(self.text.clone()).into_sql_str()
     }
