@@ -6,7 +6,10 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use xtask::kept::Kept;
 
 use crate::{
     clients::Login,
-    postgres::{PASSWORD, Postgres, ROLE},
+    postgres::{DATABASE, PASSWORD, Postgres, ROLE},
 };
 
 /// The connection that [`Setup::target`] names.
@@ -26,6 +29,8 @@ pub const CONNECTION: &str = "prod-pg";
 const START_MAX: Duration = Duration::from_secs(60);
 /// The environment variable the gateway reads the target's password from.
 const TARGET_PASSWORD: &str = "COUNTERSIGN_TEST_TARGET_PASSWORD";
+/// And the password of a state store in PostgreSQL.
+const STORE_PASSWORD: &str = "COUNTERSIGN_TEST_STORE_PASSWORD";
 
 /// What `init` wrote, before `serve`.
 #[derive(Debug)]
@@ -46,6 +51,19 @@ impl Setup {
     /// # Errors
     /// The binary could not be built, or `init` failed.
     pub fn init() -> Result<Self> {
+        let setup = Self::init_in_files()?;
+        if std::env::var_os("COUNTERSIGN_TEST_STORE").is_some_and(|store| store == "postgres") {
+            let server = state_server()?;
+            setup.keep_state_in(server, server.port())?;
+        }
+        Ok(setup)
+    }
+
+    /// [`Setup::init`], with the state in files whatever `COUNTERSIGN_TEST_STORE` says.
+    ///
+    /// # Errors
+    /// As for `init`.
+    pub fn init_in_files() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let output = Command::new(binary()?).args(["init", "--json"]).arg(folder.path().join("set")).stdin(Stdio::null()).output()?;
         let made: Value = serde_json::from_str(&said(&output)?).context("init --json printed no JSON")?;
@@ -58,6 +76,40 @@ impl Setup {
         fs::remove_file(setup.file("data-classes.toml")).ok();
         setup.write("countersign.toml", "[listen]\npostgres = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n")?;
         Ok(setup)
+    }
+
+    /// Keeps its state in a schema of this server from now on, reached at `port`: what is in files moves there. Returns the schema's name.
+    ///
+    /// # Errors
+    /// It could not be copied.
+    pub fn keep_state_in(&self, server: &Postgres, port: u16) -> Result<String> {
+        static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+        let schema = format!("gateway_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        let tls = match &server.authority {
+            None => String::new(),
+            Some(authority) => {
+                self.write("store-ca.pem", &authority.certificate)?;
+                "tls = { ca = \"store-ca.pem\" }\n".to_owned()
+            }
+        };
+        let before = fs::read_to_string(self.file("countersign.toml"))?;
+        let store = format!(
+            "[store.postgres]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{DATABASE}\"\nuser = \"{ROLE}\"\n\
+             password = {{ env = \"{STORE_PASSWORD}\" }}\nschema = \"{schema}\"\n{tls}"
+        );
+        self.write("countersign.toml", &format!("{before}{store}"))?;
+        said(&self.offline(&["store", "copy", "--from", "embedded", "--to", "postgres"])?)?;
+        Ok(schema)
+    }
+
+    /// Runs a command of the CLI on the set's directory that needs no gateway.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn offline(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).arg(self.file("")).env(STORE_PASSWORD, PASSWORD).stdin(Stdio::null());
+        Ok(command.output()?)
     }
 
     /// A file of the set.
@@ -147,7 +199,7 @@ impl Process {
         let announcement = setup.file("data/addresses.json");
         fs::remove_file(&announcement).ok(); // a killed one leaves it behind
         let mut serve = Command::new(binary()?);
-        serve.arg("serve").arg(setup.file("")).env(TARGET_PASSWORD, PASSWORD).env_remove("RUST_LOG");
+        serve.arg("serve").arg(setup.file("")).env(TARGET_PASSWORD, PASSWORD).env(STORE_PASSWORD, PASSWORD).env_remove("RUST_LOG");
         let mut kept = Kept::start(&serve, &setup.folder.path().join("serve.log")).map_err(|error| anyhow!(error))?;
         let read = || serde_json::from_str(&fs::read_to_string(&announcement).ok()?).ok();
         let addresses = kept.wait_until(START_MAX, read).map_err(|error| anyhow!(error))?;
@@ -385,6 +437,12 @@ pub fn binary() -> Result<&'static Path> {
         Ok(folder.join("countersign"))
     };
     BINARY.get_or_init(built).as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+/// Where gateways keep their state when all tests are to run with PostgreSQL as the store (`COUNTERSIGN_TEST_STORE=postgres`).
+fn state_server() -> Result<&'static Postgres> {
+    static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start().map_err(|error| format!("{error:#}"))).as_ref().map_err(|error| anyhow!("{error}"))
 }
 
 fn said(output: &Output) -> Result<String> {

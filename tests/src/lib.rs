@@ -6,4 +6,5 @@ pub mod clients;
 pub mod gateway;
 pub mod postgres;
 pub mod tls;
+pub mod valve;
 pub mod wire;

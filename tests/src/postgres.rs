@@ -122,6 +122,22 @@ impl Postgres {
         self.server.sql_file(database, file).map_err(|error| anyhow!(error))
     }
 
+    /// Stops it at once, as a crash does; its data stay.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn stop(&self) -> Result<()> {
+        self.server.stop().map_err(|error| anyhow!(error))
+    }
+
+    /// Starts it again on the same port, after [`Postgres::stop`].
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn start_again(&self) -> Result<()> {
+        self.server.start_again().map_err(|error| anyhow!(error))
+    }
+
     /// The TCP port on 127.0.0.1.
     #[must_use]
     pub const fn port(&self) -> u16 {

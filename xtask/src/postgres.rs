@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     Outcome,
-    command::{capture, line, own_user_id},
+    command::{capture, line, own_user_id, succeeds},
     install::postgres_programs,
 };
 
@@ -110,6 +110,30 @@ impl Server {
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
+    }
+
+    /// Stops it at once, as a crash does; its data stay.
+    ///
+    /// # Errors
+    /// `pg_ctl`'s.
+    pub fn stop(&self) -> Outcome<()> {
+        capture(self.control()?.args(["stop", "--mode=immediate"])).map(drop)
+    }
+
+    /// Starts it again on the same port, after [`Server::stop`].
+    ///
+    /// # Errors
+    /// `pg_ctl`'s.
+    pub fn start_again(&self) -> Outcome<()> {
+        // Nothing of it is read: the server keeps what pg_ctl had for its output.
+        let started = succeeds(self.control()?.args(["start", "-l"]).arg(self.log()));
+        if started { Ok(()) } else { Err(format!("the scratch PostgreSQL did not start again: see {}", self.log().display())) }
+    }
+
+    fn control(&self) -> Outcome<Command> {
+        let mut control = ServerUser::find()?.command(&self.program("pg_ctl"));
+        control.args(["--silent", "--wait", "--timeout=60", "-D"]).arg(self.folder.join("data"));
+        Ok(control)
     }
 
     /// Runs SQL as the superuser, through the Unix socket, and returns what psql prints: rows unaligned, without a header.
