@@ -39,7 +39,14 @@ impl Wire {
     /// # Errors
     /// It was refused: with the server's words.
     pub fn open(login: &Login, parameters: &[(&str, &str)]) -> Result<Self> {
-        let mut stream = TcpStream::connect((login.host.as_str(), login.port))?;
+        Self::over(TcpStream::connect((login.host.as_str(), login.port))?, login, parameters)
+    }
+
+    /// Signs in over a connection that is there.
+    ///
+    /// # Errors
+    /// It was refused: with the server's words.
+    pub fn over(mut stream: TcpStream, login: &Login, parameters: &[(&str, &str)]) -> Result<Self> {
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.set_nodelay(true)?;
         let own = [("user", login.user.as_str()), ("database", login.database.as_str())];

@@ -1,15 +1,19 @@
 //! Who is let in, how they are sent away, and what a bad beginning is answered with.
 
-use std::{io::Write, net::TcpStream, time::Duration};
+use std::{
+    io::Write,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    clients::Login,
+    clients::{Login, Running},
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
     wire::{Wire, bind, execute, parse, query, startup, sync},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn start(target: &Postgres) -> Result<Gateway> {
@@ -76,6 +80,137 @@ fn a_token_for_one_statement_runs_it_once_whoever_of_its_sessions_is_first() -> 
     let login = Login { port: gateway.port()?, ..login };
     let (let_in, told) = said(&login, &target, ONLY)?;
     ensure!(!let_in && told.contains("used up") && target.sql(DATABASE, "select count(*) from t")? == "1\n", "{told}");
+    Ok(())
+}
+
+/// SIGHUP applies the directory at once, and only if it is right.
+#[test]
+fn sighup_applies_the_directory_at_once_and_a_wrong_one_changes_nothing() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::with_starter_policies(&target, &[], "[policy]\nwatch = false")?;
+    let mut live = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    let mut ask = |statement: &str| -> Result<String> {
+        live.say(&query(statement))?;
+        let heard = live.hear_until_ready(1)?;
+        Ok(heard.iter().filter(|it| it.kind == 'E').map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect())
+    };
+    ensure!(ask("select count(*) from pg_class")?.is_empty());
+    let closed = "@id(\"closed\") @reason(\"closed for the night\") forbid (principal == User::\"alice\", action == Action::\"read\", resource);";
+    gateway.setup().write("policy/closed.cedar", closed)?;
+    ensure!(ask("select count(*) from pg_class")?.is_empty(), "nobody said that it is to be applied");
+    gateway.signal(Signal::HUP)?;
+    let end = Instant::now() + PATIENCE;
+    while !ask("select count(*) from pg_class")?.contains("closed for the night") {
+        ensure!(Instant::now() < end, "not applied: {}", gateway.printed());
+    }
+    gateway.setup().write("policy/closed.cedar", "permit (principal, action, resource")?;
+    gateway.signal(Signal::HUP)?;
+    while !gateway.printed().contains("policy/closed.cedar:1:") {
+        ensure!(Instant::now() < end, "not told: {}", gateway.printed());
+    }
+    ensure!(ask("select count(*) from pg_class")?.contains("closed for the night"), "the version in force went");
+    Ok(())
+}
+
+/// `connect --listen`: a client that has no secret, nor TLS, is let in as whoever opened the port; only from this machine, and only while it is open.
+#[test]
+fn a_local_port_lets_clients_in_as_who_opened_it_until_it_is_closed() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let mut refused = gateway.command("alice")?;
+    let refused = refused.args(["connect", CONNECTION, "--listen", "0.0.0.0:0"]).output()?;
+    ensure!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("is not a loopback address"));
+    let mut command = gateway.command("alice")?;
+    command.args(["connect", CONNECTION, "--listen", "127.0.0.1:0", "--json"]);
+    let mut port = Running::start(command)?;
+    let line = port.wait_for("address", PATIENCE)?;
+    let address = serde_json::from_str::<Value>(&line)?.get("address").and_then(Value::as_str).context("no address")?.to_owned();
+    let address: std::net::SocketAddr = address.parse()?;
+    // Whoever it says it is, and whatever for: the port is alice's, for this connection.
+    let login = Login {
+        host: address.ip().to_string(),
+        port: address.port(),
+        user: "somebody".to_owned(),
+        database: "anything".to_owned(),
+        password: String::new(),
+        authority: None,
+    };
+    let (let_in, told) = said(&login, &target, "select 'through the port'")?;
+    ensure!(let_in && told == "through the port\n", "{told}");
+    let mut psql = login.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select pg_sleep(600);")?;
+    target.wait_until_logged("pg_sleep(600)")?;
+    let listed = gateway.json(gateway.administrator(), &["sessions", "--live"])?;
+    ensure!(listed.pointer("/sessions/0/subject").and_then(Value::as_str) == Some("alice"), "{listed}");
+    interrupt(psql.pid())?;
+    psql.wait_for("canceling statement due to user request", PATIENCE)?;
+    interrupt(port.pid())?;
+    let (status, printed) = port.finish(PATIENCE)?;
+    ensure!(status.success(), "{printed}");
+    ensure!(TcpStream::connect(address).is_err(), "the port is still open");
+    Ok(())
+}
+
+/// Ctrl-C.
+fn interrupt(pid: u32) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
+    Ok(kill_process(pid, Signal::INT)?)
+}
+
+/// How long a live session goes on after the command that revokes its token was started; the slowest of forty, idle ones and busy ones.
+#[test]
+fn a_revocation_cuts_live_sessions_in_under_a_second() -> Result<()> {
+    const ROUNDS: usize = 5;
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let mut slowest = Vec::new();
+    for round in 0..ROUNDS {
+        let minted = gateway.json("alice", &["token", CONNECTION, "--expires-in", "15m"])?;
+        let text = |pointer: &str| minted.pointer(pointer).and_then(Value::as_str).map(str::to_owned).context("no token");
+        let (secret, id) = (text("/secret")?, text("/token/id")?);
+        let login = gateway.login("alice")?.with_password(secret).without_tls();
+        let mut wires = (0..40).map(|_| Wire::open(&login, &[])).collect::<Result<Vec<_>>>()?;
+        for busy in wires.iter_mut().take(10) {
+            busy.say(&query(&format!("select pg_sleep(60{round})")))?;
+        }
+        let marker = format!("pg_sleep(60{round})");
+        target
+            .wait_until_true(DATABASE, &format!("(select count(*) from pg_stat_activity where query like '%{marker}' and state = 'active') = 10"))?;
+        let began = Instant::now();
+        gateway.run("alice", &["token", "revoke", &id])?;
+        for wire in &mut wires {
+            while wire.hear().is_ok() {}
+        }
+        slowest.push(began.elapsed());
+        target.wait_until_true(DATABASE, &format!("not exists (select from pg_stat_activity where query like '%{marker}' and state = 'active')"))?;
+    }
+    slowest.sort();
+    println!("from the command's start to the end of the last of 40 sessions: {slowest:?}");
+    let median = slowest.get(ROUNDS / 2).context("no round")?;
+    ensure!(*median < Duration::from_secs(1), "{slowest:?}");
+    Ok(())
+}
+
+/// What a session begins with is recorded as what SET would be, if SET would ask for more than `connect`.
+#[test]
+fn settings_in_the_startup_packet_are_decided_and_recorded() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let login = gateway.login("alice")?.without_tls();
+    let mut wire = Wire::open(&login, &[("search_path", "pg_catalog"), ("TimeZone", "UTC"), ("options", "-c row_security=off")])?;
+    wire.say(&query("select 'after it'"))?;
+    wire.hear_until_ready(1)?;
+    let listed = gateway.json(gateway.administrator(), &["sessions", "--live"])?;
+    let id = listed.pointer("/sessions/0/id").and_then(Value::as_str).context("no session")?;
+    let told = gateway.run(gateway.administrator(), &["show", id])?;
+    let (settings, rest) = told.split_once("select 'after it'").with_context(|| told.clone())?;
+    ensure!(settings.contains("SET \"search_path\" TO 'pg_catalog'") && settings.contains("SET \"row_security\" TO 'off'"), "{told}");
+    ensure!(!rest.contains("outcome unknown"), "{told}");
+    let found = gateway.run(gateway.administrator(), &["search", "action:configure"])?;
+    ensure!(found.contains("row_security"), "{found}");
+    let shut = Gateway::with_starter_policies(&target, &[], "")?;
+    let refused = Wire::open(&shut.login("alice")?.without_tls(), &[("search_path", "evil")]).err().context("let in")?.to_string();
+    ensure!(refused.contains("42501") && refused.contains("search_path"), "{refused}");
     Ok(())
 }
 

@@ -112,3 +112,44 @@ fn a_portal_bound_before_a_policy_change_is_decided_anew_when_it_runs() -> Resul
     }
     Ok(())
 }
+
+/// Whatever way a cursor over a masked column is walked, what comes out is masked; MOVE shows nothing.
+#[test]
+fn a_cursor_over_a_masked_column_is_masked_however_it_is_walked() -> Result<()> {
+    let stand = Stand::start()?;
+    stand.gateway.setup().write("data-classes.toml", "[email]\nmask = \"keep-domain\"\ncolumns = [\"public.t.email\"]\n")?;
+    stand.apply("policy/all.cedar", &format!("{EVERYTHING}forbid (principal, action == Action::\"reveal\", resource);\n"))?;
+    let mut wire = stand.alice()?;
+    let mut said = |bytes: &[u8]| -> Result<(String, Vec<String>)> {
+        wire.say(bytes)?;
+        let heard = wire.hear_until_ready(1)?;
+        Ok((kinds(&heard), cells(&heard)))
+    };
+    let masked = |count: usize| vec!["***@example.org".to_owned(); count];
+    said(&query("begin"))?;
+    said(&query("declare c scroll cursor for select email from t order by id"))?;
+    for (fetch, rows) in [
+        ("fetch 2 from c", 2),
+        ("fetch backward 1 from c", 1),
+        ("fetch absolute -1 from c", 1),
+        ("fetch first c", 1),
+        ("fetch relative 2 from c", 1),
+        ("fetch 0 from c", 1),
+        ("fetch all in c", 2),
+    ] {
+        ensure!(said(&query(fetch))?.1 == masked(rows), "{fetch}");
+    }
+    for step in ["move first in c", "move 2 in c", "move backward all in c"] {
+        ensure!(said(&query(step))?.0 == "CZ", "{step}");
+    }
+    ensure!(said(&[execute("c", 2), sync()].concat())?.1 == masked(2), "by the protocol");
+    let fetch = [parse("", "fetch next from c"), bind("", "", &[], 1), execute("", 0), sync()].concat();
+    ensure!(said(&fetch)?.1 == masked(1), "as a prepared statement, in binary");
+    let portal = [parse("s", "select email from t order by id"), bind("p", "s", &[], 0), execute("p", 1), sync()].concat();
+    ensure!(said(&portal)?.1 == masked(1));
+    ensure!(said(&query("fetch 1 from p"))?.1 == masked(1), "SQL on a portal of the protocol");
+    said(&query("declare h cursor with hold for select email from t"))?;
+    said(&query("commit"))?;
+    ensure!(said(&query("fetch 3 from h"))?.1 == masked(3), "after its transaction");
+    Ok(())
+}

@@ -10,6 +10,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use identity::{Crowd, InCrowd};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener},
@@ -19,8 +20,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::caller::Peer;
 
-/// Connections at once on each listener.
+/// Connections at once on each listener, and on the one for TLS from one address.
 const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a caller has for a TLS handshake, and for the headers of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most that the headers of a request may hold, in bytes.
@@ -69,14 +71,17 @@ pub async fn serve_local(listener: UnixListener, router: Router, stop: impl Futu
 
 /// Serves TLS until `stop` is ready.
 pub async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, router: Router, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (places, crowd) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Crowd::new(MAX_CONNECTIONS_PER_ADDRESS));
     tokio::pin!(stop);
     loop {
         let Some(place) = place(&places, &mut stop).await else { return };
         tokio::select! {
             () = &mut stop => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => drop(tokio::spawn(shake_hands(stream, peer, acceptor.clone(), router.clone(), place))),
+                Ok((stream, peer)) => match crowd.enter(peer.ip()) {
+                    Some(of_address) => drop(tokio::spawn(shake_hands(stream, peer, acceptor.clone(), router.clone(), (place, of_address)))),
+                    None => tracing::debug!(%peer, "a connection to the API was closed: its address has too many"),
+                },
                 Err(error) => cannot_accept(&error).await,
             },
         }
@@ -113,15 +118,15 @@ async fn cannot_accept(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn shake_hands(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, router: Router, place: OwnedSemaphorePermit) {
+async fn shake_hands(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, router: Router, places: (OwnedSemaphorePermit, InCrowd)) {
     match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, Peer(peer.ip()), router, place).await,
+        Ok(Ok(stream)) => converse(stream, Peer(peer.ip()), router, places).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake with the API failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake with the API took too long"),
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, router: Router, place: OwnedSemaphorePermit) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, router: Router, place: impl Send) {
     let service = tower_service(router, peer);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -174,6 +174,8 @@ pub enum Via {
     Copy,
     /// A FunctionCall.
     FunctionCall,
+    /// Settings in the startup packet.
+    Startup,
 }
 
 /// A parameter as the caller sent it. In JSON: `null`, a string, or `{"hex": "…", "type_oid": 23}`.

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::BytesMut;
 use model::{
     Connection, Secret,
-    connection::{SecretSource, TargetLogin as Role},
+    connection::{SecretSource, TargetLogin as Role, TargetTls},
 };
 use protocol::postgres::login::{
     startup::Parameter,
@@ -42,6 +42,14 @@ pub enum DialError {
         port: u16,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// `loopback-plain`, and the name means an address of another machine.
+    #[error("{host} is {address}, which is not this machine: loopback-plain does not reach it")]
+    Elsewhere {
+        /// As configured.
+        host: String,
+        /// What it means.
+        address: SocketAddr,
     },
     /// It did not answer in time.
     #[error("{host}:{port} did not answer within {} seconds", PATIENCE.as_secs())]
@@ -163,7 +171,14 @@ pub(crate) async fn reach(connection: &Connection) -> Result<Link, DialError> {
         let path = format!("{}/.s.PGSQL.{}", connection.host, connection.port);
         return UnixStream::connect(path).await.map(Link::Unix).map_err(failed);
     }
-    let stream = TcpStream::connect((connection.host.as_str(), connection.port)).await.map_err(failed)?;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((connection.host.as_str(), connection.port)).await.map_err(failed)?.collect();
+    // What the name means now counts, and each of these addresses may be the one that answers.
+    if connection.tls == TargetTls::LoopbackPlain
+        && let Some(address) = addresses.iter().find(|address| !is_loopback(address))
+    {
+        return Err(DialError::Elsewhere { host: connection.host.clone(), address: *address });
+    }
+    let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
     tune(&stream).map_err(failed)?;
     Ok(Link::Tcp(Ahead::new(BytesMut::new(), stream)))
 }
@@ -230,7 +245,9 @@ impl DialError {
 pub(crate) fn sentence(connection: &Connection, error: &DialError) -> String {
     let trouble = match error {
         DialError::Unreachable { .. } | DialError::Silent { .. } | DialError::Gone => "it cannot be reached",
-        DialError::Handshake { .. } | DialError::Tls(_) => "its TLS certificate or the gateway's TLS settings for it do not hold",
+        DialError::Handshake { .. } | DialError::Tls(_) | DialError::Elsewhere { .. } => {
+            "its TLS certificate or the gateway's TLS settings for it do not hold"
+        }
         DialError::Secret(_) => "the gateway has no usable credential for it",
         DialError::Refused(_) => match error.for_the_caller() {
             Some(reported) => return format!("connection {}: {}", connection.name, model::name::printable(&reported.message)),
@@ -238,4 +255,34 @@ pub(crate) fn sentence(connection: &Connection, error: &DialError) -> String {
         },
     };
     format!("connection {} is not available: {trouble}", connection.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{Files, Version};
+
+    use super::*;
+
+    const CONNECTION: &str = "protocol = \"postgres\"\nhost = \"127.0.0.1\"\nport = 1\ndatabase = \"shop\"\nenvironment = \"production\"\n\
+                              user = \"app\"\npassword = { env = \"X\" }\n[tls]\nmode = \"loopback-plain\"\n";
+
+    fn connection(host: &str) -> Connection {
+        let policy = "permit (principal, action, resource);".to_owned();
+        let files = Files::from([("connections/c.toml".to_owned(), CONNECTION.to_owned()), ("policy/a.cedar".to_owned(), policy)]);
+        let version = Version::load(&files).unwrap();
+        Connection { host: host.to_owned(), ..Connection::clone(version.connections.values().next().unwrap()) }
+    }
+
+    /// The files are checked by name when they are read; what a name means shows when it is dialled.
+    #[tokio::test]
+    async fn loopback_plain_reaches_this_machine_only_whatever_a_name_means() {
+        for elsewhere in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
+            let reached = reach(&connection(elsewhere)).await;
+            assert!(matches!(&reached, Err(DialError::Elsewhere { address, .. }) if address.port() == 1), "{elsewhere}: {reached:?}");
+        }
+        for here in ["127.0.0.1", "127.3.2.1", "localhost", "::ffff:127.0.0.1"] {
+            // Nobody listens there, and that is found out.
+            assert!(matches!(reach(&connection(here)).await, Err(DialError::Unreachable { .. })), "{here}");
+        }
+    }
 }

@@ -9,6 +9,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
+use identity::{Crowd, InCrowd};
+use protocol::postgres::refusal::{Refusal, Sqlstate};
 use session::Guard;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,9 +20,6 @@ use tokio::{
 };
 
 use crate::{dial, postgres, postgres::cancel::Cancels, tls::CallerTls};
-
-/// Connections that may be between their first byte and the end of their login, in all. Beyond that, new ones wait to be accepted.
-const MAX_LOGINS: usize = 4_096;
 
 /// How a gateway is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,22 @@ pub(crate) struct Shared {
     pub(crate) cancels: Cancels,
     pub(crate) stop: watch::Receiver<Stop>,
     logins: Arc<Semaphore>,
+    crowd: Crowd,
     open: AtomicU32,
+}
+
+/// The places a login takes until it ends: one in all, and one of its address.
+struct Places {
+    _in_all: OwnedSemaphorePermit,
+    _of_address: InCrowd,
 }
 
 impl Gateway {
     /// A gateway for the sessions `guard` stands over. Without `tls` only callers on this machine are served.
     #[must_use]
     pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, stop: watch::Receiver<Stop>) -> Self {
-        let shared = Shared { guard, tls, cancels: Cancels::default(), stop, logins: Arc::new(Semaphore::new(MAX_LOGINS)), open: AtomicU32::new(0) };
+        let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
+        let shared = Shared { guard, tls, cancels: Cancels::default(), stop, logins, crowd, open: AtomicU32::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -80,9 +88,13 @@ impl Gateway {
             };
             let Ok(place) = place else { break };
             match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(connection(self.shared.clone(), stream, peer, place));
-                }
+                Ok((stream, peer)) => match self.shared.crowd.enter(peer.ip()) {
+                    Some(of_address) => {
+                        let places = Places { _in_all: place, _of_address: of_address };
+                        connections.spawn(connection(self.shared.clone(), stream, peer, places));
+                    }
+                    None => send_away(&stream, peer),
+                },
                 Err(error) => {
                     // Out of file descriptors, or the like: others end meanwhile.
                     tracing::error!(%error, "a connection could not be accepted");
@@ -95,8 +107,17 @@ impl Gateway {
     }
 }
 
+/// Too many others from there are on their way in. What the socket does not take at once is not said.
+fn send_away(stream: &TcpStream, peer: SocketAddr) {
+    tracing::debug!(%peer, "a connection was closed: too many from its address are logging in");
+    let mut out = BytesMut::new();
+    let refusal = Refusal::new(Sqlstate::TOO_MANY_CONNECTIONS, "too many logins at once from this address");
+    refusal.hint("Try again when some have ended. An administrator can raise max_logins_per_address.").fatal(&mut out);
+    let _ = stream.try_write(&out);
+}
+
 /// One connection, from its first byte to its end. A panic in here ends this task only.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, places: Places) {
     shared.open.fetch_add(1, Ordering::Relaxed);
     let _count = Counted(&shared.open);
     if let Err(error) = dial::tune(&stream) {
@@ -105,7 +126,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, pl
     }
     let deadline = Duration::from_millis(shared.guard.limits().login_timeout_ms);
     let logged_in = tokio::time::timeout(deadline, postgres::login::log_in(&shared, stream, peer)).await;
-    drop(place);
+    drop(places);
     match logged_in {
         Ok(Some(pump)) => pump.run(&shared).await,
         Ok(None) => {}
@@ -118,5 +139,55 @@ struct Counted<'a>(&'a AtomicU32);
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{Files, Version};
+    use session::{Limits, catalogs::CatalogSource};
+    use store::Store;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::TargetCatalogs;
+
+    async fn shared(folder: &std::path::Path) -> Arc<Shared> {
+        let store = Store::open(folder).await.unwrap();
+        let files = Files::from([("policy/a.cedar".to_owned(), "permit (principal, action, resource);".to_owned())]);
+        let catalogs: Arc<dyn CatalogSource> = Arc::new(TargetCatalogs::new(store.clone()));
+        let guard = Guard::new(store, Version::load(&files).unwrap(), Limits::default(), catalogs);
+        Gateway::new(guard, None, watch::channel(Stop::No).1).shared
+    }
+
+    /// What the first answer to a startup packet in clear is, to a caller from this address.
+    async fn answered(shared: &Arc<Shared>, peer: &str) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let peer: SocketAddr = peer.parse().unwrap();
+        let places = Places { _in_all: shared.logins.clone().try_acquire_owned().unwrap(), _of_address: shared.crowd.enter(peer.ip()).unwrap() };
+        tokio::spawn(connection(shared.clone(), stream, peer, places));
+        let body = b"\0\x03\0\0user\0alice\0database\0prod-pg\0\0";
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        caller.write_all(&[&length[..], body].concat()).await.unwrap();
+        let mut heard = vec![0; 256];
+        let count = caller.read(&mut heard).await.unwrap();
+        heard.truncate(count);
+        heard
+    }
+
+    /// NEAR-13: from another machine no password is even asked for in clear.
+    #[tokio::test]
+    async fn near_13_only_this_machine_is_asked_for_a_password_in_clear() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = shared(folder.path()).await;
+        for here in ["127.0.0.1:4000", "127.9.9.9:4000", "[::1]:4000", "[::ffff:127.0.0.1]:4000"] {
+            assert_eq!(answered(&shared, here).await, b"R\0\0\0\x08\0\0\0\x03", "{here}");
+        }
+        for elsewhere in ["192.0.2.7:4000", "[2001:db8::7]:4000", "[::ffff:192.0.2.7]:4000", "0.0.0.0:4000"] {
+            let told = answered(&shared, elsewhere).await;
+            assert!(told.starts_with(b"E") && String::from_utf8_lossy(&told).contains("only inside TLS"), "{elsewhere}: {told:?}");
+        }
     }
 }

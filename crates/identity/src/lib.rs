@@ -4,10 +4,12 @@
 //! name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be wrong looks alike from outside.
 
 pub mod attempts;
+pub mod crowd;
 pub mod password;
 pub mod register;
 pub mod token;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};
+pub use crowd::{Crowd, InCrowd};
 pub use register::{Machine, MachineKind, NewIdentity, Purpose, RegisterError};
 pub use token::{MalformedToken, PresentedToken, TokenDigest};

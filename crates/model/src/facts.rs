@@ -213,7 +213,7 @@ pub enum NameEffect {
     CloseAll,
 }
 
-/// The caller's own `application_name`, which the target never sees.
+/// What a statement does to the caller's own `application_name`, which the target never sees.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApplicationName {
@@ -221,10 +221,16 @@ pub enum ApplicationName {
     Set(String),
     /// `SET LOCAL application_name = 'value'`.
     SetLocal(String),
-    /// `RESET application_name`, `SET application_name TO DEFAULT`.
+    /// `RESET application_name`, `SET application_name TO DEFAULT`, `RESET ALL`, `DISCARD ALL`.
     Reset,
     /// `SHOW application_name`.
     Show,
+    /// `SAVEPOINT name`: what the name is may be gone back to.
+    Savepoint(String),
+    /// `RELEASE SAVEPOINT name`.
+    Release(String),
+    /// `ROLLBACK TO SAVEPOINT name`.
+    RollbackTo(String),
 }
 
 /// What result columns are, for the first form of masking.

@@ -10,6 +10,7 @@ use policy::{
 };
 
 use crate::{
+    ask::Decided,
     guard::Guard,
     ids,
     live::LiveHandle,
@@ -27,6 +28,8 @@ pub struct Admission {
     pub(crate) only_statement: Option<OnlyStatement>,
     pub(crate) peer: String,
     pub(crate) admitted_at: Timestamp,
+    /// Settings it begins with that were decided: as SET statements, and what was decided.
+    pub(crate) begins_with: Option<(String, Decided)>,
 }
 
 /// The one statement a token may run.
@@ -130,6 +133,7 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
         only_statement: signed_in.token.as_ref().and_then(|token| Some(OnlyStatement { token: token.id, text: token.statement.clone()? })),
         peer: wanted.peer.to_owned(),
         admitted_at: now,
+        begins_with: None,
     })
 }
 
@@ -149,9 +153,11 @@ fn needs_nothing(name: &str, value: &[u8]) -> bool {
     name.eq_ignore_ascii_case("application_name") || (name.eq_ignore_ascii_case("client_encoding") && utf8())
 }
 
-/// A setting's name as SQL: custom ones have parts.
-fn setting_name(name: &str) -> String {
-    name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+/// A setting as the statement that would make it. Names of custom ones have parts.
+fn as_statement(name: &str, value: &[u8]) -> Result<String, String> {
+    let value = std::str::from_utf8(value).map_err(|_| format!("the value of setting {} is not UTF-8", model::name::printable(name)))?;
+    let name = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".");
+    Ok(format!("SET {name} TO '{}'", value.replace('\'', "''")))
 }
 
 /// Levenshtein's distance, in characters; texts longer than 64 are far from everything.
@@ -203,29 +209,27 @@ impl Admission {
     }
 
     /// Whether the settings a session begins with are permitted: they mean what SET would mean. Settings of the caller's encoding, formats and name
-    /// need nothing; others need what their SET needs.
+    /// need nothing; others need what their SET needs, and are recorded like it.
     ///
     /// # Errors
     /// The sentence for the caller.
-    pub async fn check_settings(&self, settings: &[(&str, &[u8])], now: Timestamp) -> Result<(), String> {
+    pub async fn check_settings(&mut self, settings: &[(&str, &[u8])], now: Timestamp) -> Result<(), String> {
         let asked: Vec<_> = settings.iter().filter(|(name, value)| !needs_nothing(name, value)).collect();
         if asked.is_empty() {
             return Ok(());
         }
         let source = self.guard.catalogs().clone();
         let (_, catalog) = self.guard.snapshots().current(&*source, &self.connection, &self.database).await?;
+        let text = asked.iter().map(|(name, value)| as_statement(name, value)).collect::<Result<Vec<_>, _>>()?.join("; ");
+        let facts = Arc::new(classify::classify(&Statement { text: &text, parameters: None }, &catalog, &SessionView::default()));
         let (version, chain) = (self.guard.version(), self.chain());
-        for (name, value) in asked {
-            let value = std::str::from_utf8(value).map_err(|_| format!("the value of setting {} is not UTF-8", model::name::printable(name)))?;
-            let text = format!("SET {} TO '{}'", setting_name(name), value.replace('\'', "''"));
-            let statement = Statement { text: &text, parameters: None };
-            let facts = classify::classify(&statement, &catalog, &SessionView::default());
-            let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
-            let decision = decide::decide(&version, &case);
-            if decision.outcome != Outcome::Allow {
-                return Err(format!("the session may not begin with setting {}: {}", model::name::printable(name), decision.reasons.join("; ")));
-            }
+        let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
+        let decision = decide::decide(&version, &case);
+        if decision.outcome != Outcome::Allow {
+            let names = asked.iter().map(|(name, _)| model::name::printable(name)).collect::<Vec<_>>().join(", ");
+            return Err(format!("the session may not begin with these settings ({names}): {}", decision.reasons.join("; ")));
         }
+        self.begins_with = Some((text, Decided::new(facts, decision, None)));
         Ok(())
     }
 

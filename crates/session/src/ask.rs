@@ -60,7 +60,7 @@ pub struct Decided {
 }
 
 impl Decided {
-    fn new(facts: Arc<Facts>, decision: Decision, plan: Option<Arc<MaskPlan>>) -> Self {
+    pub(crate) fn new(facts: Arc<Facts>, decision: Decision, plan: Option<Arc<MaskPlan>>) -> Self {
         let ruling = Arc::new(record::ruling(&decision, plan.as_deref()));
         Self { facts, decision, plan, ruling }
     }

@@ -39,8 +39,8 @@ pub(crate) struct Ending {
 pub(crate) struct Endings(Mutex<Vec<Ending>>);
 
 impl Listing {
-    pub(crate) const fn new(guard: Arc<Guard>, session: SessionId) -> Self {
-        Self { guard, session, operations: 0, ended: false }
+    pub(crate) const fn new(guard: Arc<Guard>, session: SessionId, operations: u64) -> Self {
+        Self { guard, session, operations, ended: false }
     }
 
     /// Lists the end, now or as soon as the state store takes it.

@@ -20,6 +20,10 @@ pub struct Limits {
     pub max_sessions_per_identity: usize,
     /// How long a caller has from the first byte to the end of the sign-in, in milliseconds.
     pub login_timeout_ms: u64,
+    /// Callers that may be between their first byte and the end of their login at once, in all; more wait to be accepted.
+    pub max_logins: usize,
+    /// And from one address, for IPv6 from its /64; more are sent away.
+    pub max_logins_per_address: usize,
     /// Passwords hashed at once. Each takes about 20 MiB and a core for the while.
     pub max_password_checks: usize,
     /// How long a sign-in may wait for its turn to have a password hashed, in milliseconds.
@@ -60,6 +64,8 @@ impl Default for Limits {
             max_sessions: 5_000,
             max_sessions_per_identity: 500,
             login_timeout_ms: 15_000,
+            max_logins: 4_096,
+            max_logins_per_address: 512,
             max_password_checks: 2,
             password_wait_ms: 5_000,
             revocation_grace_ms: 5_000,

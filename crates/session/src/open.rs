@@ -29,7 +29,7 @@ use crate::{
     guard::Guard,
     known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
-    record::Recorded,
+    record::{self, Recorded},
 };
 
 /// A session whose target is logged in.
@@ -132,7 +132,7 @@ impl Session {
     /// # Errors
     /// It cannot be recorded, listed or understood.
     pub async fn open(admission: Admission, opening: Opening) -> Result<Self, NotOpened> {
-        let Admission { guard, live, connection, database, token, only_statement, peer, admitted_at } = admission;
+        let Admission { guard, live, connection, database, token, only_statement, peer, admitted_at, begins_with } = admission;
         let id = live.session();
         let source = guard.catalogs().clone();
         let read = guard.snapshots().current(&*source, &connection, &database).await;
@@ -155,6 +155,9 @@ impl Session {
         };
         let recorded = guard.store().recordings().create(id, admitted_at).and_then(|mut recording| {
             recording.append(&Record::Opened(Box::new(opened)))?;
+            if let Some((settings, decided)) = &begins_with {
+                record::startup(settings, decided, admitted_at).iter().try_for_each(|record| recording.append(record))?;
+            }
             recording.commit()?;
             Ok(recording)
         });
@@ -172,7 +175,7 @@ impl Session {
             ending: None,
             operations: 0,
         };
-        let listing = Listing::new(guard.clone(), id);
+        let listing = Listing::new(guard.clone(), id, u64::from(begins_with.is_some()));
         guard.store().state().add_session(&row).await?;
         Ok(Self {
             id,

@@ -181,6 +181,18 @@ pub(crate) fn ruling(decision: &Decision, plan: Option<&MaskPlan>) -> Ruling {
     }
 }
 
+/// The number in its session of what the session begins with: those that are asked count from 1.
+const STARTUP: u64 = 0;
+
+/// What a recording says of settings in the startup packet: what SET would leave. The target has them by the time the session is open.
+pub(crate) fn startup(settings: &str, decided: &Decided, at: Timestamp) -> [Record; 2] {
+    let (text, facts, ruling) = (Arc::from(settings), decided.facts.clone(), decided.ruling.clone());
+    [
+        Record::Asked(Asked { op: STARTUP, at, text, facts, ruling, parameters: Vec::new(), via: Via::Startup }),
+        Record::Answered(Answered { op: STARTUP, at, ..Answered::default() }),
+    ]
+}
+
 /// What a recording says of a column.
 pub(crate) fn treatment(plan: &CellPlan) -> Treatment {
     match plan {

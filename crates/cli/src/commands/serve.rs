@@ -77,6 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     std::env::set_current_dir(&dir).with_context(|| format!("cannot work in {}", dir.display()))?;
     keep_private()?;
     start_log(args.log_format);
+    take_all_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).thread_name("countersign").build();
     let served = runtime.context("cannot start")?.block_on(serve(&dir, &config));
     served.map(|()| ExitCode::SUCCESS)
@@ -86,6 +87,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn keep_private() -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context("the system lets secrets be dumped")
+}
+
+/// A session takes three file descriptors; the soft limit of many systems would be reached by a few hundred.
+fn take_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
 }
 
 /// A file that may not grow (`ulimit -f`, `LimitFSIZE`) is an error for whoever writes it, not the end of the process. tokio keeps the handler for good.

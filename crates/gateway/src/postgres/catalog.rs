@@ -9,7 +9,7 @@ use policy::classify::postgres::catalog::{Catalog, QUERIES};
 use protocol::{
     Side,
     postgres::{
-        dialogue::Rows,
+        dialogue::{MAX_ANSWER_BYTES, Rows, kept_bytes},
         frame::{self, HEAD_BYTES},
         message::{
             backend,
@@ -25,9 +25,6 @@ use crate::{
     dial::{self, Dialled, Wish},
     link::Wire,
 };
-
-/// Longest answer to one question, in bytes.
-const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// Asks targets with the credentials in a store.
 #[derive(Debug, Clone)]
@@ -50,7 +47,7 @@ impl TargetCatalogs {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
             dial::sentence(connection, &error)
         })?;
-        let mut questions = Questions { wire, input };
+        let mut questions = Questions { wire, input, room: MAX_ANSWER_BYTES };
         questions.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         questions.ask("SET LOCAL statement_timeout = '30s'").await?;
         // Printing a view's definition takes a share lock on it; a migration that holds the view is not to queue others behind us for long.
@@ -121,6 +118,8 @@ impl CatalogSource for TargetCatalogs {
 struct Questions {
     wire: Wire,
     input: BytesMut,
+    /// What may still be kept of the answers, in bytes.
+    room: usize,
 }
 
 impl Questions {
@@ -139,7 +138,7 @@ impl Questions {
 
     async fn answer(&mut self) -> Result<Rows, String> {
         let limits = frame::Limits::default();
-        let (mut answer, mut failed, mut bytes) = (Rows::new(), None, 0usize);
+        let (mut answer, mut failed) = (Rows::new(), None);
         loop {
             let head = frame::head(&self.input, Side::Target, &limits).map_err(|error| error.to_string())?;
             let Some(head) = head.filter(|head| head.len <= self.input.len()) else {
@@ -149,16 +148,14 @@ impl Questions {
                 }
                 continue;
             };
-            bytes += head.len;
-            if bytes > MAX_ANSWER_BYTES {
-                return Err(format!("the target's answer has more than {MAX_ANSWER_BYTES} bytes"));
-            }
             let frame = self.input.split_to(head.len).freeze();
             let body = frame.get(HEAD_BYTES..).unwrap_or_default();
             match head.tag {
                 b'D' => {
                     let cells = rows::row(body).map_err(|error| error.to_string())?;
-                    answer.push(cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect());
+                    let row: Vec<_> = cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
+                    self.room = self.room.checked_sub(kept_bytes(&row)).ok_or("the target's answers are above the limit")?;
+                    answer.push(row);
                 }
                 b'E' => {
                     let report = backend::Report::decode(body).map_err(|error| error.to_string())?;
@@ -189,7 +186,23 @@ fn estimate_of(plan: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::link::Link;
+
+    /// A target that answers without end fills no memory: the link is let go.
+    #[tokio::test]
+    async fn what_a_target_answers_the_gateway_itself_is_bounded() {
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let mut row = BytesMut::new();
+        rows::data_row(&mut row, &[Some(b"twelve bytes"), None]).unwrap();
+        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000 };
+        let endless = tokio::spawn(async move { while theirs.write_all(&row).await.is_ok() {} });
+        assert_eq!(questions.ask("SELECT").await.unwrap_err(), "the target's answers are above the limit");
+        drop(questions);
+        endless.await.unwrap();
+    }
 
     #[test]
     fn an_estimate_is_that_of_the_rows_a_write_reaches() {

@@ -134,7 +134,7 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr) -> Result
     let signed_in = signed_in.map_err(|refused| not_signed_in(&startup.user, &refused, peer))?;
     let from = peer.to_string();
     let wanted = Wanted { connection: &startup.connection, database: startup.database.as_deref(), peer: &from };
-    let admission = admit(&shared.guard, &signed_in, wanted, now).await.map_err(|error| not_admitted(&error))?;
+    let mut admission = admit(&shared.guard, &signed_in, wanted, now).await.map_err(|error| not_admitted(&error))?;
     let settings = startup.settings().map_err(|error| Refusal::from(error).hint("Only -c name=value and --name=value are understood in options."))?;
     let settings: Vec<(&str, &[u8])> = settings.iter().map(|setting| (setting.name.as_str(), setting.value.as_slice())).collect();
     admission.check_settings(&settings, now).await.map_err(|why| Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, why))?;

@@ -48,6 +48,7 @@ async fn played() -> Played {
         only_statement: None,
         peer: "127.0.0.1:1".to_owned(),
         admitted_at: now(),
+        begins_with: None,
     };
     let session = Session::open(admission, Opening { target_pid: 7, application_name: None }).await.unwrap();
     Played { gate, session, names: Names::default(), settings: Settings::new("ours", "theirs"), asked: 0 }

@@ -79,9 +79,12 @@ impl Analysis<'_> {
         self.found.effects.transaction = true;
         match transaction.kind() {
             TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => self.began = true,
-            TransactionStmtKind::TransStmtSavepoint | TransactionStmtKind::TransStmtRelease => {}
+            TransactionStmtKind::TransStmtSavepoint | TransactionStmtKind::TransStmtRelease => self.savepoint(transaction),
             // The end takes back what was set inside: settings of this message, and any of a transaction that began before it.
-            _ => self.unsettled |= !self.began || self.path != self.view.search_path,
+            _ => {
+                self.unsettled |= !self.began || self.path != self.view.search_path;
+                self.savepoint(transaction);
+            }
         }
         // A two-phase transaction outlives the session that made it.
         if matches!(
@@ -134,6 +137,7 @@ impl Analysis<'_> {
             }
             VariableSetKind::VarSetDefault | VariableSetKind::VarReset => self.reset(set),
             VariableSetKind::VarResetAll => {
+                self.found.effects.application_name = Some(ApplicationName::Reset);
                 self.found.effects.resolution = true;
                 self.unsettled = true;
             }
@@ -152,6 +156,17 @@ impl Analysis<'_> {
             Weight::Configure | Weight::Harmless => {}
         }
         self.application_name(set, None);
+    }
+
+    /// What is set inside a part of a transaction goes with that part.
+    fn savepoint(&mut self, transaction: &pb::TransactionStmt) {
+        let name = || transaction.savepoint_name.clone();
+        self.found.effects.application_name = match transaction.kind() {
+            TransactionStmtKind::TransStmtSavepoint => Some(ApplicationName::Savepoint(name())),
+            TransactionStmtKind::TransStmtRelease => Some(ApplicationName::Release(name())),
+            TransactionStmtKind::TransStmtRollbackTo => Some(ApplicationName::RollbackTo(name())),
+            _ => return,
+        };
     }
 
     fn application_name(&mut self, set: &VariableSetStmt, value: Option<String>) {
@@ -208,6 +223,7 @@ impl Analysis<'_> {
         match mode {
             DiscardMode::DiscardAll => {
                 effects.names.extend([NameEffect::DeallocateAll, NameEffect::CloseAll]);
+                effects.application_name = Some(ApplicationName::Reset);
                 effects.resolution = true;
                 effects.catalog = true;
             }

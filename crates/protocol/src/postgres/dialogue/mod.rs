@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_prepared_bytes: usize,
     /// Bytes of one row that is masked or recorded; a longer one ends the session.
     pub max_shown_row_bytes: usize,
+    /// Bytes kept of the answers to one [`Dialogue::question`]; more ends the session.
+    pub max_answer_bytes: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +67,7 @@ impl Default for Limits {
             max_waiting_bytes: 4 << 20,
             max_prepared_bytes: 64 << 20,
             max_shown_row_bytes: 64 << 20,
+            max_answer_bytes: MAX_ANSWER_BYTES,
         }
     }
 }
@@ -92,6 +95,17 @@ pub enum Move {
 
 /// Rows of one of the gateway's own questions, as text.
 pub type Rows = Vec<Vec<Option<String>>>;
+
+/// Most that is kept of the answers to the gateway's own questions, in bytes: a catalog of a million columns fits. What a target says is not to fill
+/// the gateway's memory.
+pub const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What keeping a row of [`Rows`] costs, in bytes.
+#[must_use]
+pub fn kept_bytes(row: &[Option<String>]) -> usize {
+    let cells = std::mem::size_of_val(row) + std::mem::size_of::<Vec<Option<String>>>();
+    row.iter().flatten().map(String::len).sum::<usize>() + cells
+}
 
 /// One thing a caller asks for.
 #[derive(Debug, Clone)]
@@ -273,10 +287,6 @@ pub struct Dialogue<P> {
     segment: u64,
     /// Something of the open transaction, or all of it, is rolled back.
     undone: bool,
-    /// The open transaction has savepoints: an error need not undo all of it.
-    has_savepoints: bool,
-    /// The caller's `application_name` as the end of the transaction restored it, to be told before ReadyForQuery.
-    restored_name: Option<Arc<str>>,
     ended: bool,
     permits: PhantomData<fn(P)>,
 }
@@ -303,6 +313,8 @@ struct Question {
     asked: usize,
     rows: Rows,
     results: Vec<Rows>,
+    /// What is kept of the answers so far.
+    bytes: usize,
     failed: Option<String>,
 }
 
@@ -338,8 +350,6 @@ impl<P> Dialogue<P> {
             runs: 0,
             segment: 0,
             undone: false,
-            has_savepoints: false,
-            restored_name: None,
             ended: false,
             permits: PhantomData,
         }
@@ -429,7 +439,7 @@ impl<P> Dialogue<P> {
     /// Asks the target something of the gateway's own, on the caller's connection and in its transaction, while an operation is being decided.
     /// Never ends an implicit transaction and never touches an unnamed statement. The answer comes as [`Move::Learned`].
     pub fn question(&mut self, statements: &[&str]) {
-        self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), failed: None });
+        self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), bytes: 0, failed: None });
         for statement in statements {
             self.ask_target(statement);
         }

@@ -15,13 +15,28 @@ pub struct Settings {
     startup: Arc<str>,
     /// What the caller believes it is.
     callers: Arc<str>,
+    /// What it was told last.
+    told: Arc<str>,
     /// The caller's name when its transaction began, if it changed since.
     before_transaction: Option<Arc<str>>,
     /// The caller's name before SET LOCAL.
     before_local: Option<Arc<str>>,
+    /// The savepoints of the open transaction, outermost first.
+    savepoints: Vec<Savepoint>,
     /// The target's name is no longer ours.
     displaced: bool,
 }
+
+/// A savepoint, and the caller's name at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Savepoint {
+    name: String,
+    callers: Arc<str>,
+    before_local: Option<Arc<str>>,
+}
+
+/// Savepoints remembered for one transaction. Beyond, the outermost is forgotten: going back to it leaves the caller's name as it is.
+const MAX_SAVEPOINTS: usize = 1_024;
 
 impl Settings {
     /// `ours` is the name the target was given at login, `callers` the one the caller asked for (empty if none).
@@ -33,9 +48,11 @@ impl Settings {
             standard_conforming_strings: true,
             ours: Arc::from(ours),
             startup: callers.clone(),
+            told: callers.clone(),
             callers,
             before_transaction: None,
             before_local: None,
+            savepoints: Vec::new(),
             displaced: false,
         }
     }
@@ -53,6 +70,7 @@ impl Settings {
             b"application_name" => {
                 self.displaced = true;
                 let before = std::mem::replace(&mut self.callers, Arc::from(value));
+                self.told = self.callers.clone();
                 self.before_transaction.get_or_insert(before);
             }
             _ => {}
@@ -95,8 +113,17 @@ impl Settings {
         matches!(statement, ApplicationName::Set(_) | ApplicationName::SetLocal(_)).then(|| self.restore_statement())
     }
 
-    /// The caller's SET or RESET succeeded. Hands back the new value if it is another than before.
-    pub(super) fn ran(&mut self, statement: &ApplicationName, in_transaction: bool) -> Option<Arc<str>> {
+    /// The caller's name, if it is another than it was told last. It counts as told then.
+    pub(super) fn untold(&mut self) -> Option<Arc<str>> {
+        if Arc::ptr_eq(&self.callers, &self.told) {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.told, self.callers.clone());
+        (before != self.callers).then(|| self.callers.clone())
+    }
+
+    /// A statement that may change the caller's name succeeded.
+    pub(super) fn ran(&mut self, statement: &ApplicationName, in_transaction: bool) {
         let before = self.callers.clone();
         match statement {
             ApplicationName::Set(value) => {
@@ -111,22 +138,57 @@ impl Settings {
                 self.before_local = None;
                 self.callers = self.startup.clone();
             }
-            ApplicationName::SetLocal(_) | ApplicationName::Show => {}
+            ApplicationName::Savepoint(name) if in_transaction => self.remember_savepoint(name),
+            ApplicationName::Release(name) => self.savepoints.truncate(self.savepoint(name).unwrap_or(self.savepoints.len())),
+            ApplicationName::RollbackTo(name) => {
+                if let Some(at) = self.savepoint(name) {
+                    self.savepoints.truncate(at + 1);
+                    self.back_to_savepoint();
+                }
+            }
+            ApplicationName::SetLocal(_) | ApplicationName::Savepoint(_) | ApplicationName::Show => {}
         }
         if in_transaction {
-            self.before_transaction.get_or_insert_with(|| before.clone());
+            self.before_transaction.get_or_insert(before);
         }
-        (self.callers != before).then(|| self.callers.clone())
     }
 
-    /// The transaction ended. Hands back the caller's value if that changed it.
-    pub(super) fn transaction_ended(&mut self, committed: bool) -> Option<Arc<str>> {
+    /// The newest savepoint of this name.
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name)
+    }
+
+    fn remember_savepoint(&mut self, name: &str) {
+        if self.savepoints.len() >= MAX_SAVEPOINTS {
+            self.savepoints.remove(0);
+        }
+        self.savepoints.push(Savepoint { name: name.to_owned(), callers: self.callers.clone(), before_local: self.before_local.clone() });
+    }
+
+    fn back_to_savepoint(&mut self) {
+        if let Some(savepoint) = self.savepoints.last() {
+            self.callers = savepoint.callers.clone();
+            self.before_local.clone_from(&savepoint.before_local);
+        }
+    }
+
+    /// The transaction failed: the part that did is undone at once.
+    pub(super) fn transaction_failed(&mut self) {
+        match (self.savepoints.is_empty(), &self.before_transaction) {
+            (false, _) => self.back_to_savepoint(),
+            (true, Some(began)) => self.callers = began.clone(),
+            (true, None) => {}
+        }
+    }
+
+    /// The transaction ended.
+    pub(super) fn transaction_ended(&mut self, committed: bool) {
+        self.savepoints = Vec::new();
         let local = self.before_local.take();
         let before = self.before_transaction.take();
-        let restored = if committed { local } else { before }?;
-        let changed = restored != self.callers;
-        self.callers = restored;
-        changed.then(|| self.callers.clone())
+        if let Some(restored) = if committed { local } else { before } {
+            self.callers = restored;
+        }
     }
 
     /// A statement's bytes as text. None when the encoding says otherwise.

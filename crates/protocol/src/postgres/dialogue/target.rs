@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Answer, Dialogue, Ending, Move, Reply, ReplyKind, TargetError,
+    Answer, Dialogue, Ending, Move, Reply, ReplyKind, TargetError, kept_bytes,
     names::Did,
     owed::{Copying, MadeReal, Owed, Part, Run, is_sync},
 };
@@ -26,8 +26,6 @@ enum Fate {
     Swallow,
     /// These go in its place.
     Replace(Bytes),
-    /// It goes on, and then these.
-    PassThen(Bytes),
     /// The session sees it.
     Show(u64, ReplyKind),
 }
@@ -142,11 +140,6 @@ impl<P> Dialogue<P> {
                 drop(buffer.split_to(len));
                 self.moves.push_back(Move::Send(Side::Caller, bytes));
             }
-            Fate::PassThen(bytes) => {
-                self.extend(None, len, buffer, range);
-                self.flush_target(buffer, range);
-                self.moves.push_back(Move::Send(Side::Caller, bytes));
-            }
         }
     }
 
@@ -199,7 +192,7 @@ impl<P> Dialogue<P> {
     fn parameter_status(&mut self, body: &[u8]) -> Result<Fate, Broken> {
         let status = backend::ParameterStatus::decode(body)?;
         Ok(match self.settings.reported(status.name, status.value) {
-            // The caller was told its own value when that changed.
+            // The caller is told its own value when that changes.
             Some(_) => Fate::Swallow,
             None => Fate::Pass,
         })
@@ -305,11 +298,10 @@ impl<P> Dialogue<P> {
     fn tagged(&mut self, tag: &[u8]) {
         match tag {
             b"ROLLBACK" => self.undone = true,
-            b"SAVEPOINT" => self.has_savepoints = true,
             b"COMMIT" => {
                 self.undone = false;
                 // It may chain: the next transaction is another.
-                self.restored_name = self.settings.transaction_ended(true).or_else(|| self.restored_name.take());
+                self.settings.transaction_ended(true);
             }
             _ => {}
         }
@@ -318,19 +310,15 @@ impl<P> Dialogue<P> {
     /// One statement is done. A caller's own `application_name` changes here; the target does not report what it never changed.
     fn completed(&mut self, whole: bool, now_us: u64) -> Fate {
         let in_transaction = self.transaction != Transaction::Idle || !whole;
-        let changed = match self.owed.head() {
-            Some(Owed::Query(run) | Owed::Execute(run)) => {
-                run.forwarding.application_name.as_ref().and_then(|statement| self.settings.ran(statement, in_transaction))
-            }
-            _ => None,
-        };
+        if let Some(Owed::Query(run) | Owed::Execute(run)) = self.owed.head()
+            && let Some(statement) = &run.forwarding.application_name
+        {
+            self.settings.ran(statement, in_transaction);
+        }
         if !whole && let Some(Owed::Execute(run)) = self.owed.pop() {
             self.answered(run, Did::All, now_us);
         }
-        match changed {
-            Some(value) => Fate::PassThen(application_name_status(&value)),
-            None => Fate::Pass,
-        }
+        Fate::Pass
     }
 
     /// A run is over, and with it what it did to names.
@@ -530,23 +518,20 @@ impl<P> Dialogue<P> {
 
     /// Follows the end of a transaction: portals go with it, and a rolled back name comes back.
     fn transaction_stands(&mut self, now: Transaction) {
-        self.transaction = now;
-        // The target undoes settings when the transaction fails, not when its end is asked for.
-        if now == Transaction::Failed && !self.has_savepoints {
-            self.restored_name = self.settings.transaction_ended(false).or_else(|| self.restored_name.take());
+        let before = std::mem::replace(&mut self.transaction, now);
+        if now == Transaction::Failed && before != Transaction::Failed {
+            self.settings.transaction_failed();
         }
         if now == Transaction::Idle {
-            self.has_savepoints = false;
             self.names.transaction_ended();
             let undone = std::mem::take(&mut self.undone);
-            if let Some(restored) = self.settings.transaction_ended(!undone) {
-                self.restored_name = Some(restored);
-            }
+            self.settings.transaction_ended(!undone);
         }
     }
 
+    /// What changed is told before ReadyForQuery, as PostgreSQL does since 14 (`ReportChangedGUCOptions`).
     fn ready_with_name(&mut self, transaction: Transaction) -> Fate {
-        match self.restored_name.take() {
+        match self.settings.untold() {
             Some(value) => {
                 let mut out = BytesMut::from(&application_name_status(&value)[..]);
                 backend::ready_for_query(&mut out, transaction);
@@ -563,8 +548,12 @@ impl<P> Dialogue<P> {
                 self.owed.pop();
             }
             (Part::Rows, b'D') => {
-                let row = rows::row(body)?.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
+                let row: Vec<_> = rows::row(body)?.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
                 if let Some(question) = &mut self.question {
+                    question.bytes += kept_bytes(&row);
+                    if question.bytes > self.limits.max_answer_bytes {
+                        return Err(Broken("its answers to the gateway's own questions are above the limit"));
+                    }
                     question.rows.push(row);
                 }
             }
