@@ -287,10 +287,18 @@ fn wire(login: &Login, sources: Sources) -> Result<String> {
 }
 
 /// What is said, and how many `ReadyForQuery` answer it.
-fn conversations() -> Vec<(Vec<u8>, usize)> {
-    let run = |statement: &str, parameters: &[Option<&str>], format| {
-        [parse("", statement), bind("", "", parameters, format), describe('P', ""), execute("", 0)].concat()
-    };
+type Said = (Vec<u8>, usize);
+
+/// All of it, in one session.
+fn conversations() -> Vec<Said> {
+    [statements_and_pipelines(), about_the_callers_name(), about_cursors(), large_answers()].concat()
+}
+
+fn run(statement: &str, parameters: &[Option<&str>], format: i16) -> Vec<u8> {
+    [parse("", statement), bind("", "", parameters, format), describe('P', ""), execute("", 0)].concat()
+}
+
+fn statements_and_pipelines() -> Vec<Said> {
     let insert = |id: &str| run("insert into w values ($1::int, 'x')", &[Some(id)], 0);
     vec![
         (query("create table w (id int primary key, name text); insert into w values (1, 'one'), (2, null)"), 1),
@@ -352,7 +360,12 @@ fn conversations() -> Vec<(Vec<u8>, usize)> {
         (query("do $$ begin raise notice 'n' using detail = 'd', hint = 'h', errcode = '01234'; end $$; select 1"), 1),
         (query("set timezone to 'Asia/Tokyo'; set client_encoding to latin1; reset all"), 1),
         (query("set application_name to 'own'; show application_name"), 1),
-        // The caller's own name follows savepoints, failures, RESET ALL and DISCARD ALL as any setting does.
+    ]
+}
+
+/// It follows savepoints, failures, RESET ALL and DISCARD ALL as any setting does.
+fn about_the_callers_name() -> Vec<Said> {
+    vec![
         (query("begin"), 1),
         (query("set application_name to 'outer'"), 1),
         (query("savepoint a"), 1),
@@ -378,7 +391,12 @@ fn conversations() -> Vec<(Vec<u8>, usize)> {
         (query("set application_name to 'until it is discarded'"), 1),
         (query("discard all"), 1),
         (query("show application_name"), 1),
-        // FETCH and MOVE, in every direction, from what SQL declared and what the protocol bound.
+    ]
+}
+
+/// FETCH and MOVE, in every direction, from what SQL declared and what the protocol bound.
+fn about_cursors() -> Vec<Said> {
+    vec![
         (query("begin"), 1),
         (query("declare c scroll cursor for select n, 'row ' || n from generate_series(1, 10) n"), 1),
         (query("fetch 3 from c"), 1),
@@ -405,6 +423,11 @@ fn conversations() -> Vec<(Vec<u8>, usize)> {
         (query("commit"), 1),
         (query("fetch 1 from held; fetch 1 from c"), 1),
         (query("move all in held; close all"), 1),
+    ]
+}
+
+fn large_answers() -> Vec<Said> {
+    vec![
         (query("select repeat('x', 100000)"), 1),
         ([run("select n, repeat('y', n) from generate_series(1, 300) n", &[], 0), sync()].concat(), 1),
         (query("drop table w"), 1),
