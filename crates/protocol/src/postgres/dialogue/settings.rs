@@ -23,6 +23,10 @@ pub struct Settings {
     before_local: Option<Arc<str>>,
     /// The savepoints of the open transaction, outermost first.
     savepoints: Vec<Savepoint>,
+    /// Savepoints the target made for the open transaction, those of which only the tag was seen too.
+    savepoints_made: usize,
+    /// And those that are remembered.
+    savepoints_named: usize,
     /// The target's name is no longer ours.
     displaced: bool,
 }
@@ -53,6 +57,8 @@ impl Settings {
             before_transaction: None,
             before_local: None,
             savepoints: Vec::new(),
+            savepoints_made: 0,
+            savepoints_named: 0,
             displaced: false,
         }
     }
@@ -158,7 +164,13 @@ impl Settings {
         self.savepoints.iter().rposition(|savepoint| savepoint.name == name)
     }
 
+    /// The target made a savepoint.
+    pub(super) const fn savepoint_seen(&mut self) {
+        self.savepoints_made += 1;
+    }
+
     fn remember_savepoint(&mut self, name: &str) {
+        self.savepoints_named += 1;
         if self.savepoints.len() >= MAX_SAVEPOINTS {
             self.savepoints.remove(0);
         }
@@ -172,8 +184,11 @@ impl Settings {
         }
     }
 
-    /// The transaction failed: the part that did is undone at once.
+    /// The transaction failed: the part that did is undone at once. Which that is is not known if savepoints were made in the middle of a message.
     pub(super) fn transaction_failed(&mut self) {
+        if self.savepoints_made > self.savepoints_named {
+            return;
+        }
         match (self.savepoints.is_empty(), &self.before_transaction) {
             (false, _) => self.back_to_savepoint(),
             (true, Some(began)) => self.callers = began.clone(),
@@ -184,6 +199,7 @@ impl Settings {
     /// The transaction ended.
     pub(super) fn transaction_ended(&mut self, committed: bool) {
         self.savepoints = Vec::new();
+        (self.savepoints_made, self.savepoints_named) = (0, 0);
         let local = self.before_local.take();
         let before = self.before_transaction.take();
         if let Some(restored) = if committed { local } else { before } {

@@ -298,6 +298,7 @@ impl<P> Dialogue<P> {
     fn tagged(&mut self, tag: &[u8]) {
         match tag {
             b"ROLLBACK" => self.undone = true,
+            b"SAVEPOINT" => self.settings.savepoint_seen(),
             b"COMMIT" => {
                 self.undone = false;
                 // It may chain: the next transaction is another.

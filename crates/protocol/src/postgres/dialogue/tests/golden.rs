@@ -474,4 +474,7 @@ fn an_error_takes_back_the_name_that_its_transaction_set() {
         told
     };
     assert!(told(b"C\0\0\0\x0aBEGIN\0").ends_with(&[NAME_IS_BACK, FAILED].concat()));
+    // With a savepoint before it, what the error undid is not known before the transaction ends.
+    let kept = told(b"C\0\0\0\x0eSAVEPOINT\0");
+    assert!(kept.ends_with(FAILED) && !kept.windows(NAME_IS_BACK.len()).any(|part| part == NAME_IS_BACK));
 }
