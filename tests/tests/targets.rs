@@ -44,6 +44,7 @@ async fn every_way_to_ask_for_a_credential_is_answered() -> Result<()> {
     Ok(())
 }
 
+/// NEAR-08, SQL-11.
 #[test]
 fn a_target_with_another_certificate_gets_no_credential() -> Result<()> {
     let target = Postgres::start_with(Method::CleartextOverTls, &[])?;
