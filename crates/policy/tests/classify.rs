@@ -406,6 +406,20 @@ fn a_syntax_error_is_postgresqls_own_with_its_place() {
     assert!(found.asks(Action::Unreadable));
 }
 
+/// WITH queries that name themselves or each other are followed within bounds: the whole program would end with the stack, or not come to an end.
+#[test]
+fn with_queries_that_name_themselves_are_followed_within_bounds() {
+    let server = Server::start();
+    server.sql("shop", "create table y (a int primary key); create table z (a int)");
+    let (catalog, view) = server.catalog("shop");
+    let recursive =
+        "WITH RECURSIVE t(a) AS (SELECT 11 UNION ALL SELECT a + 1 FROM t WHERE a < 50) DELETE FROM y USING t WHERE t.a = y.a RETURNING y.a";
+    assert_eq!(facts(&catalog, &view, recursive).understanding, Understanding::Full);
+    let chained: Vec<String> = (1..40).map(|at| format!("c{at} AS (SELECT x.a FROM c{0} x, c{0} y)", at - 1)).collect();
+    let text = format!("WITH c0 AS (SELECT a FROM z), {} DELETE FROM y USING c39 WHERE c39.a = y.a", chained.join(", "));
+    assert!(facts(&catalog, &view, &text).row_scope >= RowScope::Selective);
+}
+
 proptest::proptest! {
     #[test]
     fn mutated_statements_never_panic(seed in 0_usize..149, cut in 0_usize..400, insert in "[ -~]{0,6}", at in 0_usize..400) {

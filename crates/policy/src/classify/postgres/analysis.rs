@@ -1,6 +1,6 @@
 //! The walk over one message: its state, its limits, and the order of its statements.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use model::{Facts, Object, facts::RelationRef};
 use pg_query::{
@@ -24,6 +24,9 @@ const DEEP_DEPTH: usize = 2_000;
 
 /// Most definitions (views, function bodies, rules) that are read for one message.
 const MAX_DEFINITIONS: usize = 200;
+
+/// Most queries that are looked at for which rows of a write's target they give, for one message.
+const MAX_ROW_SCOPE_STEPS: u32 = 2_000;
 
 /// A type by OID, as far as it is known.
 pub(super) type Ty = Option<u32>;
@@ -113,6 +116,8 @@ pub(super) struct Analysis<'a> {
     /// Views and functions being followed, by OID.
     pub(super) following: Vec<u32>,
     definitions: usize,
+    /// Queries that may still be looked at for which rows they give.
+    pub(super) row_scope_steps: Cell<u32>,
     depth: usize,
     deep: bool,
     needs_deep: bool,
@@ -135,6 +140,7 @@ impl<'a> Analysis<'a> {
             passed: Lineage::default(),
             following: vec![],
             definitions: 0,
+            row_scope_steps: Cell::new(MAX_ROW_SCOPE_STEPS),
             depth: 0,
             deep,
             needs_deep: false,

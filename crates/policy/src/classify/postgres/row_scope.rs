@@ -148,6 +148,12 @@ impl<'t> Target<'t> {
         Self { relation, alias, others: vec![], ctes: ctes.collect() }
     }
 
+    /// The same where this WITH query is being followed: what it says of itself adds no other rows.
+    fn without(&self, name: &str) -> Self {
+        let ctes = self.ctes.iter().filter(|(other, _)| *other != name).copied().collect();
+        Self { relation: self.relation, alias: self.alias, others: vec![], ctes }
+    }
+
     fn column(&self, name: &str) -> Option<Operand> {
         if name == "ctid" {
             return Some(Operand::Column { number: CTID, not_null: true });
@@ -159,7 +165,7 @@ impl<'t> Target<'t> {
 impl Analysis<'_> {
     /// Which of the target's rows a WHERE clause leaves. `sources` are what stands beside the target.
     pub(super) fn row_scope<'t>(&self, mut target: Target<'t>, sources: &'t [Node], condition: Option<&'t Node>) -> RowScope {
-        target.others = self.others(&target, sources);
+        target.others = self.others(&target, sources, MAX_DEPTH);
         let Some(condition) = condition else { return RowScope::Unbounded };
         match self.condition(condition, &target, false, MAX_DEPTH) {
             Condition::Never => RowScope::Bounded,
@@ -174,7 +180,7 @@ impl Analysis<'_> {
         self.may_be_all(select, target, MAX_DEPTH)
     }
 
-    fn others<'t>(&self, target: &Target<'t>, sources: &'t [Node]) -> Vec<Other> {
+    fn others<'t>(&self, target: &Target<'t>, sources: &'t [Node], depth: usize) -> Vec<Other> {
         let mut others = vec![];
         let mut waiting: Vec<&Node> = sources.iter().collect();
         while let Some(node) = waiting.pop() {
@@ -184,7 +190,7 @@ impl Analysis<'_> {
                     let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
                     let cte = target.ctes.iter().find(|(name, _)| range.schemaname.is_empty() && *name == range.relname);
                     let same = match cte {
-                        Some((_, select)) => self.may_be_all(select, target, MAX_DEPTH),
+                        Some((name, select)) => self.may_be_all(select, &target.without(name), depth),
                         None => {
                             self.find_relation(&range.schemaname, &range.relname).is_none_or(|relation| self.shares_rows(relation, target.relation))
                         }
@@ -194,7 +200,7 @@ impl Analysis<'_> {
                 Some(NodeEnum::RangeSubselect(sub)) => {
                     let alias = sub.alias.as_ref().map_or("", |alias| alias.aliasname.as_str());
                     let same = match boxed(sub.subquery.as_ref()) {
-                        Some(NodeEnum::SelectStmt(select)) => self.may_be_all(select, target, MAX_DEPTH),
+                        Some(NodeEnum::SelectStmt(select)) => self.may_be_all(select, target, depth),
                         _ => true,
                     };
                     others.push(Other { alias: alias.to_owned(), same });
@@ -218,9 +224,16 @@ impl Analysis<'_> {
             || self.catalog.ancestors(target.oid).contains(&relation.oid)
     }
 
+    /// Whether there is work left for looking at queries: WITH queries that name each other make more of it than the statement is long.
+    fn takes_step(&self) -> bool {
+        let left = self.row_scope_steps.get();
+        self.row_scope_steps.set(left.saturating_sub(1));
+        left > 0
+    }
+
     /// Whether a query may give every row of the target.
     fn may_be_all(&self, select: &SelectStmt, target: &Target<'_>, depth: usize) -> bool {
-        let Some(depth) = depth.checked_sub(1) else { return true };
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.takes_step()) else { return true };
         if matches!(select.op(), SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept) {
             return [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.may_be_all(arm, target, depth));
         }
@@ -228,13 +241,13 @@ impl Analysis<'_> {
             return false;
         }
         let alone = Target { relation: target.relation, alias: target.alias, others: vec![], ctes: target.ctes.clone() };
-        if !self.others(&alone, &select.from_clause).iter().any(|other| other.same) {
+        if !self.others(&alone, &select.from_clause, depth).iter().any(|other| other.same) {
             return false;
         }
         let Some(NodeEnum::RangeVar(range)) = select.from_clause.first().and_then(inner) else { return true };
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
         let mut within = Target { relation: self.find_relation(&range.schemaname, &range.relname), alias, others: vec![], ctes: target.ctes.clone() };
-        within.others = self.others(&within, select.from_clause.get(1..).unwrap_or_default());
+        within.others = self.others(&within, select.from_clause.get(1..).unwrap_or_default(), depth);
         match select.where_clause.as_deref() {
             Some(condition) => !matches!(
                 self.condition(condition, &within, false, depth),
@@ -398,8 +411,12 @@ impl Analysis<'_> {
         if select.larg.is_some() || !select.group_clause.is_empty() || select.having_clause.is_some() {
             return Condition::Open;
         }
-        let within =
-            Target { relation: target.relation, alias: target.alias, others: self.others(target, &select.from_clause), ctes: target.ctes.clone() };
+        let within = Target {
+            relation: target.relation,
+            alias: target.alias,
+            others: self.others(target, &select.from_clause, depth),
+            ctes: target.ctes.clone(),
+        };
         let found = select.where_clause.as_deref().map_or(Condition::Always, |node| self.condition(node, &within, false, depth));
         let aggregated = select
             .target_list
@@ -424,7 +441,7 @@ impl Analysis<'_> {
 
     /// Whether a subquery names the target's alias where it has no source of that name itself.
     fn looks_back(&self, select: &SelectStmt, target: &Target<'_>) -> bool {
-        let shadowed = self.others(target, &select.from_clause).iter().any(|other| other.alias == target.alias);
+        let shadowed = self.others(target, &select.from_clause, 0).iter().any(|other| other.alias == target.alias);
         let mut named = false;
         if let Some(node) = select.where_clause.as_deref() {
             visit(
