@@ -11,7 +11,7 @@ use countersign_tests::{
     authority::Authority,
     clients::Running,
     gateway::{Gateway, Setup},
-    postgres::{DATABASE, Method, PASSWORD, PATIENCE, Postgres},
+    postgres::{DATABASE, Method, PASSWORD, PATIENCE, Postgres, ROLE},
     valve::Valve,
     wire::{Wire, query},
 };
@@ -259,6 +259,34 @@ fn a_store_is_moved_back_to_files_with_all_it_holds() -> Result<()> {
     let found = gateway.run(gateway.administrator(), &["search", "kept in the index"])?;
     ensure!(found.contains("alice"), "{found}");
     Ok(())
+}
+
+/// As docs/state-in-postgresql.md says.
+#[test]
+fn a_backup_is_restored_as_documented() -> Result<()> {
+    let (target, store) = (Postgres::start()?, Postgres::start()?);
+    let mut gateway = serve_with(&store, &target)?;
+    let dump = gateway.setup().file("state.dump");
+    let login = format!("host=127.0.0.1 port={} user={ROLE} dbname={DATABASE}", store.port());
+    let run = |program: &str, arguments: &[&str]| -> Result<()> {
+        let mut command = Command::new(store.program(program));
+        let output = command.args(arguments).env("PGPASSWORD", PASSWORD).output()?;
+        ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let schema = store.sql(DATABASE, "select nspname from pg_namespace where nspname like 'gateway_%'")?;
+    let file = format!("--file={}", dump.display());
+    run("pg_dump", &["--format=custom", &format!("--schema={}", schema.trim()), &file, &login])?;
+    gateway.run(gateway.administrator(), &["identity", "revoke", "alice"])?;
+    gateway.kill();
+    run("pg_restore", &["--clean", "--if-exists", &format!("--dbname={login}"), &dump.to_string_lossy()])?;
+    gateway.start_again()?;
+    Wire::open(&gateway.login("alice")?.without_tls(), &[]).map(drop).context("what was revoked since is valid again")?;
+    store.sql(DATABASE, &format!("drop schema {} cascade", schema.trim()))?;
+    gateway.kill();
+    run("pg_restore", &[&format!("--dbname={login}"), &dump.to_string_lossy()])?;
+    gateway.start_again()?;
+    Wire::open(&gateway.login("alice")?.without_tls(), &[]).map(drop)
 }
 
 /// Two who sign at the same moment are both counted, however often.
