@@ -143,7 +143,7 @@ pub(super) fn connect_options(home: &home::Postgres) -> PgConnectOptions {
         .database(&home.database)
         .username(&home.user)
         .application_name("countersign")
-        .options([("search_path", home.schema.as_str())]);
+        .options([("search_path", home.schema.as_str()), ("client_min_messages", "warning")]);
     let password = home.password.as_ref().and_then(|password| password.reveal_str());
     let options = options.password(password.unwrap_or_default());
     match &home.tls {
