@@ -264,7 +264,7 @@ impl Client {
                 let stream =
                     TcpStream::connect((host.as_str(), *port)).await.with_context(|| format!("cannot reach {}. Is it running?", self.server))?;
                 let name = ServerName::try_from(host.clone()).with_context(|| format!("`{host}` is no host name"))?;
-                let connector = tokio_rustls::TlsConnector::from(self.tls()?);
+                let connector = tokio_rustls::TlsConnector::from(tls(self.ca.as_deref())?);
                 let stream = connector
                     .connect(name, stream)
                     .await
@@ -273,21 +273,21 @@ impl Client {
             }
         }
     }
+}
 
-    fn tls(&self) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = match &self.ca {
-            Some(pem) => pem.clone(),
-            None => std::fs::read_to_string(SYSTEM_ROOTS)
-                .with_context(|| format!("{SYSTEM_ROOTS} cannot be read: give the server's root with --ca FILE"))?,
-        };
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(certificate.context("the file of --ca is no PEM certificate")?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
-        Ok(Arc::new(config.with_no_client_auth()))
+/// TLS towards a server whose certificate chains to a root of this PEM text, or of the system.
+pub(crate) fn tls(ca: Option<&str>) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = match ca {
+        Some(pem) => pem.to_owned(),
+        None => std::fs::read_to_string(SYSTEM_ROOTS).with_context(|| format!("{SYSTEM_ROOTS} cannot be read: name the server's root as `ca`"))?,
+    };
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate.context("the file of the `ca` is no PEM certificate")?)?;
     }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
 /// Whether a stream is read further.
@@ -312,7 +312,7 @@ fn unreachable_socket(path: &Path, error: &std::io::Error) -> anyhow::Error {
     }
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>>
+pub(crate) async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {

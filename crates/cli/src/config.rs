@@ -4,6 +4,7 @@
 //! Every mistake is answered with the file, the line, the column and what to write instead.
 
 mod store;
+pub(crate) mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) recording: Recording,
     pub(crate) policy: Policy,
+    /// `[telemetry]`: where traces of sessions go.
+    pub(crate) telemetry: telemetry::Telemetry,
 }
 
 /// `[data]`: where state and recordings are.
@@ -155,7 +158,7 @@ impl Config {
         let text = std::fs::read_to_string(&path).map_err(|why| ConfigError::Unreadable { path: path.clone(), why })?;
         let mut config = Self::parse(&path, &text)?;
         config.data.dir = directory.join(&config.data.dir);
-        for file in [&mut config.tls.certificate, &mut config.tls.key, &mut config.tls.ca].into_iter().flatten() {
+        for file in [&mut config.tls.certificate, &mut config.tls.key, &mut config.tls.ca, &mut config.telemetry.ca].into_iter().flatten() {
             *file = directory.join(&file);
         }
         Ok(config)
@@ -294,6 +297,7 @@ mod tests {
             ("[recording]\nsegment_bytes = 1\n", "countersign.toml:2:17: 1 bytes hold no recording"),
             ("[store]\npostgres = { host = \"a\" }\n", "countersign.toml:2:12: missing field `database`"),
             ("[store.postgres]\nhost = \"a\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\n", "countersign.toml:5:12: secrets are never"),
+            ("[telemetry]\notlp = \"http://otel.example\"\n", "countersign.toml:2:8: `http://otel.example` would send"),
             ("[data\n", "countersign.toml:1:6: "),
             ("[data]\n[tls]\nkey = \"k\"\n", "countersign.toml:2:1: `certificate` and `key` belong together"),
         ];

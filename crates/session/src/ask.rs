@@ -317,7 +317,7 @@ impl Session {
         match self.guard.approvals().open(draft, now).await {
             Ok(waiting) => {
                 self.record_held(operation.id, &waiting.row(), now)?;
-                Ok(Ok(waiting))
+                Ok(Ok(waiting.traced(self.listing.span.child("hold"))))
             }
             Err(refused) => {
                 let refusal = unheld(&refused, decided);

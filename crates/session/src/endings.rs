@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{SessionId, Timestamp};
 use store::{StoreError, state::State};
 
-use crate::guard::Guard;
+use crate::{guard::Guard, trace::Span};
 
 /// How a session is listed that went without saying how.
 const BROKEN_OFF: &str = "it was broken off by a failure of the gateway";
@@ -22,6 +22,8 @@ pub(crate) struct Listing {
     session: SessionId,
     /// What the session asked so far.
     pub(crate) operations: u64,
+    /// As long as the session.
+    pub(crate) span: Span,
     ended: bool,
 }
 
@@ -39,8 +41,8 @@ pub(crate) struct Ending {
 pub(crate) struct Endings(Mutex<Vec<Ending>>);
 
 impl Listing {
-    pub(crate) const fn new(guard: Arc<Guard>, session: SessionId, operations: u64) -> Self {
-        Self { guard, session, operations, ended: false }
+    pub(crate) const fn new(guard: Arc<Guard>, session: SessionId, operations: u64, span: Span) -> Self {
+        Self { guard, session, operations, span, ended: false }
     }
 
     /// Lists the end, now or as soon as the state store takes it.
@@ -56,6 +58,7 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
+        self.span.note("countersign.operations", self.operations);
         if !self.ended {
             let ending = Ending { session: self.session, how: BROKEN_OFF.to_owned(), operations: self.operations, at: Timestamp::now() };
             self.guard.endings().keep(ending);

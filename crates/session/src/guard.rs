@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +29,7 @@ use crate::{
     limits::Limits,
     live::{EndReason, Live, LiveSession},
     register,
+    trace::Traces,
 };
 
 /// The guard of this process.
@@ -45,6 +46,7 @@ pub struct Guard {
     pub(crate) hashing: Arc<Semaphore>,
     health: Health,
     endings: Endings,
+    traces: OnceLock<Traces>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
 }
@@ -101,6 +103,7 @@ impl Guard {
             hashing: Arc::new(Semaphore::new(limits.max_password_checks.max(1))),
             health: Health::new(),
             endings: Endings::default(),
+            traces: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
             store,
             version,
@@ -138,6 +141,18 @@ impl Guard {
     #[must_use]
     pub const fn snapshots(&self) -> &Catalogs {
         &self.snapshots
+    }
+
+    /// Where spans of sessions go.
+    #[must_use]
+    pub fn traces(&self) -> &Traces {
+        static OFF: Traces = Traces::off();
+        self.traces.get().unwrap_or(&OFF)
+    }
+
+    /// Passes spans on from now on. The first one counts.
+    pub fn trace_to(&self, traces: Traces) {
+        let _ = self.traces.set(traces);
     }
 
     /// The held operations.

@@ -18,6 +18,14 @@ pub(crate) fn identity() -> IdentityId {
     IdentityId::from_random(random())
 }
 
+pub(crate) fn trace() -> [u8; 16] {
+    (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
+}
+
+pub(crate) fn span() -> [u8; 8] {
+    random().to_be_bytes()
+}
+
 /// Ids name things, they prove nothing: they must be unlikely to meet, not impossible to guess.
 fn random() -> u64 {
     let mut bytes = [0u8; 8];

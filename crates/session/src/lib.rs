@@ -23,6 +23,7 @@ pub mod register;
 mod show;
 pub mod sign_in;
 pub mod tokens;
+pub mod trace;
 mod value;
 
 pub use admit::{Admission, NotAdmitted, Wanted, admit};

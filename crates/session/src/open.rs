@@ -30,6 +30,7 @@ use crate::{
     known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
     record::{self, Recorded},
+    trace::Span,
 };
 
 /// A session whose target is logged in.
@@ -110,6 +111,8 @@ pub struct Opening {
     pub target_pid: i32,
     /// The `application_name` the caller sent.
     pub application_name: Option<String>,
+    /// As long as the session, in the operator's traces.
+    pub span: Span,
 }
 
 /// Why a session cannot be opened.
@@ -175,7 +178,11 @@ impl Session {
             ending: None,
             operations: 0,
         };
-        let listing = Listing::new(guard.clone(), id, u64::from(begins_with.is_some()));
+        let mut span = opening.span;
+        span.note("countersign.session", id);
+        span.note("countersign.chain", &chain);
+        span.note("countersign.connection", &connection.name);
+        let listing = Listing::new(guard.clone(), id, u64::from(begins_with.is_some()), span);
         guard.store().state().add_session(&row).await?;
         Ok(Self {
             id,

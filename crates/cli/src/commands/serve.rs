@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::Config, credentials::write_private, policy_files};
+use crate::{config::Config, credentials::write_private, policy_files, telemetry::Sending};
 
 /// Stack of every thread: statements nest deeply, and what parses them recurses.
 const STACK_BYTES: usize = 32 << 20;
@@ -123,6 +123,10 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
+    let sending = Sending::begin(&config.telemetry)?;
+    if let Some(sending) = &sending {
+        guard.trace_to(sending.traces());
+    }
     let listeners = Listeners::open(config).await?;
     let addresses = listeners.addresses(config)?;
     let tls = Tls::load(config)?;
@@ -146,6 +150,9 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(addresses_file(config));
     let _ = std::fs::remove_file(config.socket());
     others.shutdown().await;
+    if let Some(sending) = sending {
+        sending.finish().await;
+    }
     store.close().await;
     tracing::info!("stopped");
     Ok(())

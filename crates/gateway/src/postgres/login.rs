@@ -16,6 +16,7 @@ use protocol::postgres::{
 use session::{
     Admission, NotAdmitted, Opening, Session, Wanted, admit,
     sign_in::{SignInFor, SignInRefused, TokenRefused},
+    trace::Span,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -36,12 +37,16 @@ const LOGIN_ROOM_BYTES: usize = 16 << 10;
 /// Logs a caller in and its target for it. None when there is nothing to carry on with; the caller was told what it may know.
 pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Pump> {
     let (mut wire, sign_in) = greet(shared, stream, peer).await?;
-    match open(shared, *sign_in, peer).await {
+    let mut span = shared.guard.traces().begin("login");
+    span.note("client.address", peer.ip());
+    match open(shared, *sign_in, peer, &span).await {
         Ok((opened, greeting)) => {
             wire.push(greeting);
             Some(opened.pump(wire))
         }
         Err(refusal) => {
+            span.note("db.response.status_code", refusal.sqlstate());
+            span.fail();
             let mut out = BytesMut::new();
             refusal.fatal(&mut out);
             wire.push(out.freeze());
@@ -121,7 +126,7 @@ impl Opened {
 }
 
 /// Signs in, admits, dials; hands back the session and the caller's greeting.
-async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr) -> Result<(Opened, Bytes), Refusal> {
+async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr, span: &Span) -> Result<(Opened, Bytes), Refusal> {
     let now = Timestamp::now();
     if *shared.stop.borrow() != Stop::No {
         return Err(Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, "the gateway is stopping"));
@@ -129,23 +134,25 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr) -> Result
     let SignIn { startup, secret } = sign_in;
     // A name no connection can have opens nothing; signing in for it costs and tells the same as for any other.
     let name = startup.connection.parse::<ConnectionName>().or_else(|_| "unknown".parse()).map_err(|_| Refusal::wrong_password(&startup.user))?;
-    let signed_in = shared.guard.sign_in(&startup.user, &secret, SignInFor::Connection(&name), peer.ip(), now).await;
+    let signing_in = shared.guard.sign_in(&startup.user, &secret, SignInFor::Connection(&name), peer.ip(), now);
+    let signed_in = span.child("sign_in").over(signing_in.await);
     drop(secret);
     let signed_in = signed_in.map_err(|refused| not_signed_in(&startup.user, &refused, peer))?;
     let from = peer.to_string();
     let wanted = Wanted { connection: &startup.connection, database: startup.database.as_deref(), peer: &from };
-    let mut admission = admit(&shared.guard, &signed_in, wanted, now).await.map_err(|error| not_admitted(&error))?;
+    let mut admission = span.child("admit").over(admit(&shared.guard, &signed_in, wanted, now).await).map_err(|error| not_admitted(&error))?;
     let settings = startup.settings().map_err(|error| Refusal::from(error).hint("Only -c name=value and --name=value are understood in options."))?;
     let settings: Vec<(&str, &[u8])> = settings.iter().map(|setting| (setting.name.as_str(), setting.value.as_slice())).collect();
     admission.check_settings(&settings, now).await.map_err(|why| Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, why))?;
     let callers_name = startup.parameter("application_name").map(|name| String::from_utf8_lossy(name).into_owned());
     let ours = admission.application_name();
-    let target = dial_target(shared, &admission, &ours, startup.parameters).await?;
+    let target = span.child("dial").over(dial_target(shared, &admission, &ours, startup.parameters).await)?;
     let process_id = target.ready.key.as_ref().map_or(0, |key| key.process_id);
     let cancel =
         target.ready.key.clone().map(|key| TargetCancel { store: shared.guard.store().clone(), connection: admission.connection().clone(), key });
     let cancels = shared.cancels.register(process_id).ok_or_else(|| Refusal::new(Sqlstate::INTERNAL_ERROR, "the system gives no randomness"))?;
-    let session = Session::open(admission, Opening { target_pid: process_id, application_name: callers_name.clone() }).await.map_err(|error| {
+    let opening = Opening { target_pid: process_id, application_name: callers_name.clone(), span: span.child("session") };
+    let session = Session::open(admission, opening).await.map_err(|error| {
         tracing::error!(%error, "a session could not be opened");
         Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, error.to_string())
     })?;

@@ -12,6 +12,7 @@ use super::{
     Signers,
     desk::{CALLER_LEFT, Desk, Held, Standing},
 };
+use crate::trace::Span;
 
 /// How a held operation came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +50,19 @@ pub struct Waiting {
     seen: watch::Receiver<Standing>,
     signers: Signers,
     expires: Instant,
+    span: Span,
 }
 
 impl Waiting {
-    pub(super) const fn new(desk: Arc<Desk>, held: Arc<Held>, seen: watch::Receiver<Standing>, signers: Signers, expires: Instant) -> Self {
-        Self { desk, held, seen, signers, expires }
+    pub(super) fn new(desk: Arc<Desk>, held: Arc<Held>, seen: watch::Receiver<Standing>, signers: Signers, expires: Instant) -> Self {
+        Self { desk, held, seen, signers, expires, span: Span::default() }
+    }
+
+    /// With a span that is over when it no longer waits.
+    pub(crate) fn traced(mut self, mut span: Span) -> Self {
+        span.note("countersign.hold", self.held.draft.id);
+        self.span = span;
+        self
     }
 
     /// The operation as its signers see it.
@@ -126,7 +135,21 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        let row = self.held.row();
+        self.span.note("countersign.outcome", outcome(&row.state));
+        self.span.note("countersign.signatures", row.signatures.len());
         self.desk.let_go(&self.held, CALLER_LEFT);
+    }
+}
+
+const fn outcome(state: &HoldState) -> &'static str {
+    match state {
+        HoldState::Waiting => "left",
+        HoldState::Approved => "approved",
+        HoldState::Denied { .. } => "denied",
+        HoldState::Expired => "expired",
+        HoldState::Withdrawn { .. } => "withdrawn",
+        HoldState::Voided { .. } => "voided",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     fixtures::{Gate, gate_on_tables, now},
     ids,
     live::Registration,
+    trace::Span,
 };
 
 /// A session of alice's, with a count of its operations.
@@ -50,7 +51,7 @@ async fn played() -> Played {
         admitted_at: now(),
         begins_with: None,
     };
-    let session = Session::open(admission, Opening { target_pid: 7, application_name: None }).await.unwrap();
+    let session = Session::open(admission, Opening { target_pid: 7, application_name: None, span: Span::default() }).await.unwrap();
     Played { gate, session, names: Names::default(), settings: Settings::new("ours", "theirs"), asked: 0 }
 }
 
