@@ -29,8 +29,8 @@ const POLICY: &str = "permit (principal, action, resource);\n\
 struct Panicking(TargetCatalogs);
 
 impl CatalogSource for Panicking {
-    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str) -> Asked<'a, Catalog> {
-        self.0.read(connection, database)
+    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, earlier: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
+        self.0.read(connection, database, earlier)
     }
 
     fn estimate<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, path: &'a [Arc<str>], statement: &'a str) -> Asked<'a, String> {

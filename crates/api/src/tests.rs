@@ -37,7 +37,7 @@ struct House {
 struct NoTarget;
 
 impl CatalogSource for NoTarget {
-    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
+    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
         Box::pin(async { Err("the target is down".to_owned()) })
     }
 

@@ -406,6 +406,21 @@ fn a_syntax_error_is_postgresqls_own_with_its_place() {
     assert!(found.asks(Action::Unreadable));
 }
 
+/// What a body in the standard form calls was settled when it was made, whatever stands before it in the caller's search path.
+#[test]
+fn a_body_in_the_standard_form_is_read_as_it_was_printed() {
+    let server = Server::start();
+    server.sql(
+        "shop",
+        "create function std() returns text return pg_read_file('x');
+         create schema mine; create function mine.pg_read_file(text) returns text language sql as 'select $1'",
+    );
+    let (catalog, mut view) = server.catalog("shop");
+    view.search_path = ["mine", "pg_catalog", "public"].map(Into::into).to_vec();
+    let found = facts(&catalog, &view, "SELECT std()");
+    assert!(found.asks(Action::Escape) && found.understanding == Understanding::Full, "{found:?}");
+}
+
 /// WITH queries that name themselves or each other are followed within bounds: the whole program would end with the stack, or not come to an end.
 #[test]
 fn with_queries_that_name_themselves_are_followed_within_bounds() {

@@ -25,9 +25,12 @@ use crate::{
     approve::{Draft, HoldRefused, Verdict, Waiting},
     known::Sought,
     live::EndReason,
-    open::{Session, all_questions},
+    open::{Need, Session},
     record, value,
 };
+
+/// Longer messages are not looked at for naming nothing.
+const MAX_PLAIN_BYTES: usize = 256;
 
 /// The right to forward one operation. Only this file makes one, and only after the operation stands in the recording.
 #[derive(Debug)]
@@ -39,11 +42,22 @@ pub enum Asked {
     /// It is settled.
     Ruled(Box<Ruling<Permit>>),
     /// Ask the target these questions on the caller's connection, hand the rows to [`Session::learn`], then ask again.
-    Learn(Vec<&'static str>),
+    Learn(Vec<String>),
+    /// Call [`Session::refresh`], then ask again.
+    Refresh,
     /// It is the one statement of its token, which the store must mark before it runs: see [`Session::run_once`].
     Once,
     /// It waits for people: see [`Session::hold`].
     Hold(Arc<Decided>),
+}
+
+impl From<Need> for Asked {
+    fn from(need: Need) -> Self {
+        match need {
+            Need::Refresh => Self::Refresh,
+            Need::Learn(questions) => Self::Learn(questions),
+        }
+    }
 }
 
 /// What an operation means and what policy says of it.
@@ -90,14 +104,16 @@ impl Session {
             return Err(Broken::Ended(reason.clone()));
         }
         self.follow(names, settings);
-        // The end of a transaction needs no catalog, and a failed transaction gives none.
-        let ends = operation.transaction == Transaction::Failed && self.is_stale() && only_controls_transaction(&self.facts(operation));
-        if !ends && let Some(questions) = self.questions(operation) {
-            return Ok(Asked::Learn(questions));
+        // What names nothing needs no catalog; a failed transaction gives none, and in an open one the question would be its first query. Before it
+        // begins, it is well asked.
+        let plain = operation.transaction != Transaction::Idle && operation.text.len() <= MAX_PLAIN_BYTES;
+        let plain = plain && self.is_stale() && names_nothing(&self.facts(operation));
+        if !plain && let Some(need) = self.needs(operation) {
+            return Ok(need.into());
         }
         let decided = self.decide(operation, now);
         if self.should_look_again(operation, &decided.facts) {
-            return Ok(Asked::Learn(self.look_again(operation)));
+            return Ok(self.look_again(operation).into());
         }
         let ruling = match &decided.decision.outcome {
             Outcome::Allow if self.spends_token(operation) => return Ok(Asked::Once),
@@ -164,8 +180,14 @@ impl Session {
             return Err(Broken::Ended(reason.clone()));
         }
         self.follow(names, settings);
-        let decided = self.decide(operation, now);
-        if !only_controls_transaction(&decided.facts) {
+        let mut decided = self.decide(operation, now);
+        if !names_nothing(&decided.facts) {
+            // The target runs none of it, and says so itself where policy lets it be asked.
+            let facts = doubted(&decided.facts, "its transaction has failed");
+            decided = self.decide_on(operation, Arc::new(facts), None, now);
+            if decided.decision.outcome == Outcome::Allow && !self.spends_token(operation) {
+                return self.forward(operation, &decided, now);
+            }
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             let decided = self.denied(decided.facts.clone(), "its transaction has failed".to_owned());
             return self.refuse(operation, &decided, Refusal::new(Sqlstate::IN_FAILED_TRANSACTION, message), now);
@@ -178,25 +200,40 @@ impl Session {
 
     /// What it means and what policy says of it, at this moment.
     fn decide(&mut self, operation: &Operation, now: Timestamp) -> Arc<Decided> {
-        let version = self.guard.version();
-        let chain = self.live.chain();
+        let (version, chain) = (self.guard.version(), self.live.chain());
         self.known.under(&version, &chain);
         let (facts, known) = self.meaning(operation);
+        // The facts of a message are those of the catalog before it; what follows the end of the transaction meets another.
+        if facts.effects.transaction && self.transaction_changed_names() && !only_controls_transaction(&facts) && goes_on_after_end(&facts) {
+            let why = "it ends a transaction that changed what names mean, and goes on: send what follows by itself";
+            return self.decide_on(operation, Arc::new(doubted(&facts, why)), None, now);
+        }
+        self.decide_on(operation, facts, known, now)
+    }
+
+    /// What policy says of these facts; `known`: what was decided of them before.
+    fn decide_on(&mut self, operation: &Operation, facts: Arc<Facts>, known: Option<Arc<Decided>>, now: Timestamp) -> Arc<Decided> {
+        let (version, chain) = (self.guard.version(), self.live.chain());
         // As the version in force describes it: a target that became production is production for live sessions, too.
         match version.connections.get(&self.connection.name) {
             Some(connection) if Arc::ptr_eq(connection, &self.connection) => {}
             Some(connection) => self.connection = connection.clone(),
             None => return Arc::new(self.denied(facts, "this connection no longer exists".to_owned())),
         }
-        if let Some(why) = self.outside_token(operation, &facts).or_else(|| self.beyond_reading(operation, &facts)) {
+        if let Some(why) = self.outside_token(operation, &facts).or_else(|| beyond_reading(operation, &facts)) {
             return Arc::new(self.denied(facts, why));
         }
-        if let Some(decided) = known.filter(|_| !version.looks_at_the_clock()) {
+        let by_message = matches!(operation.kind, OperationKind::FunctionCall { .. });
+        if let Some(decided) = known.filter(|_| !by_message && !version.looks_at_the_clock()) {
             return decided;
         }
+        let certain = facts.understanding == Understanding::Full;
         let decided = Arc::new(self.decide_anew(&version, &chain, facts, now));
+        if by_message && decided.plan.is_some() {
+            return Arc::new(self.denied(decided.facts.clone(), "the answer to a FunctionCall cannot be masked; use SELECT".to_owned()));
+        }
         // A portal that was bound earlier means more than its text.
-        if operation.kind != OperationKind::FunctionCall && operation.bound.is_none() {
+        if certain && !by_message && operation.bound.is_none() {
             self.known.decide(&sought(operation, &self.view), &decided);
         }
         decided
@@ -223,25 +260,16 @@ impl Session {
         Decided::new(facts, decision, None)
     }
 
-    /// What no policy can permit, because nobody could say what it means.
-    fn beyond_reading(&self, operation: &Operation, facts: &Facts) -> Option<String> {
-        if operation.kind == OperationKind::FunctionCall {
-            return Some("function calls by protocol message are not supported".to_owned());
-        }
-        // The facts of a message are those of the catalog before it; what follows the end of the transaction meets another.
-        let goes_on =
-            facts.effects.transaction && self.transaction_changed_names() && !only_controls_transaction(facts) && may_end_transaction(facts);
-        goes_on.then(|| "it ends a transaction that changed what names mean, and goes on: send what follows by itself".to_owned())
-    }
-
     fn facts(&mut self, operation: &Operation) -> Arc<Facts> {
         self.meaning(operation).0
     }
 
     /// What it means, and what was decided of it before, should that hold whatever the time is.
     fn meaning(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
-        if operation.kind == OperationKind::FunctionCall {
-            return (Arc::new(not_understood("FUNCTION CALL", "the FunctionCall message names a function by number")), None);
+        if let OperationKind::FunctionCall { function } = operation.kind
+            && !self.is_large_object_function(function, &operation.text)
+        {
+            return (Arc::new(not_understood(FUNCTION_CALL, "the FunctionCall message names a function by number")), None);
         }
         if let Some(bound) = operation.bound {
             let facts = self.running.get(&bound).map(|running| running.facts.clone());
@@ -257,6 +285,12 @@ impl Session {
         let facts = Arc::new(facts);
         self.known.keep(&sought, likeness, &facts);
         (facts, None)
+    }
+
+    /// Whether the number means the built-in function that the text calls.
+    fn is_large_object_function(&self, function: u32, text: &str) -> bool {
+        let called = self.catalog.routine_by_oid(function).filter(|routine| routine.built_in());
+        called.is_some_and(|routine| text.starts_with(&format!("SELECT pg_catalog.{}(", routine.name)))
     }
 
     /// A token for a single statement runs that statement. That it does so once, [`Session::run_once`] sees to.
@@ -351,9 +385,8 @@ impl Session {
 
     /// What the target must be asked before a signed operation is released: its catalog as it is now.
     #[must_use]
-    pub fn questions_at_release(&mut self) -> Vec<&'static str> {
-        self.expect_catalog_change();
-        all_questions()
+    pub fn questions_at_release(&mut self) -> Vec<String> {
+        self.asks_all()
     }
 
     /// Settles a held operation after `verdict`: what was signed runs if it is still what would run, under the policy now in force.
@@ -431,18 +464,33 @@ impl Session {
         Ok(refusal)
     }
 
-    /// An operation that cannot be understood because the target's state could not be read.
+    /// An operation that cannot be fully understood because the target's state could not be read: policy decides whether it may run all the same.
     ///
     /// # Errors
-    /// The session cannot be recorded any more.
-    pub fn unread(&mut self, operation: &Operation, why: &str, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
-        let decided = self.denied(Arc::new(not_understood("UNREAD", why)), why.to_owned());
+    /// The session was ended, or cannot be recorded any more.
+    pub fn unread(
+        &mut self,
+        operation: &Operation,
+        why: &str,
+        (names, settings): (&Names, &Settings),
+        now: Timestamp,
+    ) -> Result<Ruling<Permit>, Broken> {
+        if let Some(reason) = self.live.check() {
+            return Err(Broken::Ended(reason.clone()));
+        }
+        self.follow(names, settings);
+        let facts = doubted(&self.facts(operation), &format!("the target's catalog could not be read: {why}"));
+        let decided = self.decide_on(operation, Arc::new(facts), None, now);
+        if decided.decision.outcome == Outcome::Allow && !self.spends_token(operation) {
+            return self.forward(operation, &decided, now);
+        }
         let refusal = Refusal::new(
             Sqlstate::INSUFFICIENT_PRIVILEGE,
             format!("refused: the target's catalog could not be read: {}", model::name::printable(why)),
         )
         .detail("Nothing of it ran.");
-        self.refuse(operation, &decided, refusal, now)
+        let denied = if decided.decision.outcome == Outcome::Deny { decided } else { Arc::new(self.denied(decided.facts.clone(), why.to_owned())) };
+        self.refuse(operation, &denied, refusal, now)
     }
 
     /// A signed operation that cannot be checked again.
@@ -508,8 +556,14 @@ impl Session {
 }
 
 fn sought<'a>(operation: &'a Operation, view: &'a SessionView) -> Sought<'a> {
-    let bound = operation.kind == OperationKind::Bind && !operation.parameters.is_empty();
+    let bound = matches!(operation.kind, OperationKind::Bind | OperationKind::FunctionCall { .. }) && !operation.parameters.is_empty();
     Sought { text: &operation.text, parameters: bound.then_some(&operation.parameters), view }
+}
+
+/// What no policy can permit, because nobody could say what it means.
+fn beyond_reading(operation: &Operation, facts: &Facts) -> Option<String> {
+    let by_number = matches!(operation.kind, OperationKind::FunctionCall { .. }) && facts.kinds.iter().any(|kind| &**kind == FUNCTION_CALL);
+    by_number.then(|| "function calls by protocol message are supported for large objects alone".to_owned())
 }
 
 /// Which rows a write reaches may only show at Bind: `LIKE $1` is everything for `%` and one row for another pattern. A Parse runs nothing.
@@ -537,18 +591,43 @@ fn no_estimate(operation: &Operation, facts: &Facts) -> Option<String> {
 
 /// Whether it is nothing but statements that begin and end transactions and parts of them: those name no object.
 fn only_controls_transaction(facts: &Facts) -> bool {
-    const CONTROL: [&str; 6] = ["BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"];
-    kinds_are_listed(facts) && !facts.kinds.is_empty() && facts.kinds.iter().all(|kind| CONTROL.contains(&&**kind))
+    kinds_are_listed(facts) && !facts.kinds.is_empty() && facts.kinds.iter().all(|kind| is_control(kind))
 }
 
-/// Whether it may end a transaction or undo a part of it.
-fn may_end_transaction(facts: &Facts) -> bool {
-    !kinds_are_listed(facts) || facts.kinds.iter().any(|kind| matches!(&**kind, "COMMIT" | "ROLLBACK" | "PREPARE TRANSACTION"))
+/// Whether it is nothing but transaction control and settings, or nothing at all.
+fn names_nothing(facts: &Facts) -> bool {
+    let plain = |kind: &Arc<str>| is_control(kind) || matches!(&**kind, "SET" | "RESET" | "SHOW");
+    facts.understanding == Understanding::Full && kinds_are_listed(facts) && facts.kinds.iter().all(plain)
+}
+
+fn is_control(kind: &str) -> bool {
+    matches!(kind, "BEGIN" | "START TRANSACTION" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE")
+}
+
+/// Whether more follows in it after what may end a transaction or undo a part of it.
+fn goes_on_after_end(facts: &Facts) -> bool {
+    !kinds_are_listed(facts) || facts.kinds.iter().rev().skip(1).any(|kind| matches!(&**kind, "COMMIT" | "ROLLBACK" | "PREPARE TRANSACTION"))
 }
 
 /// Of a long message not every kind is listed.
 pub(crate) fn kinds_are_listed(facts: &Facts) -> bool {
     usize::try_from(facts.statements).is_ok_and(|statements| statements == facts.kinds.len())
+}
+
+/// What the kinds of a FunctionCall are whose function is not known by name.
+const FUNCTION_CALL: &str = "FUNCTION CALL";
+
+/// The same facts, and that they may not be all.
+fn doubted(facts: &Facts, why: &str) -> Facts {
+    let mut facts = facts.clone();
+    facts.understanding = Understanding::Unreadable(why.to_owned());
+    let unreadable = Pair { action: Action::Unreadable, object: Object::Connection };
+    if let Err(place) = facts.pairs.binary_search(&unreadable) {
+        facts.pairs.insert(place, unreadable);
+    }
+    facts.outputs = model::facts::Outputs { opaque: true, unfollowed: true, harmless: Vec::new() };
+    facts.effects.resolution = true;
+    facts
 }
 
 /// Facts of what cannot be read.

@@ -1,8 +1,9 @@
 //! Catalog snapshots shared by the sessions of one database.
 //!
-//! A snapshot is replaced when a session changed the catalog and when the gateway's own periodic reading ([`Catalogs::look_again`]) differs. Sessions
-//! look at one counter before each operation; whoever finds it moved reads the catalog anew on its own connection, and shares what it read
-//! unless its transaction may still undo what it saw.
+//! A snapshot is replaced when a session changed the catalog and when the gateway's own reading differs, be it a periodic one
+//! ([`Catalogs::look_again`]). Sessions look at one counter before each operation; whoever finds it moved has the gateway read the catalog on a link of
+//! its own, once for all who wait. A reading asks only for what changed since the last. What a session's open transaction changed nobody else sees:
+//! that is asked on the caller's connection and kept from others.
 //!
 //! Growth: memory is one snapshot for each database in use, however many sessions it has.
 
@@ -25,8 +26,8 @@ pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 
 
 /// What the gateway itself asks targets, with its own least-privileged credential. `gateway` implements it. Errors are sentences for people.
 pub trait CatalogSource: Send + Sync {
-    /// Reads the catalog of a database.
-    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str) -> Asked<'a, Catalog>;
+    /// Reads the catalog of a database: with an earlier snapshot, what changed since.
+    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, earlier: Option<Arc<Catalog>>) -> Asked<'a, Catalog>;
 
     /// The planner's estimate for a statement, in a read-only transaction that is rolled back. Only for statements made of built-ins.
     fn estimate<'a>(
@@ -54,7 +55,10 @@ pub struct Shared {
     changes: AtomicU64,
     /// The snapshot and the count of changes it has.
     snapshot: ArcSwapOption<(u64, Arc<Catalog>)>,
-    reading: tokio::sync::Mutex<()>,
+    /// Counts who asked for a reading.
+    asked: AtomicU64,
+    /// Who asked before this many has the last reading: it began after they asked.
+    reading: tokio::sync::Mutex<u64>,
 }
 
 impl Catalogs {
@@ -71,32 +75,17 @@ impl Catalogs {
     /// The target cannot be asked.
     pub async fn current(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
         let shared = self.shared(&connection.name, database);
-        if let Some(known) = shared.current() {
-            return Ok(known);
+        match shared.current() {
+            Some(known) => Ok(known),
+            None => shared.read_anew(source, connection, database).await,
         }
-        // One reads; the others wait for what it read.
-        let _turn = shared.reading.lock().await;
-        if let Some(known) = shared.current() {
-            return Ok(known);
-        }
-        shared.read(source, connection, database).await
-    }
-
-    /// The snapshot of a database, read now whatever is known.
-    ///
-    /// # Errors
-    /// The target cannot be asked.
-    pub async fn read_anew(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
-        let shared = self.shared(&connection.name, database);
-        let _turn = shared.reading.lock().await;
-        shared.read(source, connection, database).await
     }
 
     /// Reads the catalog of every database with sessions again: what was changed past the gateway is seen from then on. Forgets the other databases.
     pub async fn look_again(&self, source: &dyn CatalogSource, connections: &BTreeMap<ConnectionName, Arc<Connection>>) {
         for ((name, database), shared) in self.in_use() {
             let Some(connection) = connections.get(&name) else { continue };
-            if let Err(why) = shared.look_again(source, connection, &database).await {
+            if let Err(why) = shared.read_anew(source, connection, &database).await {
                 tracing::warn!(connection = %name, why, "the catalog could not be read again: changes made past the gateway are not seen");
             }
         }
@@ -142,24 +131,33 @@ impl Shared {
         catalog
     }
 
-    async fn read(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
-        let changes = self.changes();
-        let catalog = source.read(connection, database).await?;
-        Ok((changes, self.share(changes, catalog)))
+    /// A snapshot that was read after this was called, and the count of changes it has. One reads; the others wait for what it read.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    pub async fn read_anew(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+        let mine = self.asked.fetch_add(1, Ordering::AcqRel);
+        let mut read_for = self.reading.lock().await;
+        if mine < *read_for
+            && let Some(snapshot) = self.snapshot.load_full()
+        {
+            return Ok((snapshot.0, snapshot.1.clone()));
+        }
+        let everybody = self.asked.load(Ordering::Acquire);
+        let read = self.read(source, connection, database).await?;
+        *read_for = everybody;
+        Ok(read)
     }
 
-    async fn look_again(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(), String> {
-        let _turn = self.reading.lock().await;
-        let before = self.snapshot.load_full();
-        let seen = self.changes();
-        let catalog = source.read(connection, database).await?;
-        if before.is_some_and(|before| *before.1 == catalog) {
-            return Ok(());
+    async fn read(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+        let (before, mut seen) = (self.snapshot.load_full(), self.changes());
+        let catalog = source.read(connection, database, before.as_ref().map(|before| before.1.clone())).await?;
+        if before.is_some_and(|before| before.0 == seen && !before.1.is_for_others(&catalog)) {
+            // Whoever changed something in the meantime has moved the count further: then this snapshot is too old to count, and is read anew.
+            self.changed();
+            seen += 1;
         }
-        // Whoever changed something in the meantime has moved the count further: then this snapshot is too old to count, and is read anew.
-        self.changed();
-        self.share(seen + 1, catalog);
-        Ok(())
+        Ok((seen, self.share(seen, catalog)))
     }
 }
 
@@ -178,7 +176,7 @@ mod tests {
     struct Changing(AtomicBool);
 
     impl CatalogSource for Changing {
-        fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
+        fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
             Box::pin(async { Ok(if self.0.load(Ordering::Relaxed) { other() } else { Catalog::default() }) })
         }
 

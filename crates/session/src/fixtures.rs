@@ -1,6 +1,9 @@
 //! A guard over a store of its own, for the tests of this crate: connection `prod-pg` in production, engineers, DBAs, auditors and administrators.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use identity::{Machine, MachineKind, NewIdentity};
 use model::{
@@ -66,6 +69,8 @@ pub(crate) fn files_with(from: &str, to: &str) -> Files {
 /// A guard and the directory its store lies in.
 pub(crate) struct Gate {
     pub(crate) guard: Arc<Guard>,
+    /// Whether the target's tables are gone.
+    pub(crate) emptied: Arc<AtomicBool>,
     _directory: tempfile::TempDir,
 }
 
@@ -77,16 +82,18 @@ pub(crate) async fn gate_with(limits: Limits) -> Gate {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let version = Version::load(&files("")).unwrap_or_else(|problems| panic!("{problems:?}"));
-    Gate { guard: Guard::new(store, version, limits, Arc::new(NoTarget)), _directory: directory }
+    Gate { guard: Guard::new(store, version, limits, Arc::new(NoTarget)), emptied: Arc::default(), _directory: directory }
 }
 
 /// A guard over a target with tables `public.customers` and `public.payments`, where engineers may do everything.
-pub(crate) async fn gate_on_tables() -> Gate {
+/// `more`: further policies.
+pub(crate) async fn gate_on_tables(more: &str) -> Gate {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let all = r#"permit (principal in Group::"engineers", action, resource in Environment::"production");"#;
-    let version = Version::load(&files(all)).unwrap_or_else(|problems| panic!("{problems:?}"));
-    Gate { guard: Guard::new(store, version, Limits::default(), Arc::new(Tables)), _directory: directory }
+    let version = Version::load(&files(&format!("{all}\n{more}"))).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let emptied = Arc::<AtomicBool>::default();
+    Gate { guard: Guard::new(store, version, Limits::default(), Arc::new(Tables(emptied.clone()))), emptied, _directory: directory }
 }
 
 /// A catalog of tables with columns `id` and `email`.
@@ -96,10 +103,12 @@ pub(crate) fn catalog(tables: &[(&str, &str)]) -> Catalog {
         let columns = [column(1, "id", 23), column(2, "email", 25)];
         serde_json::json!({"oid": 20_000 + at, "schema": schema, "name": name, "kind": "table", "columns": columns, "row_type": 0})
     };
+    let lo_open = serde_json::json!({"oid": 952, "schema": "pg_catalog", "name": "lo_open", "arguments": [26, 23], "defaults": 0, "variadic": 0,
+        "volatility": "v", "returns": 23, "returns_set": false, "language": ""});
     let relations: Vec<_> = tables.iter().enumerate().map(relation).collect();
     serde_json::from_value(serde_json::json!({
         "database": "shop", "server_version": 150_000, "path": ["pg_catalog"], "schemas": ["pg_catalog", "public"], "relations": relations,
-        "types": [], "routines": [], "operators": [], "casts": [], "event_triggers": [],
+        "types": [], "routines": [lo_open], "operators": [], "casts": [], "event_triggers": [],
     }))
     .unwrap()
 }
@@ -179,12 +188,13 @@ pub(crate) fn stranger(text: &str, groups: &[&str]) -> Actor {
     }
 }
 
-/// A target with two tables.
-struct Tables;
+/// A target with two tables, until they are gone.
+struct Tables(Arc<AtomicBool>);
 
 impl CatalogSource for Tables {
-    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
-        Box::pin(async { Ok(catalog(&[("public", "customers"), ("public", "payments")])) })
+    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
+        let there = [("public", "customers"), ("public", "payments")];
+        Box::pin(async move { Ok(catalog(if self.0.load(Ordering::Relaxed) { &[] } else { &there })) })
     }
 
     fn estimate<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: &'a [Arc<str>], _: &'a str) -> Asked<'a, String> {
@@ -200,7 +210,7 @@ impl CatalogSource for Tables {
 struct NoTarget;
 
 impl CatalogSource for NoTarget {
-    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str) -> Asked<'a, Catalog> {
+    fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
         Box::pin(async { Ok(Catalog::default()) })
     }
 

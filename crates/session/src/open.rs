@@ -1,24 +1,20 @@
 //! A session from the moment its target is logged in to its end: what it knows of the target's state, and when that is stale.
 //!
 //! Facts are only as good as the catalog and the resolution state (search path, role, encoding, strings) they are made from. Whatever may change
-//! them marks them stale when it is *forwarded*; the next operation that depends on them first has the target asked, on the
-//! caller's own connection and behind what was forwarded, so that it sees what the operation will see.
-//!
-//! What a transaction changed counts as undecided until [`Session::transaction_stands`] says that nothing is under way: whatever is learned meanwhile
-//! is kept from other sessions, and learned again when the transaction may have ended.
+//! them marks them stale when it is *forwarded*. What is committed the gateway reads on a link of its own, for all sessions at once. What the session's
+//! own transaction changed counts as undecided until [`Session::transaction_stands`] says that nothing is under way: until then it is asked on the
+//! caller's own connection and behind what was forwarded, so that it sees what the operation will see; it is kept from other sessions, and asked again
+//! when the transaction may have ended.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use evidence::record::{Opened, Record};
 use model::{Connection, Facts, Object, RecordLevel, SessionId, Timestamp, session::SessionRow};
 use policy::{
-    classify::postgres::{
-        RESOLUTION_QUERY, SessionView,
-        catalog::{self, Catalog},
-    },
+    classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
 };
-use protocol::postgres::dialogue::{Answer, Names, Operation, OperationKind, Rows, Settings, Transaction};
+use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction};
 use store::recordings::{Recording, RecordingError};
 
 use crate::{
@@ -46,6 +42,8 @@ pub struct Session {
     pub(crate) recording: Recording,
     pub(crate) recorded: Recorded,
     pub(crate) catalog: Arc<Catalog>,
+    /// What of it is committed, or was; a reading of what the open transaction changed builds on it.
+    committed: Arc<Catalog>,
     pub(crate) view: SessionView,
     pub(crate) known: KnownStatements,
     pub(crate) running: BTreeMap<u64, Running>,
@@ -66,17 +64,23 @@ pub struct Session {
     changes_others: bool,
     /// The operation for which the catalog was read again because it names something unknown.
     looked_again_for: Option<u64>,
+    /// The operation for which the committed catalog was read last.
+    refreshed_for: Option<u64>,
     /// The operation for which the target was asked last.
     asked_for: Option<u64>,
+    /// What the target is being asked.
     asking: Option<Asking>,
 }
 
-/// Questions the target is being asked.
+/// What the target is asked beside how it resolves names.
 #[derive(Debug, Clone, Copy)]
-struct Asking {
-    with_catalog: bool,
-    /// The changes of the catalog seen when they were asked.
-    changes: u64,
+enum Asking {
+    /// Nothing.
+    Resolution,
+    /// Nothing, but the committed catalog is to be read, too.
+    Committed,
+    /// Its catalog as the open transaction sees it, when so many changes had been seen.
+    Private { changes: u64 },
 }
 
 /// Under which isolation the catalog was read: a snapshot of a whole transaction may be older than what names mean in it.
@@ -85,9 +89,12 @@ const ISOLATION_QUERY: &str = "SELECT pg_catalog.current_setting('transaction_is
 /// How long the gateway's own reading of the catalog may keep a caller waiting.
 const OWN_READING: Duration = Duration::from_secs(60);
 
-/// What is asked of the target to know its catalog and how it resolves names; [`Session::learn`] takes the answers.
-pub(crate) fn all_questions() -> Vec<&'static str> {
-    [RESOLUTION_QUERY, ISOLATION_QUERY].into_iter().chain(catalog::QUERIES.iter().copied()).collect()
+/// What must be done before an operation can be understood.
+pub(crate) enum Need {
+    /// [`Session::refresh`]: the committed catalog is to be read.
+    Refresh,
+    /// These questions are for the target, on the caller's connection; [`Session::learn`] takes the answers.
+    Learn(Vec<String>),
 }
 
 /// What is remembered of an operation until it is answered.
@@ -191,6 +198,7 @@ impl Session {
             target_pid: opening.target_pid,
             recording,
             recorded: Recorded::Written,
+            committed: catalog.clone(),
             catalog,
             view: SessionView { host: Arc::from(connection.name.as_str()), ..SessionView::default() },
             known: KnownStatements::default(),
@@ -207,6 +215,7 @@ impl Session {
             names_revision: None,
             changes_others: false,
             looked_again_for: None,
+            refreshed_for: None,
             asked_for: None,
             asking: None,
             guard,
@@ -237,44 +246,64 @@ impl Session {
         self.connection.record == RecordLevel::Full
     }
 
-    /// What must be asked before this operation can be understood.
-    pub(crate) fn questions(&mut self, operation: &Operation) -> Option<Vec<&'static str>> {
-        if operation.kind == OperationKind::FunctionCall {
-            return None;
-        }
+    /// What must be done before this operation can be understood.
+    pub(crate) fn needs(&mut self, operation: &Operation) -> Option<Need> {
         let asked = self.asked_for == Some(operation.id);
         // A change this session made may stand or be undone by now: where nothing says that its transaction is open, only asking tells.
         if operation.transaction == Transaction::Idle && !asked {
             self.undone();
         }
-        if !asked && !self.private && !self.catalog_stale {
-            self.adopt_shared();
+        // What was read for this operation is new enough, whatever others change meanwhile.
+        if !asked && !self.catalog_stale && self.refreshed_for != Some(operation.id) {
+            self.see_changes();
         }
         match (self.catalog_stale, self.resolution_stale) {
             (false, false) => None,
-            (with_catalog, _) => Some(self.asks(operation, with_catalog)),
+            (true, _) if !self.transaction_changed_catalog => Some(self.asks_to_refresh(operation)),
+            (with_catalog, _) => Some(Need::Learn(self.asks(operation, with_catalog))),
         }
     }
 
     /// Takes over the snapshot others have read since, or finds that there is none.
-    fn adopt_shared(&mut self) {
+    fn see_changes(&mut self) {
         let changes = self.shared.changes();
         if self.changes == changes {
             return;
         }
-        // The definitions in it are printed for a session without temporary objects, which may stand before what they name.
-        match self.shared.current().filter(|_| self.view.temporary_schema.is_none()) {
-            Some((changes, catalog)) => {
-                self.changes = changes;
-                self.replace_catalog(catalog);
-            }
-            None => self.catalog_stale = true,
+        match self.shared.current() {
+            // What others committed the open transaction sees too, beside its own.
+            Some((changes, catalog)) if !self.private => self.adopt(changes, catalog),
+            _ => self.catalog_stale = true,
         }
+    }
+
+    fn adopt(&mut self, changes: u64, catalog: Arc<Catalog>) {
+        self.changes = changes;
+        self.committed = catalog.clone();
+        if !Arc::ptr_eq(&self.catalog, &catalog) {
+            self.replace_catalog(catalog);
+        }
+    }
+
+    /// Has the committed catalog read, unless somebody else's reading will do.
+    ///
+    /// # Errors
+    /// It cannot be read. The text is for the caller.
+    pub async fn refresh(&mut self) -> Result<(), String> {
+        let source = self.guard.catalogs().clone();
+        let reading = tokio::time::timeout(OWN_READING, self.shared.read_anew(&*source, &self.connection, &self.database));
+        let (changes, catalog) = tokio::select! {
+            reason = self.live.ended() => return Err(reason.to_string()),
+            read = reading => read.map_err(|_| "the target did not answer in time".to_owned())??,
+        };
+        self.adopt(changes, catalog);
+        self.catalog_stale = false;
+        Ok(())
     }
 
     /// Whether what is known of the target may be wrong.
     pub(crate) fn is_stale(&self) -> bool {
-        self.catalog_stale || self.resolution_stale || (!self.private && self.changes != self.shared.changes())
+        self.catalog_stale || self.resolution_stale || self.changes != self.shared.changes()
     }
 
     /// Whether the open transaction changed what names mean, as far as that was learned already.
@@ -282,10 +311,28 @@ impl Session {
         self.transaction_changed_catalog || self.transaction_changed_resolution
     }
 
-    fn asks(&mut self, operation: &Operation, with_catalog: bool) -> Vec<&'static str> {
+    const fn asks_to_refresh(&mut self, operation: &Operation) -> Need {
+        self.refreshed_for = Some(operation.id);
+        Need::Refresh
+    }
+
+    fn asks(&mut self, operation: &Operation, with_catalog: bool) -> Vec<String> {
         self.asked_for = Some(operation.id);
-        self.asking = Some(Asking { with_catalog, changes: self.shared.changes() });
-        if with_catalog { all_questions() } else { vec![RESOLUTION_QUERY] }
+        self.asks_for(if with_catalog { self.privately() } else { Asking::Resolution })
+    }
+
+    fn privately(&self) -> Asking {
+        Asking::Private { changes: self.shared.changes() }
+    }
+
+    fn asks_for(&mut self, asking: Asking) -> Vec<String> {
+        self.asking = Some(asking);
+        let mut questions = vec![RESOLUTION_QUERY.to_owned()];
+        if let Asking::Private { .. } = asking {
+            questions.push(ISOLATION_QUERY.to_owned());
+            questions.extend(Catalog::questions(Some(&self.committed)));
+        }
+        questions
     }
 
     /// Whether an operation names something the catalog does not have, and the catalog was not read again for it yet: it may be new.
@@ -295,13 +342,14 @@ impl Session {
             && self.looked_again_for != Some(operation.id)
     }
 
-    pub(crate) fn look_again(&mut self, operation: &Operation) -> Vec<&'static str> {
+    pub(crate) fn look_again(&mut self, operation: &Operation) -> Need {
         self.looked_again_for = Some(operation.id);
-        self.asks(operation, true)
+        if self.transaction_changed_catalog { Need::Learn(self.asks(operation, true)) } else { self.asks_to_refresh(operation) }
     }
 
-    pub(crate) fn expect_catalog_change(&mut self) {
-        self.asking = Some(Asking { with_catalog: true, changes: self.shared.changes() });
+    /// What is to be asked so that everything is known anew.
+    pub(crate) fn asks_all(&mut self) -> Vec<String> {
+        self.asks_for(if self.transaction_changed_catalog { self.privately() } else { Asking::Committed })
     }
 
     /// Takes in the answers to the last questions.
@@ -323,39 +371,30 @@ impl Session {
             self.known.clear();
         }
         self.resolution_stale = false;
-        if asking.with_catalog { self.learn_catalog(answers.collect(), asking.changes).await } else { Ok(()) }
+        match asking {
+            Asking::Resolution => Ok(()),
+            Asking::Committed => self.refresh().await,
+            Asking::Private { changes } => self.learn_catalog(changes, answers.collect()).await,
+        }
     }
 
-    async fn learn_catalog(&mut self, mut tables: Vec<Rows>, changes: u64) -> Result<(), String> {
+    async fn learn_catalog(&mut self, changes: u64, mut tables: Vec<Rows>) -> Result<(), String> {
         if tables.is_empty() {
             return Err("the target did not answer".to_owned());
         }
         let isolation = tables.remove(0).into_iter().next().and_then(|row| row.into_iter().next().flatten());
         let is_current = matches!(isolation.as_deref(), Some("read committed" | "read uncommitted"));
         let is_legible = &*self.view.client_encoding == "UTF8" || tables.iter().flatten().flatten().flatten().all(|cell| cell.is_ascii());
-        let private = self.transaction_changed_catalog;
-        let (changes, catalog) = match (is_current && is_legible, private) {
-            (true, true) => (changes, Arc::new(read_rows(&self.database, tables).await?)),
-            (true, false) => (changes, self.shared.share(changes, read_rows(&self.database, tables).await?)),
-            // What is committed is what there is to know.
-            (false, false) => self.read_ourselves().await?,
-            (false, true) => {
-                let why = "it changed the catalog, which can be read again only under READ COMMITTED and client_encoding UTF8";
-                return Err(format!("nothing more is understood in this transaction: {why}"));
-            }
-        };
-        self.private = private;
+        if !is_current || !is_legible {
+            let why = "it changed the catalog, which can be read again only under READ COMMITTED and client_encoding UTF8";
+            return Err(format!("nothing more is understood in this transaction: {why}"));
+        }
+        let catalog = read_answers(&self.database, self.committed.clone(), tables).await?;
+        self.private = true;
         self.changes = changes;
-        self.replace_catalog(catalog);
+        self.replace_catalog(Arc::new(catalog));
         self.catalog_stale = false;
         Ok(())
-    }
-
-    /// The catalog as the gateway's own link reads it.
-    async fn read_ourselves(&self) -> Result<(u64, Arc<Catalog>), String> {
-        let source = self.guard.catalogs().clone();
-        let reading = self.guard.snapshots().read_anew(&*source, &self.connection, &self.database);
-        tokio::time::timeout(OWN_READING, reading).await.map_err(|_| "the target did not answer in time".to_owned())?
     }
 
     fn replace_catalog(&mut self, catalog: Arc<Catalog>) {
@@ -463,9 +502,9 @@ impl Session {
     }
 }
 
-async fn read_rows(database: &str, tables: Vec<Rows>) -> Result<Catalog, String> {
+async fn read_answers(database: &str, earlier: Arc<Catalog>, answers: Vec<Rows>) -> Result<Catalog, String> {
     let database = database.to_owned();
-    let read = tokio::task::spawn_blocking(move || Catalog::from_rows(&database, &tables)).await;
+    let read = tokio::task::spawn_blocking(move || Catalog::from_answers(&database, Some(&earlier), answers)).await;
     read.map_err(|_| "the catalog cannot be read".to_owned())?.map_err(|error| format!("the catalog cannot be read: {error}"))
 }
 

@@ -208,7 +208,7 @@ const fn via(kind: OperationKind) -> Via {
         OperationKind::Parse => Via::Parse,
         OperationKind::Bind => Via::Bind,
         OperationKind::Execute => Via::Execute,
-        OperationKind::FunctionCall => Via::FunctionCall,
+        OperationKind::FunctionCall { .. } => Via::FunctionCall,
     }
 }
 

@@ -14,7 +14,11 @@ use crate::{Outcome, command, install::postgres_programs};
 pub(super) const SUITES: &[Suite] = &[
     Suite { name: "regress", databases: &[], makes: &["regression", "regression_tbd"], configuration: &[], install: install_regress, run: regress },
     Suite { name: "isolation", databases: &[], makes: &["isolation_regression"], configuration: &[], install: install_source, run: isolation },
+    Suite { name: "contrib", databases: &[], makes: &[CONTRIB_DATABASE], configuration: &[], install: install_source, run: contrib },
 ];
+
+/// The database that tests of extensions are run in, made anew for each.
+const CONTRIB_DATABASE: &str = "contrib_regression";
 
 const REGRESS: &str = "src/test/regress";
 const ISOLATION: &str = "src/test/isolation";
@@ -34,8 +38,11 @@ fn install_regress() -> Outcome<PathBuf> {
 }
 
 fn regress(run: &Run<'_>) -> Outcome<Results> {
-    let library = run.work.join("regress.so");
-    fs::copy(run.kit.join("regress.so"), &library).map_err(|error| format!("cannot copy regress.so: {error}"))?;
+    let of_server = postgres_programs()?.with_file_name("lib");
+    for library in [run.kit.join("regress.so"), of_server.join("refint.so"), of_server.join("autoinc.so")] {
+        let copy = run.work.join(library.file_name().unwrap_or_default());
+        fs::copy(&library, copy).map_err(|error| format!("cannot copy {}: {error}", library.display()))?;
+    }
     let folder = copied(run, REGRESS)?;
     let mut program = pg_regress(run, "regress/pg_regress", &folder)?;
     program.arg("--schedule=parallel_schedule").arg(format!("--dlpath={}", run.work.display()));
@@ -46,6 +53,39 @@ fn isolation(run: &Run<'_>) -> Outcome<Results> {
     let folder = copied(run, ISOLATION)?;
     let mut program = pg_regress(run, "isolation/pg_isolation_regress", &folder)?;
     results(program.args(["--dbname=isolation_regression", "--schedule=isolation_schedule"]), &folder)
+}
+
+/// The tests of PL/pgSQL and of the extensions that come with PostgreSQL, as far as they want no server made for them alone.
+fn contrib(run: &Run<'_>) -> Outcome<Results> {
+    let source = run.kit.join("source");
+    let listed = fs::read_dir(source.join("contrib")).map_err(|error| format!("there is no folder contrib: {error}"))?;
+    let extensions = listed.flatten().map(|entry| format!("contrib/{}", entry.file_name().to_string_lossy()));
+    let mut folders: Vec<String> = extensions.chain(["src/pl/plpgsql/src".to_owned()]).collect();
+    folders.sort();
+    let mut all = Results::new();
+    for path in folders {
+        let Ok(makefile) = fs::read_to_string(source.join(&path).join("Makefile")) else { continue };
+        let tests = tests_named(&makefile);
+        if tests.is_empty() {
+            continue;
+        }
+        let folder = copied(run, &path)?;
+        let mut program = pg_regress(run, "regress/pg_regress", &folder)?;
+        let results = results(program.arg(format!("--dbname={CONTRIB_DATABASE}")).args(tests), &folder)?;
+        all.extend(results.into_iter().map(|(test, outcome)| (format!("{path}/{test}"), outcome)));
+    }
+    Ok(all)
+}
+
+/// The tests of a Makefile that any server can run; none if they want options, or another language.
+fn tests_named(makefile: &str) -> Vec<String> {
+    let lines = makefile.replace("\\\n", " ");
+    let other_language = lines.contains("plperl") || lines.contains("plpython");
+    if other_language || lines.contains("NO_INSTALLCHECK") || lines.contains("REGRESS_OPTS") {
+        return Vec::new();
+    }
+    let named = lines.lines().filter_map(|line| line.strip_prefix("REGRESS")?.trim_start().strip_prefix('='));
+    named.flat_map(str::split_whitespace).filter(|word| !word.starts_with('$')).map(str::to_owned).collect()
 }
 
 /// A copy of a folder of the source, where tests may write and the server may read.
@@ -111,6 +151,12 @@ mod tests {
         assert_eq!(verdict("ok 12        + boolean             25 ms"), Some(("boolean", true)));
         assert_eq!(verdict("not ok 1     - test_setup             170 ms"), Some(("test_setup", false)));
         assert_eq!(verdict("parallel group (2 tests):  a b"), None);
+    }
+
+    #[test]
+    fn tests_of_an_extension_are_those_its_makefile_names_for_any_server() {
+        assert_eq!(tests_named("MODULES = x\nREGRESS = init base \\\n  more\nTAP_TESTS = 1\n"), ["init", "base", "more"]);
+        assert!(tests_named("REGRESS = a\nREGRESS_OPTS = --temp-config x\n").is_empty() && tests_named("OBJS = a.o\n").is_empty());
     }
 
     #[test]

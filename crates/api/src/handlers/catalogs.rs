@@ -43,6 +43,6 @@ pub(crate) async fn export(
     if !connection.databases.is_empty() && database != connection.database && !connection.databases.iter().any(|known| known == database) {
         return Err(Refused::not_found(format!("connection {name} reaches no database {}", model::name::printable(database))));
     }
-    let catalog = api.guard.catalogs().read(connection, database).await.map_err(Refused::unavailable)?;
+    let catalog = api.guard.catalogs().read(connection, database, None).await.map_err(Refused::unavailable)?;
     Ok(Answer(catalog))
 }

@@ -1,11 +1,18 @@
 //! What the gateway itself asks targets: catalog snapshots, the planner's estimates, locks. With the connection's least-privileged credential,
-//! read-only, with a time limit, on a link of its own that is closed afterwards.
+//! read-only, with a time limit, on a link of its own.
+//!
+//! The link that reads catalogs is kept for a moment: where one object is made, more follow. It is gone before a `DROP DATABASE`, which waits five
+//! seconds for others to leave, gives up.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::BytesMut;
-use model::Connection;
-use policy::classify::postgres::catalog::{Catalog, QUERIES};
+use model::{Connection, ConnectionName};
+use policy::classify::postgres::catalog::Catalog;
 use protocol::{
     Side,
     postgres::{
@@ -26,55 +33,125 @@ use crate::{
     link::Wire,
 };
 
+/// How long the link that reads a catalog is kept for the next reading.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// What every reading begins with, in this order.
+const BEGINNING: [&str; 4] = [
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "SET LOCAL statement_timeout = '30s'",
+    // Printing a view's definition takes a share lock on it; a migration that holds the view is not to queue others behind us for long.
+    "SET LOCAL lock_timeout = '5s'",
+    "SET LOCAL search_path = pg_catalog",
+];
+
 /// Asks targets with the credentials in a store.
 #[derive(Debug, Clone)]
 pub struct TargetCatalogs {
     store: Store,
+    kept: Arc<Mutex<HashMap<(ConnectionName, String), KeptLink>>>,
+}
+
+/// A link that is between two readings of a database's catalog.
+#[derive(Debug)]
+struct KeptLink {
+    connection: Arc<Connection>,
+    questions: Questions,
+    /// Of which reading.
+    since: tokio::time::Instant,
 }
 
 impl TargetCatalogs {
     /// `store` has the secrets connections name.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store) -> Self {
+        Self { store, kept: Arc::default() }
     }
 
     /// A link of the gateway's own, in a read-only transaction with a time limit.
     async fn open(&self, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
+        let mut questions = self.dial(connection, database).await?;
+        questions.ask(&BEGINNING.map(str::to_owned)).await?;
+        Ok(questions)
+    }
+
+    async fn dial(&self, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
         let role = connection.catalog_login.as_ref().unwrap_or(&connection.login);
         let wish = Wish { connection, role, database, application_name: "countersign catalog".to_owned(), parameters: Vec::new() };
         let Dialled { wire, input, .. } = dial::dial(&self.store, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
             dial::sentence(connection, &error)
         })?;
-        let mut questions = Questions { wire, input, room: MAX_ANSWER_BYTES };
-        questions.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        questions.ask("SET LOCAL statement_timeout = '30s'").await?;
-        // Printing a view's definition takes a share lock on it; a migration that holds the view is not to queue others behind us for long.
-        questions.ask("SET LOCAL lock_timeout = '5s'").await?;
-        questions.ask("SET LOCAL search_path = pg_catalog").await?;
-        Ok(questions)
+        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES })
     }
 
-    async fn read_catalog(&self, connection: &Arc<Connection>, database: &str) -> Result<Catalog, String> {
-        let mut questions = self.open(connection, database).await?;
-        let mut answers = Vec::with_capacity(QUERIES.len());
-        for query in QUERIES {
-            answers.push(questions.ask(query).await?);
+    async fn read_catalog(&self, connection: &Arc<Connection>, database: &str, earlier: Option<Arc<Catalog>>) -> Result<Catalog, String> {
+        if let Some(earlier) = earlier {
+            let questions = match self.take(connection, database) {
+                Some(kept) => kept,
+                None => self.dial(connection, database).await?,
+            };
+            match self.read_on(questions, connection, database, Some(earlier)).await {
+                Ok(catalog) => return Ok(catalog),
+                // The kept link was gone, something was dropped while it was printed, or too much has changed.
+                Err(why) => tracing::debug!(connection = %connection.name, why, "the catalog is read as a whole"),
+            }
         }
-        questions.end().await;
+        let questions = self.dial(connection, database).await?;
+        self.read_on(questions, connection, database, None).await
+    }
+
+    async fn read_on(
+        &self,
+        mut questions: Questions,
+        connection: &Arc<Connection>,
+        database: &str,
+        earlier: Option<Arc<Catalog>>,
+    ) -> Result<Catalog, String> {
+        questions.room = MAX_ANSWER_BYTES;
+        let asked = BEGINNING.map(str::to_owned).into_iter().chain(Catalog::questions(earlier.as_deref())).chain(["COMMIT".to_owned()]);
+        let mut answers = questions.ask(&asked.collect::<Vec<_>>()).await?;
+        answers.pop();
+        answers.drain(..BEGINNING.len().min(answers.len()));
+        self.keep(connection, database, questions);
         let database = database.to_owned();
-        let read = tokio::task::spawn_blocking(move || Catalog::from_rows(&database, &answers)).await;
+        let read = tokio::task::spawn_blocking(move || Catalog::from_answers(&database, earlier.as_deref(), answers)).await;
         read.map_err(|_| "the catalog could not be read".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    fn take(&self, connection: &Arc<Connection>, database: &str) -> Option<Questions> {
+        let kept = self.kept().remove(&(connection.name.clone(), database.to_owned()))?;
+        Arc::ptr_eq(&kept.connection, connection).then_some(kept.questions)
+    }
+
+    /// Keeps the link for a moment; if it was not used again by then, it is closed.
+    fn keep(&self, connection: &Arc<Connection>, database: &str, questions: Questions) {
+        let (of, since) = ((connection.name.clone(), database.to_owned()), tokio::time::Instant::now());
+        self.kept().insert(of.clone(), KeptLink { connection: connection.clone(), questions, since });
+        let catalogs = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(since + KEPT).await;
+            let unused = match catalogs.kept().entry(of) {
+                std::collections::hash_map::Entry::Occupied(kept) if kept.get().since == since => Some(kept.remove()),
+                _ => None,
+            };
+            if let Some(unused) = unused {
+                unused.questions.end().await;
+            }
+        });
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<(ConnectionName, String), KeptLink>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_estimate(&self, connection: &Arc<Connection>, database: &str, search_path: &[Arc<str>], statement: &str) -> Result<String, String> {
         let mut questions = self.open(connection, database).await?;
         let path: Vec<String> = search_path.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
         if !path.is_empty() {
-            questions.ask(&format!("SET LOCAL search_path = {}", path.join(", "))).await?;
+            questions.ask_one(format!("SET LOCAL search_path = {}", path.join(", "))).await?;
         }
-        let plan = questions.ask(&format!("EXPLAIN (FORMAT TEXT) {statement}")).await?;
+        let plan = questions.ask_one(format!("EXPLAIN (FORMAT TEXT) {statement}")).await?;
         questions.end().await;
         let lines: Vec<String> = plan.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         estimate_of(&lines).ok_or_else(|| "the planner gave none".to_owned())
@@ -83,7 +160,7 @@ impl TargetCatalogs {
     async fn ask_locks(&self, connection: &Arc<Connection>, database: &str, process_id: i32) -> Result<Vec<String>, String> {
         let mut questions = self.open(connection, database).await?;
         let rows = questions
-            .ask(&format!(
+            .ask_one(format!(
                 "SELECT l.mode || ' on ' || n.nspname || '.' || c.relname FROM pg_catalog.pg_locks l \
                  JOIN pg_catalog.pg_class c ON c.oid = l.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE l.pid = {process_id} AND l.granted AND c.oid >= 16384 ORDER BY 1 LIMIT 100"
@@ -95,8 +172,8 @@ impl TargetCatalogs {
 }
 
 impl CatalogSource for TargetCatalogs {
-    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str) -> Asked<'a, Catalog> {
-        Box::pin(self.read_catalog(connection, database))
+    fn read<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, earlier: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
+        Box::pin(self.read_catalog(connection, database, earlier))
     }
 
     fn estimate<'a>(
@@ -114,7 +191,8 @@ impl CatalogSource for TargetCatalogs {
     }
 }
 
-/// One question after the other, by the extended protocol: each is one statement, whatever is in it.
+/// Questions by the extended protocol: each is one statement, whatever is in it.
+#[derive(Debug)]
 struct Questions {
     wire: Wire,
     input: BytesMut,
@@ -123,22 +201,30 @@ struct Questions {
 }
 
 impl Questions {
-    async fn ask(&mut self, statement: &str) -> Result<Rows, String> {
+    async fn ask_one(&mut self, statement: String) -> Result<Rows, String> {
+        self.ask(&[statement]).await.map(|answers| answers.into_iter().flatten().collect())
+    }
+
+    /// Asks all of them at once. Without an error there is an answer to each.
+    async fn ask(&mut self, statements: &[String]) -> Result<Vec<Rows>, String> {
         let mut out = BytesMut::new();
-        let written = frontend::parse(&mut out, b"", statement.as_bytes(), &[])
-            .and_then(|()| frontend::bind(&mut out, b"", b"", &[], &[], &[]))
-            .and_then(|()| frontend::describe(&mut out, Kind::Portal, b""))
-            .and_then(|()| frontend::execute(&mut out, b"", 0));
-        written.map_err(|error| error.to_string())?;
+        for statement in statements {
+            let written = frontend::parse(&mut out, b"", statement.as_bytes(), &[])
+                .and_then(|()| frontend::bind(&mut out, b"", b"", &[], &[], &[]))
+                .and_then(|()| frontend::describe(&mut out, Kind::Portal, b""))
+                .and_then(|()| frontend::execute(&mut out, b"", 0));
+            written.map_err(|error| error.to_string())?;
+        }
         frontend::sync(&mut out);
         self.wire.push(out.freeze());
         self.wire.drain().await.map_err(|error| error.to_string())?;
-        self.answer().await
+        let answers = self.answers().await?;
+        if answers.len() == statements.len() { Ok(answers) } else { Err("the target did not answer every question".to_owned()) }
     }
 
-    async fn answer(&mut self) -> Result<Rows, String> {
+    async fn answers(&mut self) -> Result<Vec<Rows>, String> {
         let limits = frame::Limits::default();
-        let (mut answer, mut failed) = (Rows::new(), None);
+        let (mut answers, mut answer, mut failed) = (Vec::new(), Rows::new(), None);
         loop {
             let head = frame::head(&self.input, Side::Target, &limits).map_err(|error| error.to_string())?;
             let Some(head) = head.filter(|head| head.len <= self.input.len()) else {
@@ -157,11 +243,12 @@ impl Questions {
                     self.room = self.room.checked_sub(kept_bytes(&row)).ok_or("the target's answers are above the limit")?;
                     answer.push(row);
                 }
+                b'C' => answers.push(std::mem::take(&mut answer)),
                 b'E' => {
                     let report = backend::Report::decode(body).map_err(|error| error.to_string())?;
                     failed = Some(model::name::printable(&String::from_utf8_lossy(report.message())));
                 }
-                b'Z' => return failed.map_or(Ok(answer), Err),
+                b'Z' => return failed.map_or(Ok(answers), Err),
                 _ => {}
             }
         }
@@ -199,7 +286,7 @@ mod tests {
         rows::data_row(&mut row, &[Some(b"twelve bytes"), None]).unwrap();
         let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000 };
         let endless = tokio::spawn(async move { while theirs.write_all(&row).await.is_ok() {} });
-        assert_eq!(questions.ask("SELECT").await.unwrap_err(), "the target's answers are above the limit");
+        assert_eq!(questions.ask_one("SELECT".to_owned()).await.unwrap_err(), "the target's answers are above the limit");
         drop(questions);
         endless.await.unwrap();
     }

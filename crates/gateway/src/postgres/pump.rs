@@ -346,16 +346,37 @@ impl Pump {
         match broken(asked)? {
             Asked::Ruled(ruling) => self.rule(*ruling),
             Asked::Learn(questions) => {
-                self.dialogue.question(&questions);
+                self.question(&questions);
                 self.stage = Stage::Learning(operation, Then::Ask);
             }
             Asked::Once => {
                 let ruling = self.session.run_once(&operation, Timestamp::now()).await;
                 self.rule(broken(ruling)?);
             }
+            Asked::Refresh => {
+                let refreshed = self.session.refresh().await;
+                return self.knows(operation, refreshed).await;
+            }
             Asked::Hold(decided) => self.hold(operation, &decided).await?,
         }
         ControlFlow::Continue(())
+    }
+
+    fn question(&mut self, questions: &[String]) {
+        self.dialogue.question(&questions.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// Asks again, now that the session knows more, or could not learn it.
+    async fn knows(&mut self, operation: Box<Operation>, learned: Result<(), String>) -> ControlFlow<End> {
+        match learned {
+            Ok(()) => Box::pin(self.ask(operation)).await,
+            Err(why) => {
+                let known = (self.dialogue.names(), self.dialogue.settings());
+                let ruling = self.session.unread(&operation, &why, known, Timestamp::now());
+                self.rule(broken(ruling)?);
+                ControlFlow::Continue(())
+            }
+        }
     }
 
     fn rule(&mut self, ruling: Ruling<Permit>) {
@@ -386,7 +407,7 @@ impl Pump {
             return self.release(&operation, waiting, verdict).await;
         }
         let questions = self.session.questions_at_release();
-        self.dialogue.question(&questions);
+        self.question(&questions);
         self.stage = Stage::Learning(operation, Then::Release(waiting, verdict));
         ControlFlow::Continue(())
     }
@@ -406,7 +427,6 @@ impl Pump {
         };
         let now = Timestamp::now();
         match (learned, then) {
-            (Ok(()), Then::Ask | Then::Restored) => Box::pin(self.ask(operation)).await,
             (Ok(()), Then::Release(waiting, verdict)) => self.release(&operation, waiting, verdict).await,
             // The transaction has failed: the target runs nothing but its end.
             (Err(why), Then::Ask | Then::Restored) if why.ends_with(IN_FAILED_TRANSACTION) => {
@@ -414,11 +434,7 @@ impl Pump {
                 self.rule(broken(ruling)?);
                 ControlFlow::Continue(())
             }
-            (Err(why), Then::Ask | Then::Restored) => {
-                let ruling = self.session.unread(&operation, &why, now);
-                self.rule(broken(ruling)?);
-                ControlFlow::Continue(())
-            }
+            (learned, Then::Ask | Then::Restored) => self.knows(operation, learned).await,
             (Err(why), Then::Release(waiting, _)) => {
                 let ruling = self.session.void(&operation, waiting, &why, now).await;
                 self.rule(broken(ruling)?);
@@ -494,7 +510,7 @@ impl Pump {
         let (refusal, leaves) = match end {
             End::CallerLeft(_) | End::Told(_) => (None, true),
             End::Broke(refusal, _) => (Some(refusal), false),
-            End::Lost(refusal, _) => (Some(refusal), true),
+            End::Lost(refusal, _) => (Some(refusal).filter(|_| !self.dialogue.is_told_fatal()), true),
             End::Cut(reason) => (Some(Refusal::new(Sqlstate::ADMIN_SHUTDOWN, reason.to_string())), false),
         };
         if !leaves {

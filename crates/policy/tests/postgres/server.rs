@@ -4,12 +4,11 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
 };
 
 use policy::classify::postgres::{
     RESOLUTION_QUERY, SessionView,
-    catalog::{Catalog, QUERIES, Rows},
+    catalog::{Catalog, Rows},
 };
 
 pub(crate) struct Server {
@@ -73,19 +72,35 @@ impl Server {
         if out.status.success() { Ok(String::from_utf8(out.stdout).unwrap()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
     }
 
-    fn rows(&self, database: &str, query: &str) -> Rows {
-        let copied = self.sql(database, &format!("COPY ({query}) TO STDOUT;"));
-        copied.lines().map(|line| line.split('\t').map(|cell| (cell != "\\N").then(|| unescape(cell))).collect()).collect()
+    /// The rows of queries, every cell as text.
+    pub(crate) fn rows(&self, database: &str, queries: &[String]) -> Vec<Rows> {
+        const NEXT: &str = "-- next";
+        let script: String = queries.iter().map(|query| format!("COPY ({query}) TO STDOUT;\n\\echo {NEXT}\n")).collect();
+        let row = |line: &str| line.split('\t').map(|cell| (cell != "\\N").then(|| unescape(cell))).collect();
+        let copied = self.sql(database, &script);
+        let mut answers = vec![Rows::new()];
+        for line in copied.lines() {
+            match answers.last_mut() {
+                Some(answer) if line != NEXT => answer.push(row(line)),
+                _ => answers.push(Rows::new()),
+            }
+        }
+        answers.truncate(queries.len());
+        answers
     }
 
     /// A snapshot of a database, and how a fresh session resolves names in it.
     pub(crate) fn catalog(&self, database: &str) -> (Catalog, SessionView) {
-        let results: Vec<Rows> = QUERIES.iter().map(|query| self.rows(database, query)).collect();
-        let catalog = Catalog::from_rows(database, &results).unwrap();
-        let rows = self.rows(database, RESOLUTION_QUERY);
-        let mut view = SessionView::from_row(database, &rows[0]).unwrap();
-        view.host = Arc::from("test-pg");
+        let catalog = self.read(database, None);
+        let resolved = self.rows(database, &[RESOLUTION_QUERY.to_owned()]);
+        let mut view = SessionView::from_row(database, &resolved[0][0]).unwrap();
+        view.host = "test-pg".into();
         (catalog, view)
+    }
+
+    /// A snapshot of a database, perhaps built on an earlier one.
+    pub(crate) fn read(&self, database: &str, earlier: Option<&Catalog>) -> Catalog {
+        Catalog::from_answers(database, earlier, self.rows(database, &Catalog::questions(earlier))).unwrap()
     }
 }
 

@@ -10,7 +10,7 @@ use pg_query::{
 
 use super::{
     ParameterValue, SessionView,
-    catalog::{Catalog, Relation},
+    catalog::{Catalog, Printed, Relation},
     found::Found,
     kinds,
     lineage::Lineage,
@@ -99,6 +99,10 @@ pub(super) struct Analysis<'a> {
     pub(super) found: Found,
     /// The search path in force at this place.
     pub(super) path: Vec<Arc<str>>,
+    /// The search path that what runs here runs under: definitions are read under another.
+    pub(super) running: Vec<Arc<str>>,
+    /// Whether the temporary schema is searched before a path that does not name it.
+    pub(super) temporary_first: bool,
     pub(super) scopes: Vec<Scope>,
     pub(super) parameters: Parameters,
     /// Bare names of objects that earlier statements of the same string make, change or drop.
@@ -130,6 +134,8 @@ impl<'a> Analysis<'a> {
             view,
             found: Found::default(),
             path: view.search_path.clone(),
+            running: view.search_path.clone(),
+            temporary_first: true,
             scopes: vec![],
             parameters: Parameters::new(parameters.map_or(Known::Later, |values| Known::Given(values.to_vec()))),
             touched: HashSet::new(),
@@ -225,6 +231,13 @@ impl<'a> Analysis<'a> {
         self.parameters = parameters;
         self.path = path;
         self.scopes = scopes;
+    }
+
+    /// Reads what the server printed, under the path it was printed with: names that the temporary schema had hidden then are qualified in it.
+    pub(super) fn printed(&mut self, text: &str, printed: &Printed, work: impl FnOnce(&mut Self, &[RawStmt])) {
+        let outer = std::mem::replace(&mut self.temporary_first, false);
+        self.definition(text, printed.path.to_vec(), work);
+        self.temporary_first = outer;
     }
 
     /// Whether this OID is being followed already; otherwise it is from now on, until [`Self::leave`].

@@ -1,13 +1,14 @@
 //! What a database holds, as read once and kept: relations, functions, operators, casts, types and what calls what.
 //!
-//! A snapshot is made of the rows of [`QUERIES`], read by any role that may connect, on PostgreSQL 13 to 18. Everything is keyed by OID;
+//! A snapshot is made of the answers to [`Catalog::questions`], asked by any role that may connect, on PostgreSQL 13 to 18. Everything is keyed by OID;
 //! names are looked up through a search path. Nothing here is ever evaluated.
 
 use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::snapshot::{CatalogError, QUERIES, Rows};
+use super::snapshot::{self, Reading};
+pub use super::snapshot::{CatalogError, Rows};
 
 /// The first OID that an object made after `initdb` can have (`FirstNormalObjectId` in `access/transam.h`).
 pub const FIRST_USER_OID: u32 = 16_384;
@@ -64,7 +65,7 @@ pub struct Relation {
     pub children: Vec<u32>,
     /// The query of a view or materialised view that is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub definition: Option<Arc<str>>,
+    pub definition: Option<Printed>,
     /// `CREATE RULE` texts of its rules but a view's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -82,7 +83,7 @@ pub struct Relation {
     pub policy_code: Vec<u32>,
     /// Column defaults and generated columns that call something, as SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub defaults: Vec<(i16, Arc<str>)>,
+    pub defaults: Vec<(i16, Printed)>,
     /// `pg_class.reltype`, 0 if it has none.
     pub row_type: u32,
     /// For an index or toast table, the relation it belongs to.
@@ -128,7 +129,16 @@ pub struct Rule {
     /// Which writes.
     pub event: WriteEvent,
     /// The whole `CREATE RULE`.
+    pub printed: Printed,
+}
+
+/// SQL as the server prints it: names are qualified unless the search path finds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Printed {
+    /// The SQL.
     pub text: Arc<str>,
+    /// The search path under which it was printed, the temporary schema only where it was searched then.
+    pub path: Arc<[Arc<str>]>,
 }
 
 /// A kind of write that rules and triggers watch.
@@ -217,6 +227,9 @@ pub struct Routine {
     /// Body of an SQL function that is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Arc<str>>,
+    /// The search path under which the server printed a body in the standard form; none for a body that is text of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub printed_under: Option<Arc<[Arc<str>]>>,
     /// Names of its arguments, where it has a body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argument_names: Vec<Arc<str>>,
@@ -296,8 +309,6 @@ pub struct Type {
 pub(super) struct Contents {
     pub(super) database: Arc<str>,
     pub(super) server_version: u32,
-    /// The search path under which definitions were printed.
-    pub(super) path: Vec<Arc<str>>,
     pub(super) schemas: Vec<Arc<str>>,
     pub(super) relations: Vec<Relation>,
     pub(super) types: Vec<Type>,
@@ -312,6 +323,8 @@ pub(super) struct Contents {
 #[serde(from = "Contents", into = "Contents")]
 pub struct Catalog {
     contents: Contents,
+    /// What it was made of; nothing if it was imported.
+    reading: Reading,
     relation_names: HashMap<(Arc<str>, Arc<str>), usize>,
     relation_oids: HashMap<u32, usize>,
     type_names: HashMap<Arc<str>, Vec<usize>>,
@@ -325,7 +338,7 @@ pub struct Catalog {
 
 impl PartialEq for Catalog {
     fn eq(&self, other: &Self) -> bool {
-        self.contents == other.contents
+        self.contents == other.contents && self.reading.is_of_the_place_of(&other.reading)
     }
 }
 
@@ -367,12 +380,35 @@ impl From<Contents> for Catalog {
 }
 
 impl Catalog {
-    /// Reads a snapshot: `results` are the rows of each of [`QUERIES`], in order, every cell as text.
+    /// What to ask a server, in order, to know its catalog; [`Self::from_answers`] takes the answers. With an earlier snapshot of the same database
+    /// only what changed since is asked.
+    #[must_use]
+    pub fn questions(earlier: Option<&Self>) -> Vec<String> {
+        earlier.map_or_else(|| Reading::default().questions(), |earlier| earlier.reading.questions())
+    }
+
+    /// Reads a snapshot: `answers` are the rows of each of [`Self::questions`] asked with the same `earlier`, every cell as text.
     ///
     /// # Errors
-    /// A result is missing, or a cell is not what its query gives.
-    pub fn from_rows(database: &str, results: &[Rows]) -> Result<Self, CatalogError> {
-        super::snapshot::contents(database, results).map(Self::from)
+    /// An answer is missing, a cell is not what its query gives, or more changed than can be told: then only a snapshot without an earlier one helps.
+    pub fn from_answers(database: &str, earlier: Option<&Self>, answers: Vec<Rows>) -> Result<Self, CatalogError> {
+        let reading = match earlier {
+            Some(earlier) => earlier.reading.with(answers),
+            None => Reading::default().with(answers),
+        }?;
+        let catalog = Self::from(snapshot::contents(database, &reading)?);
+        Ok(Self { reading, ..catalog })
+    }
+
+    /// Whether another session, which can name no temporary objects but its own, finds the same in both, and can build on either.
+    #[must_use]
+    pub fn is_for_others(&self, other: &Self) -> bool {
+        let (mine, theirs) = (&self.contents, &other.contents);
+        let lasting = |relation: &&Relation| !relation.temporary;
+        self.reading.is_of_the_place_of(&other.reading)
+            && mine.relations.iter().filter(lasting).eq(theirs.relations.iter().filter(lasting))
+            && (&mine.schemas, &mine.types, &mine.routines, &mine.operators, &mine.casts, &mine.event_triggers, mine.server_version)
+                == (&theirs.schemas, &theirs.types, &theirs.routines, &theirs.operators, &theirs.casts, &theirs.event_triggers, theirs.server_version)
     }
 
     /// The database it describes.
@@ -385,12 +421,6 @@ impl Catalog {
     #[must_use]
     pub fn server_version(&self) -> u32 {
         self.contents.server_version
-    }
-
-    /// The search path under which view definitions and defaults were printed.
-    #[must_use]
-    pub fn definition_path(&self) -> &[Arc<str>] {
-        &self.contents.path
     }
 
     /// Every relation.

@@ -11,7 +11,7 @@ use pg_query::{
 use super::{
     analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference},
     builtins::{self, Nature},
-    catalog::{Column, FIRST_USER_OID, Relation, RelationKind, Routine},
+    catalog::{Column, FIRST_USER_OID, Printed, Relation, RelationKind, Routine},
     constants,
     lineage::Lineage,
     names::split_identifier,
@@ -73,8 +73,12 @@ impl<'a> Analysis<'a> {
         if !self.enter(routine.oid) {
             return;
         }
-        let path = self.path_of(routine);
+        let running = self.path_of(routine);
+        // What is in it was named when it was made: it is read as it was printed, and only what it calls meets the path it runs under.
+        let path = routine.printed_under.as_ref().map_or_else(|| running.clone(), |path| path.to_vec());
         let passed = self.gathered.clone();
+        let temporary_first = routine.printed_under.is_none();
+        let outer = (std::mem::replace(&mut self.running, running), std::mem::replace(&mut self.temporary_first, temporary_first));
         self.definition(body, path, |this, statements| {
             this.scopes.push(Scope { sources: vec![arguments(routine, &passed)], ctes: vec![] });
             this.passed = passed;
@@ -83,6 +87,7 @@ impl<'a> Analysis<'a> {
             }
             this.scopes.clear();
         });
+        (self.running, self.temporary_first) = outer;
         self.leave();
     }
 
@@ -111,7 +116,7 @@ impl<'a> Analysis<'a> {
 
     fn path_of(&self, routine: &Routine) -> Vec<Arc<str>> {
         let setting = routine.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        setting.map_or_else(|| self.path.clone(), search_path)
+        setting.map_or_else(|| self.running.clone(), search_path)
     }
 
     /// A built-in function is called, with these constant arguments (none where an argument is not constant).
@@ -181,7 +186,7 @@ impl<'a> Analysis<'a> {
 
     /// What lies under a view is read: its query is walked, under the search path it was printed with.
     pub(super) fn expand_view(&mut self, view: &'a Relation) {
-        let Some(text) = &view.definition else {
+        let Some(printed) = &view.definition else {
             if !view.built_in() {
                 self.found.doubt("the definition of a view is not known");
             }
@@ -190,8 +195,7 @@ impl<'a> Analysis<'a> {
         if !self.enter(view.oid) {
             return;
         }
-        let path = self.catalog.definition_path().to_vec();
-        self.definition(text, path, |this, statements| {
+        self.printed(&printed.text, printed, |this, statements| {
             for statement in statements {
                 if let Some(node) = boxed(statement.stmt.as_ref()) {
                     this.statement(node, "");
@@ -213,10 +217,9 @@ impl<'a> Analysis<'a> {
     }
 
     /// The definition of a rule is walked: its actions run in place of, or beside, the write.
-    pub(super) fn run_rule(&mut self, relation: &'a Relation, text: &'a Arc<str>) {
+    pub(super) fn run_rule(&mut self, relation: &'a Relation, printed: &'a Printed) {
         self.found.opaque = true;
-        let path = self.catalog.definition_path().to_vec();
-        self.definition(text, path, |this, statements| {
+        self.printed(&printed.text, printed, |this, statements| {
             for statement in statements {
                 let Some(NodeEnum::RuleStmt(rule)) = boxed(statement.stmt.as_ref()) else { continue };
                 // That its actions keep what is written was settled when it was made.

@@ -44,7 +44,7 @@ impl<'a> Analysis<'a> {
             return self.catalog.relation(self.real_schema(schema), name);
         }
         // The temporary schema is searched first for relations, unless the path places it elsewhere.
-        let temporary = self.view.temporary_schema.as_ref().filter(|schema| !self.path.contains(schema));
+        let temporary = self.view.temporary_schema.as_ref().filter(|schema| self.temporary_first && !self.path.contains(schema));
         temporary.into_iter().chain(&self.path).find_map(|schema| self.catalog.relation(schema, name))
     }
 
@@ -109,7 +109,7 @@ impl<'a> Analysis<'a> {
         let mut best: Option<(usize, u32)> = None;
         for kind in self.catalog.types_named(name) {
             let place = match schema {
-                "" if self.view.temporary_schema.as_deref() == Some(&*kind.schema) => Some(0),
+                "" if self.temporary_first && self.view.temporary_schema.as_deref() == Some(&*kind.schema) => Some(0),
                 "" => self.path.iter().position(|searched| *searched == kind.schema).map(|at| at + 1),
                 _ => (self.real_schema(schema) == &*kind.schema).then_some(0),
             };

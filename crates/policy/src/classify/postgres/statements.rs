@@ -86,6 +86,8 @@ impl Analysis<'_> {
                 self.savepoint(transaction);
             }
         }
+        // Whatever it did counts from here on.
+        self.found.effects.catalog |= transaction.kind() == TransactionStmtKind::TransStmtCommitPrepared;
         // A two-phase transaction outlives the session that made it.
         if matches!(
             transaction.kind(),

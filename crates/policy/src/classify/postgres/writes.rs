@@ -9,7 +9,7 @@ use pg_query::{
 use super::{
     ParameterValue,
     analysis::{Analysis, Outputs, Scope, boxed, inner, reference},
-    catalog::{KeyAction, Relation, RelationKind, WriteEvent},
+    catalog::{KeyAction, Printed, Relation, RelationKind, WriteEvent},
     constants::{self, Value},
     definitions::{columns_of, new_row_of, row_of},
     lineage::Lineage,
@@ -313,7 +313,7 @@ impl<'a> Analysis<'a> {
                 return this.writes_catalog(relation);
             }
             for rule in relation.rules.iter().filter(|rule| rule.event == event) {
-                this.run_rule(relation, &rule.text);
+                this.run_rule(relation, &rule.printed);
             }
             if relation.kind == RelationKind::View {
                 this.writes_through_view(relation, event, action);
@@ -348,17 +348,16 @@ impl<'a> Analysis<'a> {
         for column in &relation.columns {
             self.coerce(Some(super::types::UNKNOWN), column.type_oid);
         }
-        for (_, text) in &relation.defaults {
-            self.default_expression(relation, text);
+        for (_, printed) in &relation.defaults {
+            self.default_expression(relation, printed);
         }
     }
 
     /// A column's default or generation expression is evaluated.
-    fn default_expression(&mut self, relation: &'a Relation, text: &str) {
-        let path = self.catalog.definition_path().to_vec();
+    fn default_expression(&mut self, relation: &'a Relation, printed: &Printed) {
         let (pairs, reads) = (self.found.pairs.clone(), self.found.reads.clone());
         let ((), lineage) = self.traced(|this| {
-            this.definition(&format!("SELECT {text}"), path, |this, statements| {
+            this.printed(&format!("SELECT {}", printed.text), printed, |this, statements| {
                 this.scopes.push(Scope { sources: vec![new_row_of("", relation)], ctes: vec![] });
                 for statement in statements {
                     if let Some(node) = boxed(statement.stmt.as_ref()) {
@@ -397,13 +396,12 @@ impl<'a> Analysis<'a> {
     /// A view without triggers or rules for the event passes the write on to the table below.
     fn writes_through_view(&mut self, view: &'a Relation, event: WriteEvent, action: Action) {
         let handled = view.rules.iter().any(|rule| rule.event == event) || view.triggers.iter().any(|trigger| trigger.watches(event));
-        let Some(text) = view.definition.as_ref().filter(|_| !handled) else { return };
+        let Some(printed) = view.definition.as_ref().filter(|_| !handled) else { return };
         self.expand_view(view);
         if !self.enter(view.oid) {
             return;
         }
-        let path = self.catalog.definition_path().to_vec();
-        self.definition(text, path, |this, statements| {
+        self.printed(&printed.text, printed, |this, statements| {
             let from = statements.first().and_then(|statement| boxed(statement.stmt.as_ref()));
             match from {
                 Some(NodeEnum::SelectStmt(select)) => this.writes_below(select, event, action),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Answer, Dialogue, Ending, Forwarding, Move, Operation, OperationKind, Parameter, Prepared, Reply, ReplyKind, Skip, Stream, Transaction,
+    Answer, Dialogue, Ending, Forwarding, Move, Operation, OperationKind, Parameter, Reply, ReplyKind, Skip, Stream, Transaction, large_objects,
     names::{self, Change, Known, Portal, Spoken},
     owed::{MadeReal, Owed, Run},
 };
@@ -411,7 +411,8 @@ impl<P> Dialogue<P> {
         if self.names_full(0) {
             return Ok(());
         }
-        let parameters = parameters(&bind, body, prepared.as_deref());
+        let types = prepared.as_deref().map(|prepared| prepared.types.as_slice()).unwrap_or_default();
+        let parameters = parameters(bind.values(), body, types);
         let portal = Bytes::copy_from_slice(bind.portal);
         let speaks = prepared.as_ref().is_none_or(|prepared| prepared.speaks);
         let pending = Pending { portal, speaks, ..self.pending(OperationKind::Bind, frame, text) };
@@ -421,9 +422,11 @@ impl<P> Dialogue<P> {
 
     fn ask_function(&mut self, frame: Bytes, body: &Bytes) -> Result<(), Malformed> {
         let call = FunctionCall::decode(body)?;
-        let text = format!("FunctionCall of function {}", call.function);
-        let pending = self.pending(OperationKind::FunctionCall, frame, Arc::from(text));
-        self.ask(pending, None, Vec::new());
+        let function = call.function;
+        let (text, types) =
+            large_objects::sql_call(function, call.values().count()).unwrap_or_else(|| (format!("FunctionCall of function {function}"), &[]));
+        let pending = self.pending(OperationKind::FunctionCall { function }, frame, Arc::from(text));
+        self.ask(pending, None, parameters(call.values(), body, types));
         Ok(())
     }
 
@@ -439,7 +442,8 @@ impl<P> Dialogue<P> {
 
     fn ask(&mut self, pending: Pending, prepared: Option<u64>, parameters: Vec<Parameter>) {
         let Pending { operation: id, kind, ref text, bound, .. } = pending;
-        let operation = Operation { id, kind, text: text.clone(), prepared, parameters, bound, transaction: self.transaction };
+        let transaction = if self.unsynced && self.transaction == Transaction::Idle { Transaction::Open } else { self.transaction };
+        let operation = Operation { id, kind, text: text.clone(), prepared, parameters, bound, transaction };
         self.pending = Some(pending);
         self.moves.push_back(Move::Ask(operation));
     }
@@ -459,9 +463,11 @@ impl<P> Dialogue<P> {
                 self.owe_execute(pending.operation, Arc::new(forwarding), now_us);
                 self.moves.push_back(Move::Send(Side::Target, pending.frame));
             }
-            // Never forwarded: the session refuses it; should it not, nothing happens at the target either.
-            OperationKind::FunctionCall => {
-                self.refuse(&pending, Refusal::new(Sqlstate::FEATURE_NOT_SUPPORTED, "function calls by protocol message are not supported"))
+            OperationKind::FunctionCall { .. } => {
+                let run = self.begin_run(pending.operation, Arc::new(forwarding), false, now_us);
+                self.owed.push(Owed::FunctionCall(run));
+                self.segment_ends();
+                self.moves.push_back(Move::Send(Side::Target, pending.frame));
             }
         }
     }
@@ -512,9 +518,9 @@ impl<P> Dialogue<P> {
 
     /// Brings caller and target where they would be had the operation failed at the target.
     pub(super) fn refuse(&mut self, pending: &Pending, refusal: Refusal) {
-        let whole = matches!(pending.kind, OperationKind::Query | OperationKind::FunctionCall);
+        let whole = matches!(pending.kind, OperationKind::Query | OperationKind::FunctionCall { .. });
         // A Query or a Parse of the unnamed statement drops the old one, even if it fails.
-        let drops = pending.kind == OperationKind::Query || (pending.kind == OperationKind::Parse && pending.name.is_empty());
+        let drops = whole || (pending.kind == OperationKind::Parse && pending.name.is_empty());
         if self.transaction == Transaction::Idle && self.owed.is_empty() && !self.unsynced && !(drops && self.names.has_unnamed()) {
             return self.refuse_here(whole, &refusal);
         }
@@ -588,9 +594,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn parameters(bind: &Bind<'_>, body: &Bytes, prepared: Option<&Prepared>) -> Vec<Parameter> {
-    let types = prepared.map(|prepared| prepared.types.as_slice()).unwrap_or_default();
-    bind.values()
+fn parameters<'a>(values: impl Iterator<Item = (Format, Option<&'a [u8]>)>, body: &Bytes, types: &[u32]) -> Vec<Parameter> {
+    values
         .enumerate()
         .map(|(index, (format, value))| Parameter {
             type_oid: types.get(index).copied().unwrap_or(0),

@@ -10,6 +10,7 @@
 //! what is remembered in between.
 
 mod caller;
+mod large_objects;
 mod names;
 mod owed;
 mod settings;
@@ -122,7 +123,7 @@ pub struct Operation {
     pub parameters: Vec<Parameter>,
     /// Of an Execute: the Bind that made its portal, which was decided before [`Dialogue::decisions_changed`]. It means what that meant.
     pub bound: Option<u64>,
-    /// Where the caller's transaction stands, as far as the target has said.
+    /// Where the caller's transaction stands, as far as the target has said; open in a pipeline, which has an implicit one.
     pub transaction: Transaction,
 }
 
@@ -137,8 +138,11 @@ pub enum OperationKind {
     Bind,
     /// A portal is run that the protocol did not make, or that was decided under what is no longer in force.
     Execute,
-    /// The FunctionCall message.
-    FunctionCall,
+    /// The FunctionCall message. The text of one that calls a function of large objects is the SQL call.
+    FunctionCall {
+        /// The function's OID.
+        function: u32,
+    },
 }
 
 /// One parameter of a Bind.
@@ -287,6 +291,8 @@ pub struct Dialogue<P> {
     segment: u64,
     /// Something of the open transaction, or all of it, is rolled back.
     undone: bool,
+    /// The target said that it ends the session, and why.
+    told_fatal: bool,
     ended: bool,
     permits: PhantomData<fn(P)>,
 }
@@ -350,6 +356,7 @@ impl<P> Dialogue<P> {
             runs: 0,
             segment: 0,
             undone: false,
+            told_fatal: false,
             ended: false,
             permits: PhantomData,
         }
@@ -515,6 +522,12 @@ impl<P> Dialogue<P> {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.owed.is_empty() && !self.unsynced && self.pending.is_none() && self.transaction == Transaction::Idle
+    }
+
+    /// Whether the target said that it ends the session: there is nothing to add to that.
+    #[must_use]
+    pub const fn is_told_fatal(&self) -> bool {
+        self.told_fatal
     }
 
     /// Whether bytes of a message to the caller are still to come, so that nothing else can be told it.

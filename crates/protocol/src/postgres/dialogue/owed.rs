@@ -29,6 +29,8 @@ pub(super) enum Owed {
     Execute(Run),
     /// CloseComplete.
     Close(Change),
+    /// FunctionCallResponse and ReadyForQuery.
+    FunctionCall(Run),
     /// ReadyForQuery.
     Sync,
     /// The error of the message that makes a refusal real; the caller gets ours instead.

@@ -96,7 +96,7 @@ impl<P> Dialogue<P> {
     fn streams(&mut self, tag: u8, len: usize) -> Result<bool, Broken> {
         let shown = self.shows_rows();
         match tag {
-            b'd' => Ok(true),
+            b'd' | b'V' => Ok(true),
             b'D' if !shown => Ok(true),
             b'D' if len > self.limits.max_shown_row_bytes => Err(Broken("a row that must be masked or recorded is above the limit")),
             _ => Ok(false),
@@ -219,6 +219,10 @@ impl<P> Dialogue<P> {
             (Some(Owed::Shape { .. }), b'n') => {
                 self.owed.pop();
                 Ok(Fate::Swallow)
+            }
+            (Some(Owed::FunctionCall(run)), b'V') => {
+                run.bytes += len as u64;
+                Ok(Fate::Pass)
             }
             (Some(Owed::Question(part)), _) => {
                 let part = *part;
@@ -353,6 +357,7 @@ impl<P> Dialogue<P> {
             (Fate::Pass, target_error(body)?)
         };
         if fatal {
+            self.told_fatal = true;
             self.fatal(error, now_us);
             return Ok(told);
         }
@@ -360,7 +365,7 @@ impl<P> Dialogue<P> {
         match self.owed.head() {
             // Nothing was asked of it.
             None => Ok(told),
-            Some(Owed::Query(run)) => {
+            Some(Owed::Query(run) | Owed::FunctionCall(run)) => {
                 run.error = Some(error);
                 run.copying = Copying::No;
                 Ok(told)
@@ -375,8 +380,8 @@ impl<P> Dialogue<P> {
 
     /// The target ends the session and says why. Whatever ran has failed; of what follows nobody will hear.
     fn fatal(&mut self, error: TargetError, now_us: u64) {
-        if matches!(self.owed.head(), Some(Owed::Query(_) | Owed::Execute(_)))
-            && let Some(Owed::Query(mut run) | Owed::Execute(mut run)) = self.owed.pop()
+        if matches!(self.owed.head(), Some(Owed::Query(_) | Owed::Execute(_) | Owed::FunctionCall(_)))
+            && let Some(Owed::Query(mut run) | Owed::Execute(mut run) | Owed::FunctionCall(mut run)) = self.owed.pop()
         {
             run.error = Some(error);
             self.answered(run, Did::Some, now_us);
@@ -463,7 +468,7 @@ impl<P> Dialogue<P> {
     /// An entry behind the one that failed: the target never looks at it. `answered` is the operation told of last.
     fn drop_skipped(&mut self, owed: Owed, answered: u64) -> u64 {
         let operation = match owed {
-            Owed::Execute(run) => {
+            Owed::Execute(run) | Owed::FunctionCall(run) => {
                 self.run_ended(&run, Did::Skipped);
                 run.operation
             }
@@ -509,6 +514,10 @@ impl<P> Dialogue<P> {
                     (Some(_), true) => Did::Nothing,
                     (Some(_), false) => Did::Some,
                 };
+                self.answered(run, did, now_us);
+            }
+            Some(Owed::FunctionCall(run)) => {
+                let did = if run.error.is_none() { Did::All } else { Did::Nothing };
                 self.answered(run, did, now_us);
             }
             _ => return Err(Broken("it is ready for a query before it answered the last")),

@@ -339,10 +339,13 @@ fn notifications_and_empty_queries_pass() {
 }
 
 #[test]
-fn a_function_call_is_refused_like_a_query() {
+fn a_function_call_is_answered_like_a_query() {
     let call = Bytes::from_static(b"F\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0");
-    let moved = converse(&[caller(&[&call])]);
-    assert!(moved.target.is_empty() && moved.caller.ends_with(READY) && moved.caller.starts_with(b"E"));
+    let null = b"V\0\0\0\x08\xff\xff\xff\xff".as_slice();
+    let moved = converse(&[caller(&[&call]), target(&[null, READY]), caller(&[&call]), target(&[&error("22012", false), READY])]);
+    assert_eq!(moved.target, [&call[..], &call[..]].concat());
+    assert!(moved.caller.starts_with(&[null, READY].concat()) && moved.caller.ends_with(READY));
+    assert_eq!(moved.words, ["1 done 0 rows 9 bytes", "2 failed 0 rows 0 bytes"]);
 }
 
 #[test]

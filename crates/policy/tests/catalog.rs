@@ -1,0 +1,80 @@
+//! Snapshots of a catalog that build on an earlier one, with snapshots read whole as the oracle.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at what it did not expect")]
+
+#[path = "postgres/server.rs"]
+mod server;
+
+use policy::classify::postgres::catalog::Catalog;
+use server::Server;
+
+/// What a database goes through, each step after a snapshot of what was before.
+const STEPS: &[&str] = &[
+    "create schema a; create table a.parent (id int primary key, name text default lower('X')); create view a.shown as select id, name from a.parent",
+    "create function a.twice(x int) returns int language sql as 'select x * 2'; create function a.std(x int) returns int language sql return a.twice(x)",
+    "create table a.child (extra int default a.twice(1)) inherits (a.parent); create view a.both as select p.*, c.extra from a.parent p join a.child c using (id)",
+    "alter table a.parent rename column name to title",
+    "alter table a.parent rename to people",
+    "alter schema a rename to b",
+    "alter function b.twice(int) rename to double",
+    "create rule keep as on delete to b.people do instead nothing; alter table b.people alter title set not null, add note text",
+    "alter table b.people disable rule keep; create type b.mood as enum ('x'); create domain b.small as int check (value < 10)",
+    "create table b.refers (id int references b.people on delete cascade, s b.small, unique (s)); alter table b.refers disable trigger all",
+    "alter table b.refers enable trigger all; create function b.fires() returns trigger language plpgsql as 'begin return new; end'; \
+     create trigger t before insert on b.refers for each row execute function b.fires()",
+    "alter table b.refers disable trigger t; create operator b.=== (leftarg = int, rightarg = int, procedure = int4eq); create cast (b.mood as int) with inout",
+    "drop cast (b.mood as int); drop operator b.=== (int, int); drop view b.both; drop function b.std(int)",
+    "create or replace view b.shown as select id, title as name, 1 as one from b.people; create materialized view b.kept as select * from b.shown; analyze",
+    "begin; create table b.undone (id int); alter table b.people rename to never; rollback",
+    "begin; savepoint s; alter table b.people add gone int; rollback to s; create table b.stays (id int generated always as identity); commit",
+    "drop rule keep on b.people; alter table b.child no inherit b.people; create index on b.child (extra); create unique index on b.child (extra, id)",
+    "create table b.parts (id int) partition by list (id); create table b.part1 partition of b.parts for values in (1); alter table b.parts detach partition b.part1",
+    "alter table b.people enable row level security; create function b.may(int) returns bool language sql as 'select true'; \
+     create policy p on b.people using (b.may(id))",
+    "create function b.ddl() returns event_trigger language plpgsql as 'begin end'; create event trigger e on ddl_command_end execute function b.ddl()",
+    "drop event trigger e; drop schema b cascade",
+    "vacuum full pg_class; vacuum freeze",
+    "create table last (id int)",
+];
+
+#[test]
+fn what_changed_since_is_all_that_must_be_read() {
+    let server = Server::start();
+    let (mut known, _) = server.catalog("shop");
+    for step in STEPS {
+        server.sql("shop", step);
+        let next = server.read("shop", Some(&known));
+        let whole = server.read("shop", None);
+        assert!(next == whole, "after {step}: {}", first_difference(&next, &whole));
+        known = next;
+    }
+}
+
+/// What lies in a template has old rows: in a database that was made anew they are no sign that nothing changed.
+#[test]
+fn another_database_of_the_same_name_is_read_whole() {
+    let server = Server::start();
+    server.sql("shop", "create view shown as select 1 as one");
+    server.sql("postgres", "create database copied template shop");
+    let known = server.read("copied", None);
+    server.sql("postgres", "drop database copied");
+    server.sql("shop", "create or replace view shown as select 2 as one");
+    server.sql("postgres", "create database copied template shop");
+    let answers = server.rows("copied", &Catalog::questions(Some(&known)));
+    let error = Catalog::from_answers("copied", Some(&known), answers).unwrap_err();
+    assert!(error.to_string().contains("another server or database"), "{error}");
+    assert!(!known.is_for_others(&server.read("copied", None)));
+}
+
+/// The first part of two snapshots, as they are exported, that is not the same.
+fn first_difference(left: &Catalog, right: &Catalog) -> String {
+    let (left, right) = (serde_json::to_value(left).unwrap(), serde_json::to_value(right).unwrap());
+    for (part, left) in left.as_object().unwrap() {
+        let items = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        let (left, right) = (items(left), items(&right[part]));
+        if let Some(item) = left.iter().find(|item| !right.contains(item)).or_else(|| right.iter().find(|item| !left.contains(item))) {
+            return format!("{part}: {item}");
+        }
+    }
+    "only their order".to_owned()
+}
