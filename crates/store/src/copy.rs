@@ -27,8 +27,19 @@ use crate::{
 /// Every table that holds something, each after those its rows refer to.
 pub(crate) const STATE: &[&str] =
     &["counters", "identities", "tokens", "sessions", "session_members", "holds", "versions", "applications", "events", "secrets"];
-pub(crate) const INDEX: &[&str] =
-    &["index_counters", "index_settings", "indexed_recordings", "shapes", "shape_terms", "operations", "operation_terms", "uses"];
+pub(crate) const INDEX: &[&str] = &[
+    "index_counters",
+    "index_settings",
+    "indexed_recordings",
+    "shapes",
+    "shape_terms",
+    "bundles",
+    "bundle_terms",
+    "waiting",
+    "literal_runs",
+    "literal_chunks",
+    "uses",
+];
 /// What the files of a store are called that was copied elsewhere.
 const COPIED: &str = "copied";
 /// And those of one that is being made.

@@ -1,14 +1,19 @@
 //! The search index: derived from the recordings, and from them alone.
 //!
-//! Each statement is kept once as its shape, without literals ([`shape`]); each operation is a row that points to it, with terms of its own.
-//! Literals appear only as keyed hashes, so that a search for `alice@example.com` finds the operation while the file tells nothing of the value.
+//! Each statement is kept once as its shape, without literals ([`shape`]); operations that are alike and came together are one row that points to it ([`bundle`]).
+//! Literals appear only as keyed hashes ([`literals`]), so that a search for `alice@example.com` finds the operation while the file tells nothing of the value.
 //! A batch of records and the place in the recording up to which they were read are one transaction: every record counts exactly once, whenever the process dies.
 
 mod absorb;
+mod bundle;
 mod find;
+mod literals;
 mod shape;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_lc_rs::hmac;
 use evidence::{
@@ -29,17 +34,26 @@ use crate::{
 pub(crate) const FILE: &str = "index.db";
 /// What the key of the literals' hashes is derived for.
 const LITERAL_PURPOSE: &str = "countersign index literals 1";
+/// Most shapes whose ids are remembered.
+const MAX_REMEMBERED_SHAPES: usize = 4_096;
 /// The setting that names the deployment key the hashes were made with.
 const LITERAL_KEY: &str = "literal_key";
 
-pub(crate) const SCHEMA: Schema =
-    Schema { table: "index_migrations", migrations: &[(1, "first", include_str!("../migrations/index/0001_first.sql"))] };
+pub(crate) const SCHEMA: Schema = Schema {
+    table: "index_migrations",
+    migrations: &[
+        (1, "first", include_str!("../migrations/index/0001_first.sql")),
+        (2, "bundles", include_str!("../migrations/index/0002_bundles.sql")),
+    ],
+};
 
 /// The search index.
 #[derive(Debug, Clone)]
 pub struct Index {
     database: Database,
     keys: Arc<KeyRing>,
+    /// Ids of shapes that are stored, so that a batch need not ask for them.
+    remembered: Arc<Mutex<(u64, absorb::StoredShapes)>>,
 }
 
 /// How far a recording was read.
@@ -131,7 +145,7 @@ pub struct Use {
 
 impl Index {
     pub(crate) async fn open(database: Database, keys: Arc<KeyRing>) -> Result<Self, StoreError> {
-        let index = Self { database, keys };
+        let index = Self { database, keys, remembered: Arc::default() };
         index.note_key().await?;
         Ok(index)
     }
@@ -224,6 +238,25 @@ impl Index {
         rows.into_iter().map(UseRow::parse).collect()
     }
 
+    /// Takes out the shapes that are known to be stored, and since which forgetting.
+    fn remembered(&self) -> (u64, absorb::StoredShapes) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        (remembered.0, std::mem::take(&mut remembered.1))
+    }
+
+    /// Puts them back with what a batch added, unless shapes were forgotten meanwhile. A batch that fails puts nothing back: what it added is not stored.
+    fn remember(&self, generation: u64, stored: absorb::StoredShapes) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.0 == generation && stored.len() <= MAX_REMEMBERED_SHAPES {
+            remembered.1 = stored;
+        }
+    }
+
+    fn forget_shapes(&self) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        *remembered = (remembered.0 + 1, HashMap::new());
+    }
+
     /// Names the deployment key the hashes are made with, the first time. If that key is gone later, the hashes are of no use: they go too.
     async fn note_key(&self) -> Result<(), StoreError> {
         let current = self.keys.current()?.id().to_string();
@@ -250,17 +283,17 @@ impl Index {
         let changed =
             sql("UPDATE index_settings SET value = $2 WHERE name = $1 AND value <> $2").bind(LITERAL_KEY).bind(current).run(&mut write).await?;
         if changed > 0 {
-            sql("DELETE FROM operation_terms WHERE term LIKE '=%'").run(&mut write).await?;
+            literals::clear(&mut write).await?;
         }
         write.commit().await
     }
 
-    async fn literals(&self) -> Result<LiteralHash, StoreError> {
+    async fn literals(&self) -> Result<literals::LiteralHash, StoreError> {
         let (text,): (String,) = sql("SELECT value FROM index_settings WHERE name = $1").bind(LITERAL_KEY).one(self.database.read()).await?;
         let id: KeyId = parsed("a key id", &text)?;
         let key = self.keys.get(id).ok_or(KeyError::Unknown(id))?;
         let derived = key.derive(LITERAL_PURPOSE)?;
-        Ok(LiteralHash(hmac::Key::new(hmac::HMAC_SHA256, derived.as_slice())))
+        Ok(literals::LiteralHash(hmac::Key::new(hmac::HMAC_SHA256, derived.as_slice())))
     }
 }
 
@@ -268,17 +301,6 @@ impl Index {
 #[must_use]
 pub fn without_literals(statement: &str) -> String {
     shape::shape(statement).text
-}
-
-/// Hashes literals under a key, so that the file alone tells nothing of them.
-struct LiteralHash(hmac::Key);
-
-impl LiteralHash {
-    /// The term of a literal: case and outer white space do not count. 96 bits of HMAC-SHA-256.
-    fn term(&self, literal: &str) -> String {
-        let tag = hmac::sign(&self.0, literal.trim().to_lowercase().as_bytes());
-        format!("={}", crate::secrets::hex(tag.as_ref().get(..12).unwrap_or_default()))
-    }
 }
 
 #[derive(FromRow)]

@@ -214,7 +214,7 @@ impl Recordings {
         let mut reader = Reader::from_segment(Arc::clone(&self.keys), position.segment);
         reader.begin_segment().map_err(|fault| RecordingError::Fault { session, fault })?;
         let file = place.open(position.segment)?;
-        Ok(Records { place, reader, file, successor: None, position, passed: 0, piece: vec![0; PIECE_BYTES], failed: false })
+        Ok(Records { place, reader, file, successor: None, position, passed: 0, piece: Vec::new(), failed: false })
     }
 
     /// Walks the chain of a recording without its key.
@@ -245,12 +245,24 @@ impl Recordings {
     /// # Errors
     /// When a folder cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, RecordingError> {
-        let mut listed = BTreeMap::<(PathBuf, SessionId), Listed>::new();
-        for day in entries(&self.folder)?.into_iter().filter(|day| day.is_dir()) {
-            for file in entries(&day)? {
-                let Some((session, segment)) = parse_name(&file) else { continue };
+        self.days()?.iter().map(|day| Self::list_day(day, |_| true)).collect::<Result<Vec<_>, _>>().map(|days| days.concat())
+    }
+
+    /// The folders, one a day.
+    pub(crate) fn days(&self) -> Result<Vec<PathBuf>, RecordingError> {
+        let mut days = entries(&self.folder)?;
+        days.retain(|day| day.is_dir());
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    /// The recordings of a day that are wanted, by session. Of the others only the names are read.
+    pub(crate) fn list_day(day: &Path, wanted: impl Fn(SessionId) -> bool) -> Result<Vec<Listed>, RecordingError> {
+        let mut listed = BTreeMap::<SessionId, Listed>::new();
+        for file in entries(day)? {
+            if let Some((session, segment)) = parse_name(&file).filter(|(session, _)| wanted(*session)) {
                 let metadata = fs::metadata(&file).map_err(RecordingError::file(&file))?;
-                let recording = listed.entry((day.clone(), session)).or_insert_with(|| Listed::new(session, &day));
+                let recording = listed.entry(session).or_insert_with(|| Listed::new(session, day));
                 recording.segments = recording.segments.max(segment.saturating_add(1));
                 recording.bytes = recording.bytes.saturating_add(metadata.len());
                 recording.closed |= metadata.permissions().mode() & 0o200 == 0;
@@ -530,6 +542,7 @@ pub struct Records {
     position: Position,
     /// Records of the frame at `position` that were passed.
     passed: u32,
+    /// Empty while nobody reads.
     piece: Vec<u8>,
     failed: bool,
 }
@@ -566,6 +579,11 @@ impl Records {
         self.place.session
     }
 
+    /// Gives back what only reading needs; for one that waits until there is more.
+    pub(crate) fn rest(&mut self) {
+        self.piece = Vec::new();
+    }
+
     fn next_record(&mut self) -> Result<Option<Placed>, RecordingError> {
         loop {
             while let Some(placed) = self.reader.next().map_err(|fault| self.faulty(fault))? {
@@ -599,6 +617,7 @@ impl Records {
     /// Hands the reader more bytes; false when there are none now.
     fn read_more(&mut self) -> Result<bool, RecordingError> {
         let path = self.place.path(self.reader.position().0);
+        self.piece.resize(PIECE_BYTES, 0);
         let bytes = read_piece(&mut self.file, &mut self.piece).map_err(RecordingError::file(&path))?;
         if !bytes.is_empty() {
             self.reader.push(bytes);

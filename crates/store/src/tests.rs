@@ -7,4 +7,5 @@ mod indexed;
 mod postgres;
 mod register;
 mod rows;
+mod searched;
 mod secrecy;

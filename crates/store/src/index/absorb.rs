@@ -8,11 +8,16 @@ use std::{
 use aws_lc_rs::digest;
 use evidence::{
     Record,
-    record::{Answered, Asked, AskedOutcome, Opened, Parameter, Settled},
+    record::{Answered, Asked, AskedOutcome, Opened, Parameter, Ruling, Settled},
 };
 use model::{Action, DataClassName, Facts, Object, SessionId, Timestamp, hold::HoldState};
 
-use super::{Batch, Index, LiteralHash, Taken, session_number, shape};
+use super::{
+    Batch, Index, Taken,
+    bundle::{self, Operation},
+    literals::{self, Entry, LiteralHash},
+    session_number, shape,
+};
 use crate::{
     StoreError,
     database::{Value, Write, from_json, micros, sql, stored_count, to_json},
@@ -28,9 +33,10 @@ const MAX_SPLIT_BYTES: usize = 256;
 const MAX_SPLIT_WORDS: usize = 8;
 
 /// Parameters of one INSERT. SQLite looks each up by its name among all of them, so that many cost more than the statements they save.
-const PARAMETERS_AT_ONCE: usize = 128;
+pub(super) const PARAMETERS_AT_ONCE: usize = 128;
 
-/// What a row says of an operation that is not allowed at once.
+/// What a row says of its operations.
+const ALLOWED: &str = "allowed";
 const HELD: &str = "held";
 const SIGNED: &str = "signed";
 const REFUSED: &str = "refused";
@@ -43,22 +49,22 @@ pub(super) async fn absorb(index: &Index, batch: &Batch) -> Result<Taken, StoreE
     if position != batch.from {
         return Ok(Taken::Elsewhere);
     }
-    let session = batch.session;
+    let (generation, stored) = index.remembered();
     let mut taking = Taking {
         write,
-        session,
+        session: session_number(batch.session),
         heading,
         literals,
-        shapes: HashMap::new(),
+        shapes: Shapes::new(stored),
         counts: HashMap::new(),
         uses: HashMap::new(),
         asked: BTreeMap::new(),
-        terms: BTreeSet::new(),
     };
     for record in &batch.records {
         taking.take(record).await?;
     }
-    taking.finish(batch).await?;
+    let stored = taking.finish(batch).await?;
+    index.remember(generation, stored);
     Ok(Taken::Now)
 }
 
@@ -67,22 +73,40 @@ pub(super) async fn forget(index: &Index, sessions: &[SessionId]) -> Result<(), 
     for session in sessions {
         let mut write = index.database().write().await?;
         let number = session_number(*session);
-        let counted: Vec<(i64, i64)> =
-            sql("SELECT shape, COUNT(*) FROM operations WHERE session = $1 GROUP BY shape").bind(number).all(&mut write).await?;
+        let bundles: Vec<(i64, String)> = sql("SELECT shape, operations FROM bundles WHERE session = $1").bind(number).all(&mut write).await?;
+        let mut counted = HashMap::<i64, i64>::new();
+        for (shape, operations) in bundles {
+            *counted.entry(shape).or_default() += i64::try_from(bundle::read(&operations)?.len()).unwrap_or(i64::MAX);
+        }
         for (shape, uses) in counted {
             sql("UPDATE shapes SET uses = uses - $2 WHERE id = $1").bind(shape).bind(uses).run(&mut write).await?;
         }
-        sql("DELETE FROM operation_terms WHERE session = $1").bind(number).run(&mut write).await?;
-        sql("DELETE FROM operations WHERE session = $1").bind(number).run(&mut write).await?;
-        sql("DELETE FROM uses WHERE session = $1").bind(number).run(&mut write).await?;
-        sql("DELETE FROM indexed_recordings WHERE session = $1").bind(number).run(&mut write).await?;
+        sql("DELETE FROM bundle_terms WHERE bundle IN (SELECT id FROM bundles WHERE session = $1)").bind(number).run(&mut write).await?;
+        for table in FORGOTTEN {
+            sql(table).bind(number).run(&mut write).await?;
+        }
         write.commit().await?;
     }
     let mut write = index.database().write().await?;
     sql("DELETE FROM shape_terms WHERE shape IN (SELECT id FROM shapes WHERE uses = 0)").run(&mut write).await?;
     sql("DELETE FROM shapes WHERE uses = 0").run(&mut write).await?;
-    write.commit().await
+    // Literals of bundles that are gone lead nowhere and cost only their place.
+    let (left,): (i64,) = sql("SELECT COUNT(*) FROM (SELECT 1 AS one FROM bundles LIMIT 1) AS any_left").one(&mut write).await?;
+    if left == 0 {
+        literals::clear(&mut write).await?;
+    }
+    write.commit().await?;
+    index.forget_shapes();
+    Ok(())
 }
+
+/// Clears one session.
+const FORGOTTEN: [&str; 4] = [
+    "DELETE FROM waiting WHERE session = $1",
+    "DELETE FROM bundles WHERE session = $1",
+    "DELETE FROM uses WHERE session = $1",
+    "DELETE FROM indexed_recordings WHERE session = $1",
+];
 
 /// Whose recording it is.
 struct Heading {
@@ -106,11 +130,8 @@ async fn begun(write: &mut Write, session: SessionId) -> Result<(Position, Optio
 
 /// A shape as this batch knows it.
 struct Known {
-    /// Kept so that the address in the key stays its own.
-    _alive: (Arc<str>, Arc<Facts>),
     id: i64,
     pairs: Vec<(Action, String)>,
-    literals: Vec<String>,
 }
 
 /// Action, object and who: how often and when last.
@@ -119,51 +140,141 @@ type Uses = HashMap<(Action, String), (u64, Timestamp)>;
 /// A transaction that takes a batch.
 struct Taking {
     write: Write,
-    session: SessionId,
+    session: i64,
     heading: Option<Heading>,
     literals: LiteralHash,
-    /// By the addresses of text and facts, which a reader shares between equal ones.
-    shapes: HashMap<(usize, usize), Arc<Known>>,
+    shapes: Shapes,
     counts: HashMap<i64, i64>,
     uses: Uses,
     /// Operations asked in this batch, not written yet.
     asked: BTreeMap<u64, NewOperation>,
-    /// Terms of operations, not written yet.
-    terms: BTreeSet<(String, u64)>,
 }
 
 /// An operation that was asked in this batch, as it stands at the batch's end.
 struct NewOperation {
     at: i64,
-    shape: i64,
+    known: Arc<Known>,
     risk: i64,
-    decision: &'static str,
-    policies: String,
-    signers: String,
-    classes: String,
-    answer: Option<(i64, i64, Option<String>)>,
-    pairs: Arc<Known>,
+    ruling: Arc<Ruling>,
+    literals: Vec<i64>,
+    settled: Option<Settlement>,
+    answer: Option<Answer>,
+}
+
+/// How a hold ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Settlement {
+    approved: bool,
+    signers: Vec<String>,
+}
+
+/// An answer, as far as its bundle says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answer {
+    rows: i64,
+    duration: i64,
+    ending: Ending,
+}
+
+/// What answers of one bundle share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+struct Ending {
+    error: Option<String>,
+    refused: bool,
+    hid: bool,
+}
+
+/// What operations of one bundle share. Rulings are the same if they are at one address: a reader shares them between operations.
+#[derive(PartialEq, Eq, Hash)]
+struct Alike {
+    shape: i64,
+    ruling: usize,
+    settled: Option<Settlement>,
+    ending: Ending,
+    /// One that waits for its answer is alone.
+    waiting: Option<u64>,
 }
 
 impl NewOperation {
-    fn row(&self, session: i64, op: u64, subject: &str, connection: &str) -> [Value; 14] {
-        let (rows, duration, error) = self.answer.clone().map_or((None, None, None), |(rows, duration, error)| (Some(rows), Some(duration), error));
-        [
-            session.into(),
-            stored_count(op).into(),
-            self.at.into(),
-            self.shape.into(),
-            subject.into(),
-            connection.into(),
-            self.risk.into(),
-            self.decision.into(),
-            Value::from(&self.policies),
-            Value::from(&self.signers),
-            Value::from(&self.classes),
-            rows.into(),
-            duration.into(),
-            error.into(),
-        ]
+    fn alike(&self, op: u64) -> Alike {
+        Alike {
+            shape: self.known.id,
+            ruling: Arc::as_ptr(&self.ruling) as usize,
+            settled: self.settled.clone(),
+            ending: self.answer.as_ref().map(|answer| answer.ending.clone()).unwrap_or_default(),
+            waiting: self.answer.is_none().then_some(op),
+        }
+    }
+
+    fn decision(&self) -> &'static str {
+        match (&self.answer, &self.settled) {
+            (Some(answer), _) if answer.ending.refused => REFUSED,
+            (_, Some(settled)) => settled.decision(),
+            _ => decision(self.ruling.outcome),
+        }
+    }
+
+    /// Data classes masked; before it is answered, those that may be.
+    fn classes(&self) -> &[DataClassName] {
+        let hides = self.answer.as_ref().is_none_or(|answer| answer.ending.hid) && self.ruling.outcome != AskedOutcome::Denied;
+        if hides { &self.ruling.classes } else { &[] }
+    }
+
+    fn terms(&self, members: &[String]) -> BTreeSet<String> {
+        let mut terms: BTreeSet<String> = members.iter().skip(1).map(|member| format!("via:{member}")).collect();
+        let asked = decision(self.ruling.outcome);
+        terms.extend((asked != ALLOWED).then(|| format!("decision:{asked}")));
+        terms.extend(self.settled.iter().flat_map(Settlement::terms));
+        terms.extend(self.answer.iter().flat_map(|answer| answer.ending.terms(self.classes())));
+        terms
+    }
+
+    fn operation(&self, op: u64) -> Operation {
+        Operation { op: stored_count(op), at: self.at, answer: self.answer.as_ref().map(|answer| (answer.rows, answer.duration)) }
+    }
+}
+
+const fn decision(outcome: AskedOutcome) -> &'static str {
+    match outcome {
+        AskedOutcome::Allowed => ALLOWED,
+        AskedOutcome::Held => HELD,
+        AskedOutcome::Denied => REFUSED,
+    }
+}
+
+impl Settlement {
+    fn of(settled: &Settled) -> Self {
+        let signers = settled.signatures.iter().map(|signature| signature.signer.to_string()).collect();
+        Self { approved: settled.state == HoldState::Approved, signers }
+    }
+
+    const fn decision(&self) -> &'static str {
+        if self.approved { SIGNED } else { REFUSED }
+    }
+
+    fn terms(&self) -> Vec<String> {
+        let decision = format!("decision:{}", self.decision());
+        self.signers.iter().map(|signer| format!("signer:{signer}")).chain([decision]).collect()
+    }
+}
+
+impl Answer {
+    fn of(answered: &Answered) -> Self {
+        let error = answered.error.as_ref().map(|error| error.sqlstate.clone());
+        let ending = Ending { error, refused: answered.refused, hid: hid_something(answered) };
+        Self { rows: stored_count(answered.rows), duration: stored_count(answered.duration_us), ending }
+    }
+}
+
+impl Ending {
+    fn terms(&self, classes: &[DataClassName]) -> Vec<String> {
+        let mut terms: Vec<String> = self.error.iter().map(|error| format!("error:{}", error.to_ascii_uppercase())).collect();
+        terms.extend(self.refused.then(|| format!("decision:{REFUSED}")));
+        if self.hid {
+            terms.push("decision:masked".to_owned());
+            terms.extend(classes.iter().map(|class| format!("masked:{class}")));
+        }
+        terms
     }
 }
 
@@ -186,7 +297,7 @@ impl Taking {
         };
         sql("INSERT INTO indexed_recordings (session, segment, frame, records, complete, chain, members, connection, database_name)
              VALUES ($1, 0, 0, 0, 0, $2, $3, $4, $5) ON CONFLICT (session) DO NOTHING")
-        .bind(session_number(self.session))
+        .bind(self.session)
         .bind(opened.chain.to_string())
         .bind(to_json("the members of a chain", &heading.members)?)
         .bind(&heading.connection)
@@ -198,231 +309,136 @@ impl Taking {
     }
 
     async fn asked(&mut self, asked: &Asked) -> Result<(), StoreError> {
-        let known = self.shape(&asked.text, &asked.facts).await?;
-        let (decision, runs) = match asked.ruling.outcome {
-            AskedOutcome::Allowed => ("allowed", true),
-            AskedOutcome::Held => (HELD, false),
-            AskedOutcome::Denied => (REFUSED, false),
-        };
-        let heading = heading(self.heading.as_ref())?;
-        let masks = asked.ruling.outcome != AskedOutcome::Denied;
-        let classes = if masks { asked.ruling.classes.as_slice() } else { &[] };
-        let operation = NewOperation {
-            at: micros(asked.at),
-            shape: known.id,
-            risk: i64::from(asked.facts.risk.level()),
-            decision,
-            policies: to_json("policies", &asked.ruling.policies)?,
-            signers: "[]".to_owned(),
-            classes: to_json("data classes", classes)?,
-            answer: None,
-            pairs: Arc::clone(&known),
-        };
-        self.asked.insert(asked.op, operation);
+        heading(self.heading.as_ref())?;
+        let (known, literals) = self.shapes.of(&mut self.write, &asked.text, &asked.facts).await?;
+        let literals = literal_hashes(&self.literals, &literals, &asked.parameters);
         *self.counts.entry(known.id).or_default() += 1;
-        let mut terms: Vec<String> = heading.members.iter().skip(1).map(|member| format!("via:{member}")).collect();
-        terms.extend((decision != "allowed").then(|| format!("decision:{decision}")));
-        terms.extend(literal_terms(&self.literals, &known.literals, &asked.parameters));
-        self.add_terms(asked.op, terms);
-        if runs {
-            self.used(&known.pairs, asked.at);
+        if asked.ruling.outcome == AskedOutcome::Allowed {
+            used(&mut self.uses, &known.pairs, asked.at);
         }
+        let (at, risk, ruling) = (micros(asked.at), i64::from(asked.facts.risk.level()), Arc::clone(&asked.ruling));
+        self.asked.insert(asked.op, NewOperation { at, known, risk, ruling, literals, settled: None, answer: None });
         Ok(())
     }
 
     async fn settled(&mut self, settled: &Settled) -> Result<(), StoreError> {
-        let approved = settled.state == HoldState::Approved;
-        let decision = if approved { SIGNED } else { REFUSED };
-        let signers: Vec<_> = settled.signatures.iter().map(|signature| signature.signer.as_str()).collect();
-        let written = to_json("signers", &signers)?;
-        if let Some(operation) = self.asked.get_mut(&settled.op) {
-            operation.decision = decision;
-            operation.signers = written;
-        } else {
-            sql("UPDATE operations SET decision = $3, signers = $4 WHERE session = $1 AND op = $2")
-                .bind(session_number(self.session))
-                .bind(stored_count(settled.op))
-                .bind(decision)
-                .bind(written)
-                .run(&mut self.write)
-                .await?;
+        let settlement = Settlement::of(settled);
+        let Some(operation) = self.asked.get_mut(&settled.op) else { return self.settled_later(settled, &settlement).await };
+        if settlement.approved {
+            used(&mut self.uses, &operation.known.pairs, settled.at);
         }
-        let mut terms = vec![format!("decision:{decision}")];
-        terms.extend(signers.iter().map(|signer| format!("signer:{signer}")));
-        self.add_terms(settled.op, terms);
-        if approved {
-            let pairs = self.pairs_of(settled.op).await?;
-            self.used(&pairs, settled.at);
-        }
+        operation.settled = Some(settlement);
         Ok(())
     }
 
     async fn answered(&mut self, answered: &Answered) -> Result<(), StoreError> {
-        self.write_answer(answered).await?;
-        let mut terms: Vec<String> = answered.error.iter().map(|error| format!("error:{}", error.sqlstate.to_ascii_uppercase())).collect();
-        terms.extend(answered.refused.then(|| format!("decision:{REFUSED}")));
-        if hid_something(answered) {
-            terms.push("decision:masked".to_owned());
-            terms.extend(self.classes_of(answered.op).await?.iter().map(|class| format!("masked:{class}")));
-        }
-        self.add_terms(answered.op, terms);
-        Ok(())
-    }
-
-    async fn write_answer(&mut self, answered: &Answered) -> Result<(), StoreError> {
-        let error = answered.error.as_ref().map(|error| error.sqlstate.clone());
-        if let Some(operation) = self.asked.get_mut(&answered.op) {
-            operation.answer = Some((stored_count(answered.rows), stored_count(answered.duration_us), error));
-            operation.decision = if answered.refused { REFUSED } else { operation.decision };
-            if !hid_something(answered) {
-                operation.classes = "[]".to_owned();
+        let answer = Answer::of(answered);
+        match self.asked.get_mut(&answered.op) {
+            Some(operation) => {
+                operation.answer = Some(answer);
+                Ok(())
             }
-            return Ok(());
-        }
-        sql("UPDATE operations SET row_count = $3, duration_us = $4, error = $5,
-                decision = CASE WHEN $6 = 1 THEN 'refused' ELSE decision END,
-                classes = CASE WHEN $7 = 1 THEN classes ELSE '[]' END WHERE session = $1 AND op = $2")
-        .bind(session_number(self.session))
-        .bind(stored_count(answered.op))
-        .bind(stored_count(answered.rows))
-        .bind(stored_count(answered.duration_us))
-        .bind(error)
-        .bind(i64::from(answered.refused))
-        .bind(i64::from(hid_something(answered)))
-        .run(&mut self.write)
-        .await?;
-        Ok(())
-    }
-
-    fn add_terms(&mut self, op: u64, terms: Vec<String>) {
-        self.terms.extend(terms.into_iter().map(|term| (term, op)));
-    }
-
-    async fn write_operations(&mut self) -> Result<(), StoreError> {
-        let operations: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
-        if operations.is_empty() {
-            return Ok(());
-        }
-        let session = session_number(self.session);
-        let heading = heading(self.heading.as_ref())?;
-        let subject = heading.members.first().cloned().unwrap_or_default();
-        for chunk in operations.chunks(PARAMETERS_AT_ONCE / 14) {
-            let mut sql = sql(
-                "INSERT INTO operations (session, op, at, shape, subject, connection, risk, decision, policies, signers, classes, row_count, duration_us, error)",
-            );
-            sql.push_rows(chunk.iter().map(|(op, operation)| operation.row(session, *op, &subject, &heading.connection)));
-            sql.push(" ON CONFLICT (session, op) DO NOTHING");
-            sql.run(&mut self.write).await?;
-        }
-        Ok(())
-    }
-
-    async fn write_terms(&mut self) -> Result<(), StoreError> {
-        let session = session_number(self.session);
-        let terms: Vec<_> = std::mem::take(&mut self.terms).into_iter().collect();
-        for chunk in terms.chunks(PARAMETERS_AT_ONCE / 3) {
-            let mut sql = sql("INSERT INTO operation_terms (term, session, op)");
-            sql.push_rows(chunk.iter().map(|(term, op)| [Value::from(term), session.into(), stored_count(*op).into()]));
-            sql.push(" ON CONFLICT (term, session, op) DO NOTHING");
-            sql.run(&mut self.write).await?;
-        }
-        Ok(())
-    }
-
-    fn used(&mut self, pairs: &[(Action, String)], at: Timestamp) {
-        for pair in pairs {
-            let (count, last) = self.uses.entry(pair.clone()).or_insert((0, at));
-            *count += 1;
-            *last = at.max(*last);
+            None => self.answered_later(answered.op, &answer).await,
         }
     }
 
-    async fn pairs_of(&mut self, op: u64) -> Result<Vec<(Action, String)>, StoreError> {
-        if let Some(operation) = self.asked.get(&op) {
-            return Ok(operation.pairs.pairs.clone());
-        }
-        let row: Option<(String,)> = sql("SELECT s.pairs FROM operations o JOIN shapes s ON s.id = o.shape WHERE o.session = $1 AND o.op = $2")
-            .bind(session_number(self.session))
-            .bind(stored_count(op))
-            .optional(&mut self.write)
-            .await?;
-        row.map_or(Ok(Vec::new()), |(pairs,)| from_json("what an operation asked for", &pairs))
-    }
-
-    /// The classes that the plan of an operation names.
-    async fn classes_of(&mut self, op: u64) -> Result<Vec<DataClassName>, StoreError> {
-        const WHAT: &str = "data classes";
-        if let Some(operation) = self.asked.get(&op) {
-            return from_json(WHAT, &operation.classes);
-        }
-        let row: Option<(String,)> = sql("SELECT classes FROM operations WHERE session = $1 AND op = $2")
-            .bind(session_number(self.session))
-            .bind(stored_count(op))
-            .optional(&mut self.write)
-            .await?;
-        row.map_or(Ok(Vec::new()), |(classes,)| from_json(WHAT, &classes))
-    }
-
-    async fn shape(&mut self, text: &Arc<str>, facts: &Arc<Facts>) -> Result<Arc<Known>, StoreError> {
-        let key = (Arc::as_ptr(text).cast::<u8>() as usize, Arc::as_ptr(facts) as usize);
-        if let Some(known) = self.shapes.get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let shape = shape::shape(text);
-        let pairs: Vec<(Action, String)> = facts.pairs.iter().map(|pair| (pair.action, pair.object.to_string())).collect();
-        let id = self.shape_id(&shape, facts, &pairs).await?;
-        let known = Arc::new(Known { _alive: (Arc::clone(text), Arc::clone(facts)), id, pairs, literals: shape.literals });
-        self.shapes.insert(key, Arc::clone(&known));
-        Ok(known)
-    }
-
-    /// Finds the shape, or adds it with its terms.
-    async fn shape_id(&mut self, shape: &shape::Shape, facts: &Facts, pairs: &[(Action, String)]) -> Result<i64, StoreError> {
-        let mut terms = facts_terms(facts);
-        terms.extend(shape.words.iter().cloned());
-        terms.sort_unstable();
-        terms.dedup();
-        let risk = i64::from(facts.risk.level());
-        let pairs = to_json("what an operation asked for", pairs)?;
-        let hash = hex(digest::digest(&digest::SHA256, to_json("a shape", &(&shape.text, &pairs, risk, &terms))?.as_bytes()).as_ref());
-        let found: Option<(i64,)> = sql("SELECT id FROM shapes WHERE hash = $1").bind(&hash).optional(&mut self.write).await?;
-        if let Some((id,)) = found {
-            return Ok(id);
-        }
-        let (id,): (i64,) = sql("UPDATE index_counters SET value = value + 1 WHERE name = 'shape' RETURNING value").one(&mut self.write).await?;
-        sql("INSERT INTO shapes (id, hash, text, pairs, risk, uses) VALUES ($1, $2, $3, $4, $5, 0)")
-            .bind(id)
-            .bind(hash)
-            .bind(&shape.text)
-            .bind(pairs)
-            .bind(risk)
+    /// The hold of an operation that an earlier batch took has ended.
+    async fn settled_later(&mut self, settled: &Settled, settlement: &Settlement) -> Result<(), StoreError> {
+        let Some(bundle) = self.waiting(settled.op).await? else { return Ok(()) };
+        sql("UPDATE bundles SET decision = $2, signers = $3 WHERE id = $1")
+            .bind(bundle)
+            .bind(settlement.decision())
+            .bind(to_json("signers", &settlement.signers)?)
             .run(&mut self.write)
             .await?;
-        for chunk in terms.chunks(PARAMETERS_AT_ONCE / 2) {
-            let mut sql = sql("INSERT INTO shape_terms (term, shape)");
-            sql.push_rows(chunk.iter().map(|term| [Value::from(term), id.into()]));
-            sql.run(&mut self.write).await?;
+        write_terms(&mut self.write, settlement.terms().into_iter().map(|term| (term, bundle)).collect()).await?;
+        if settlement.approved {
+            let (pairs,): (String,) =
+                sql("SELECT s.pairs FROM bundles b JOIN shapes s ON s.id = b.shape WHERE b.id = $1").bind(bundle).one(&mut self.write).await?;
+            used(&mut self.uses, &from_json::<Vec<_>>("what an operation asked for", &pairs)?, settled.at);
         }
-        Ok(id)
+        Ok(())
     }
 
-    /// Writes the sums and the place, and commits.
-    async fn finish(mut self, batch: &Batch) -> Result<(), StoreError> {
+    /// An operation that an earlier batch took is answered.
+    async fn answered_later(&mut self, op: u64, answer: &Answer) -> Result<(), StoreError> {
+        let Some(bundle) = self.waiting(op).await? else { return Ok(()) };
+        let (at, classes): (i64, String) = sql("SELECT first_at, classes FROM bundles WHERE id = $1").bind(bundle).one(&mut self.write).await?;
+        let may_hide: Vec<DataClassName> = from_json("data classes", &classes)?;
+        let ending = &answer.ending;
+        let operation = Operation { op: stored_count(op), at, answer: Some((answer.rows, answer.duration)) };
+        sql("UPDATE bundles SET operations = $2, error = $3, classes = $4, decision = CASE WHEN $5 = 1 THEN 'refused' ELSE decision END WHERE id = $1")
+            .bind(bundle)
+            .bind(bundle::write(&[operation])?)
+            .bind(ending.error.clone())
+            .bind(to_json("data classes", if ending.hid { may_hide.as_slice() } else { &[] })?)
+            .bind(i64::from(ending.refused))
+            .run(&mut self.write)
+            .await?;
+        write_terms(&mut self.write, ending.terms(&may_hide).into_iter().map(|term| (term, bundle)).collect()).await?;
+        sql("DELETE FROM waiting WHERE session = $1 AND op = $2").bind(self.session).bind(stored_count(op)).run(&mut self.write).await.map(drop)
+    }
+
+    /// The bundle of an operation that an earlier batch took and that waits for its answer.
+    async fn waiting(&mut self, op: u64) -> Result<Option<i64>, StoreError> {
+        let row: Option<(i64,)> = sql("SELECT bundle FROM waiting WHERE session = $1 AND op = $2")
+            .bind(self.session)
+            .bind(stored_count(op))
+            .optional(&mut self.write)
+            .await?;
+        Ok(row.map(|(bundle,)| bundle))
+    }
+
+    /// Writes the bundles, the sums and the place, and commits. Returns the shapes it knows, which are stored from now on.
+    async fn finish(mut self, batch: &Batch) -> Result<StoredShapes, StoreError> {
         for (shape, uses) in std::mem::take(&mut self.counts) {
             sql("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).run(&mut self.write).await?;
         }
-        self.write_operations().await?;
-        self.write_terms().await?;
+        self.write_bundles().await?;
         self.write_uses().await?;
+        let complete = matches!(batch.records.last(), Some(Record::Closed(_)));
         sql("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
-            .bind(session_number(self.session))
+            .bind(self.session)
             .bind(i64::from(batch.until.segment))
             .bind(i64::from(batch.until.frame))
             .bind(i64::from(batch.until.records))
-            .bind(i64::from(matches!(batch.records.last(), Some(Record::Closed(_)))))
+            .bind(i64::from(complete))
             .run(&mut self.write)
             .await?;
-        self.write.commit().await
+        if complete {
+            sql("DELETE FROM waiting WHERE session = $1").bind(self.session).run(&mut self.write).await?;
+        }
+        self.write.commit().await?;
+        Ok(self.shapes.stored)
+    }
+
+    async fn write_bundles(&mut self) -> Result<(), StoreError> {
+        let operations = std::mem::take(&mut self.asked);
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let mut bundles = HashMap::<Alike, Vec<(u64, NewOperation)>>::new();
+        for (op, operation) in operations {
+            bundles.entry(operation.alike(op)).or_default().push((op, operation));
+        }
+        let mut bundles: Vec<_> = bundles.into_values().collect();
+        // In an order that does not depend on hashing.
+        bundles.sort_unstable_by_key(|bundle| bundle.first().map(|(op, _)| *op));
+        let first = self.next_bundles(bundles.len()).await?;
+        let heading = heading(self.heading.as_ref())?;
+        let mut written = Written::default();
+        for (id, bundle) in (first..).zip(&bundles) {
+            written.add(id, self.session, heading, bundle)?;
+        }
+        written.write(&mut self.write).await
+    }
+
+    /// Takes ids for so many bundles; the first of them.
+    async fn next_bundles(&mut self, count: usize) -> Result<i64, StoreError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let (last,): (i64,) =
+            sql("UPDATE index_counters SET value = value + $1 WHERE name = 'bundle' RETURNING value").bind(count).one(&mut self.write).await?;
+        Ok(last - count + 1)
     }
 
     async fn write_uses(&mut self) -> Result<(), StoreError> {
@@ -431,7 +447,7 @@ impl Taking {
             return Ok(());
         }
         let heading = heading(self.heading.as_ref())?;
-        let session = session_number(self.session);
+        let session = self.session;
         let rows: Vec<[Value; 8]> = uses
             .iter()
             .flat_map(|used| heading.members.iter().map(move |member| (member, used)))
@@ -452,6 +468,177 @@ impl Taking {
         }
         Ok(())
     }
+}
+
+fn used(uses: &mut Uses, pairs: &[(Action, String)], at: Timestamp) {
+    for pair in pairs {
+        match uses.get_mut(pair) {
+            Some((count, last)) => (*count, *last) = (*count + 1, at.max(*last)),
+            None => drop(uses.insert(pair.clone(), (1, at))),
+        }
+    }
+}
+
+/// The rows of new bundles.
+#[derive(Default)]
+struct Written {
+    bundles: Vec<[Value; COLUMNS]>,
+    waiting: Vec<[Value; 3]>,
+    terms: Vec<(String, i64)>,
+    literals: Vec<Entry>,
+}
+
+const COLUMNS: usize = 15;
+
+impl Written {
+    /// Adds operations that are alike, in the order of their numbers.
+    fn add(&mut self, id: i64, session: i64, heading: &Heading, bundle: &[(u64, NewOperation)]) -> Result<(), StoreError> {
+        let Some((first, alike)) = bundle.first() else { return Ok(()) };
+        let operations: Vec<Operation> = bundle.iter().map(|(op, operation)| operation.operation(*op)).collect();
+        let times = || operations.iter().map(|operation| operation.at);
+        let signers = alike.settled.as_ref().map_or(&[][..], |settled| settled.signers.as_slice());
+        self.bundles.push([
+            id.into(),
+            session.into(),
+            alike.known.id.into(),
+            heading.members.first().cloned().unwrap_or_default().into(),
+            Value::from(&heading.connection),
+            alike.risk.into(),
+            alike.decision().into(),
+            to_json("policies", &alike.ruling.policies)?.into(),
+            to_json("signers", signers)?.into(),
+            to_json("data classes", alike.classes())?.into(),
+            alike.answer.as_ref().and_then(|answer| answer.ending.error.clone()).into(),
+            stored_count(*first).into(),
+            times().min().unwrap_or(0).into(),
+            times().max().unwrap_or(0).into(),
+            bundle::write(&operations)?.into(),
+        ]);
+        if alike.answer.is_none() {
+            self.waiting.push([session.into(), stored_count(*first).into(), id.into()]);
+        }
+        self.terms.extend(alike.terms(&heading.members).into_iter().map(|term| (term, id)));
+        for (op, operation) in bundle {
+            let op = u32::try_from(op - first).map_err(|error| StoreError::corrupt("a recording", error))?;
+            self.literals.extend(operation.literals.iter().map(|hash| Entry { hash: *hash, bundle: id, op }));
+        }
+        Ok(())
+    }
+
+    async fn write(self, write: &mut Write) -> Result<(), StoreError> {
+        for chunk in self.bundles.chunks(PARAMETERS_AT_ONCE / COLUMNS) {
+            let mut sql = sql("INSERT INTO bundles (id, session, shape, subject, connection, risk, decision, policies, signers, classes, error,
+                    first_op, first_at, last_at, operations)");
+            sql.push_rows(chunk.iter().cloned());
+            sql.run(write).await?;
+        }
+        for chunk in self.waiting.chunks(PARAMETERS_AT_ONCE / 3) {
+            let mut sql = sql("INSERT INTO waiting (session, op, bundle)");
+            sql.push_rows(chunk.iter().cloned());
+            sql.run(write).await?;
+        }
+        write_terms(write, self.terms).await?;
+        literals::add(write, self.literals).await
+    }
+}
+
+async fn write_terms(write: &mut Write, terms: Vec<(String, i64)>) -> Result<(), StoreError> {
+    for chunk in terms.chunks(PARAMETERS_AT_ONCE / 2) {
+        let mut sql = sql("INSERT INTO bundle_terms (term, bundle)");
+        sql.push_rows(chunk.iter().map(|(term, bundle)| [Value::from(term), (*bundle).into()]));
+        sql.push(" ON CONFLICT (term, bundle) DO NOTHING");
+        sql.run(write).await?;
+    }
+    Ok(())
+}
+
+/// Shapes that are stored: their ids by their hashes.
+pub(super) type StoredShapes = HashMap<[u8; 32], i64>;
+
+/// The shapes of a batch.
+struct Shapes {
+    /// By the addresses of text and facts, which a reader shares between equal ones: the shape and its literals.
+    statements: HashMap<(usize, usize), Statement>,
+    /// By the address of the facts and the text without literals.
+    texts: HashMap<(usize, String), Arc<Known>>,
+    stored: StoredShapes,
+}
+
+struct Statement {
+    /// Kept so that the addresses in the key stay their own.
+    _alive: (Arc<str>, Arc<Facts>),
+    known: Arc<Known>,
+    literals: Arc<[String]>,
+}
+
+impl Shapes {
+    fn new(stored: StoredShapes) -> Self {
+        Self { statements: HashMap::new(), texts: HashMap::new(), stored }
+    }
+
+    async fn of(&mut self, write: &mut Write, text: &Arc<str>, facts: &Arc<Facts>) -> Result<(Arc<Known>, Arc<[String]>), StoreError> {
+        let address = Arc::as_ptr(facts) as usize;
+        let key = (Arc::as_ptr(text).cast::<u8>() as usize, address);
+        if let Some(statement) = self.statements.get(&key) {
+            return Ok((Arc::clone(&statement.known), Arc::clone(&statement.literals)));
+        }
+        let shape = shape::shape(text);
+        let key_of_text = (address, shape.text);
+        let known = match self.texts.get(&key_of_text) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let known = Arc::new(self.find_or_add(write, &key_of_text.1, shape.words, facts).await?);
+                self.texts.insert(key_of_text, Arc::clone(&known));
+                known
+            }
+        };
+        let literals: Arc<[String]> = shape.literals.into();
+        let alive = (Arc::clone(text), Arc::clone(facts));
+        self.statements.insert(key, Statement { _alive: alive, known: Arc::clone(&known), literals: Arc::clone(&literals) });
+        Ok((known, literals))
+    }
+
+    /// Finds the shape, or adds it with its terms.
+    async fn find_or_add(&mut self, write: &mut Write, text: &str, words: Vec<String>, facts: &Facts) -> Result<Known, StoreError> {
+        let mut terms = facts_terms(facts);
+        terms.extend(words);
+        terms.sort_unstable();
+        terms.dedup();
+        let risk = i64::from(facts.risk.level());
+        let pairs: Vec<(Action, String)> = facts.pairs.iter().map(|pair| (pair.action, pair.object.to_string())).collect();
+        let written_pairs = to_json("what an operation asked for", &pairs)?;
+        let digest = digest::digest(&digest::SHA256, to_json("a shape", &(text, &written_pairs, risk, &terms))?.as_bytes());
+        let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| StoreError::corrupt("a shape", "its hash has another length"))?;
+        if let Some(id) = self.stored.get(&digest) {
+            return Ok(Known { id: *id, pairs });
+        }
+        let hash = hex(&digest);
+        let found: Option<(i64,)> = sql("SELECT id FROM shapes WHERE hash = $1").bind(&hash).optional(&mut *write).await?;
+        let id = match found {
+            Some((id,)) => id,
+            None => add_shape(write, hash, text, written_pairs, risk, &terms).await?,
+        };
+        self.stored.insert(digest, id);
+        Ok(Known { id, pairs })
+    }
+}
+
+async fn add_shape(write: &mut Write, hash: String, text: &str, pairs: String, risk: i64, terms: &[String]) -> Result<i64, StoreError> {
+    let (id,): (i64,) = sql("UPDATE index_counters SET value = value + 1 WHERE name = 'shape' RETURNING value").one(&mut *write).await?;
+    sql("INSERT INTO shapes (id, hash, text, pairs, risk, uses) VALUES ($1, $2, $3, $4, $5, 0)")
+        .bind(id)
+        .bind(hash)
+        .bind(text)
+        .bind(pairs)
+        .bind(risk)
+        .run(write)
+        .await?;
+    for chunk in terms.chunks(PARAMETERS_AT_ONCE / 2) {
+        let mut sql = sql("INSERT INTO shape_terms (term, shape)");
+        sql.push_rows(chunk.iter().map(|term| [Value::from(term), id.into()]));
+        sql.run(write).await?;
+    }
+    Ok(id)
 }
 
 /// Whether a row came back in which something was masked or withheld. A plan alone hides nothing: `count(*)` of a classified table shows all it has.
@@ -486,25 +673,25 @@ fn facts_terms(facts: &Facts) -> Vec<String> {
     terms
 }
 
-/// The hashed terms of an operation's literals and parameters: each whole, and a short one's words too.
-fn literal_terms(hash: &LiteralHash, literals: &[String], parameters: &[Parameter]) -> Vec<String> {
+/// The hashes of an operation's literals and parameters: each whole, and a short one's words too.
+fn literal_hashes(hash: &LiteralHash, literals: &[String], parameters: &[Parameter]) -> Vec<i64> {
     let parameters: Vec<String> = parameters.iter().filter_map(readable).collect();
-    let mut terms = Vec::new();
+    let mut hashes = Vec::new();
     for literal in literals.iter().chain(&parameters) {
         if literal.trim().is_empty() {
             continue;
         }
-        terms.push(hash.term(literal));
+        hashes.push(hash.of(literal));
         let words = literal.split_whitespace();
         if literal.len() <= MAX_SPLIT_BYTES && words.clone().nth(1).is_some() {
-            terms.extend(words.take(MAX_SPLIT_WORDS).map(|word| hash.term(word)));
+            hashes.extend(words.take(MAX_SPLIT_WORDS).map(|word| hash.of(word)));
         }
-        if terms.len() >= MAX_LITERALS {
-            terms.truncate(MAX_LITERALS);
+        if hashes.len() >= MAX_LITERALS {
+            hashes.truncate(MAX_LITERALS);
             break;
         }
     }
-    terms
+    hashes
 }
 
 /// A parameter as a person would write it, if it can be told: text, whole numbers and UUIDs in binary form too.

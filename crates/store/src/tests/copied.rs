@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use model::{IdentityId, Secret, SessionId, VersionHash};
+use evidence::record::AskedOutcome;
+use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
-use super::fixtures::{Place, Script, add_user, at, hold, name, nightly, server, session_row, token};
+use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, server, session_row, token};
 use crate::{
     Home, Query, Store, StoreError, copy,
     database::sql,
@@ -36,6 +37,9 @@ async fn filled(place: &Place) -> Store {
     script.read("SELECT email FROM customers WHERE email = 'carol@example.com'", "customers");
     script.close();
     script.write(&store);
+    let mut waiting = Script::new(2, "alice", None, "prod-pg", 200);
+    waiting.ask("SELECT 1 FROM old", facts(Action::Read, "old", 1), AskedOutcome::Allowed, &[], vec![]);
+    waiting.write(&store);
     store.indexer().catch_up().await.unwrap();
     store
 }
@@ -82,7 +86,7 @@ async fn a_store_goes_to_a_server_and_comes_back() {
     assert!(matches!(opened(directory, home).await, Err(StoreError::NotCopied { .. })), "an empty store is not begun beside one that is not");
     let copied = copy(directory, &Home::Embedded, home).await.unwrap();
     let rows: BTreeMap<_, _> = copied.into_iter().collect();
-    assert_eq!((rows["identities"], rows["tokens"], rows["operations"], rows["counters"]), (3, 700, 1, 2));
+    assert_eq!((rows["identities"], rows["tokens"], rows["bundles"], rows["counters"]), (3, 700, 2, 2));
     assert!(rows.iter().all(|(_, rows)| *rows > 0), "{rows:?}");
     let store = opened(directory, home).await.unwrap();
     assert_eq!(seen(&store).await, before);

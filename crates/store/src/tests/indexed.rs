@@ -275,7 +275,8 @@ async fn reindex_gives_the_same_answers_and_keeps_uses_of_recordings_that_are_go
         assert_eq!(found(&store, "drop").await, [(1, 2)]);
     }
     store.index().forget(&[SessionId::from_random(1), SessionId::from_random(2), gone.session]).await.unwrap();
-    let left = sql("SELECT (SELECT COUNT(*) FROM shapes) + (SELECT COUNT(*) FROM shape_terms) + (SELECT COUNT(*) FROM operation_terms)");
+    let left = sql("SELECT (SELECT COUNT(*) FROM shapes) + (SELECT COUNT(*) FROM shape_terms) + (SELECT COUNT(*) FROM bundle_terms)
+            + (SELECT COUNT(*) FROM literal_chunks) + (SELECT COUNT(*) FROM waiting)");
     let (left,): (i64,) = left.one(store.index().database().read()).await.unwrap();
     assert_eq!(left, 0, "nothing is left of what was forgotten");
 }
