@@ -16,6 +16,14 @@ pub fn workspace() -> PathBuf {
     here.parent().map_or_else(|| here.clone(), Path::to_path_buf)
 }
 
+/// A command that may open as many files as the system lets this user. The shell before it is replaced by it: the process id is its own.
+#[must_use]
+pub fn with_many_files(program: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""]).arg(program);
+    command
+}
+
 /// The cargo that runs us, in the workspace's folder.
 #[must_use]
 pub fn cargo(arguments: &[&str]) -> Command {
@@ -110,6 +118,14 @@ mod tests {
         let mut command = Command::new("psql");
         command.args(["-c", "select 'x'", "dbname=prod-pg user=alice", ""]);
         assert_eq!(line(&command), r#"psql -c "select 'x'" 'dbname=prod-pg user=alice' ''"#);
+    }
+
+    #[test]
+    fn a_command_that_needs_many_files_gets_them() {
+        let script = "ulimit -n; ulimit -Hn; echo $1";
+        let said = capture(with_many_files(Path::new("/bin/sh")).args(["-c", script, "sh", "an argument"])).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() == 3 && lines[0] == lines[1] && lines[2] == "an argument", "{said}");
     }
 
     #[test]

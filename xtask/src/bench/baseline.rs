@@ -7,7 +7,8 @@ use crate::{Outcome, command::workspace};
 /// How many times the committed ratio is too much.
 const WORSE: f64 = 1.25;
 
-const HEADING: &str = "# CPU time of the gateway for a transaction, as a multiple of PgBouncer's. Written by `cargo xtask bench --quick --accept`.";
+const HEADING: &str =
+    "# CPU time of the gateway as a multiple of PgBouncer's, of a stream as one of the relay's. Written by `cargo xtask bench --quick --accept`.";
 
 /// Ratios by case.
 #[derive(Debug, Default)]

@@ -4,56 +4,69 @@
 //! round: a machine that is slow, or slow for a while, moves both sides of them.
 
 mod baseline;
+mod gateway;
+mod growth;
+mod idle;
 mod lanes;
+mod latency;
+mod logins;
+mod measure;
 mod pgbench;
 mod process;
+mod queries;
+mod quick;
+mod report;
+mod results;
 mod rounds;
 mod stand;
+mod statements;
+mod streams;
 
 use self::{
-    baseline::Baseline,
-    lanes::Lane,
-    pgbench::{Done, Load},
-    rounds::{Spread, Values, interleaved},
-    stand::{Programs, Stand},
+    measure::{Bench, results_file},
+    results::Results,
+    stand::{STREAM_ROWS, Size, Stand},
 };
 use crate::{Outcome, install};
 
-/// What CPU times and throughputs are told against.
-const YARDSTICK: &str = "PgBouncer";
-const OURS: &str = "Countersign";
+const SIZE: Size = Size { scale: 20, stream_rows: STREAM_ROWS, max_connections: 1_100 };
+const ROUNDS: usize = 5;
 
-const QUICK_SCALE: u32 = 5;
-const QUICK_ROUNDS: usize = 5;
-const QUICK_LOADS: &[Load] =
-    &[select("simple", 1), select("extended", 1), select("prepared", 1), select("simple", 16), select("extended", 16), select("prepared", 16)];
+type Measure = fn(&mut Bench) -> Outcome<()>;
 
-/// Measures of a case that is worse than the baseline before it counts as worse.
-const TRIES: usize = 3;
-
-const fn select(protocol: &'static str, clients: u32) -> Load {
-    Load { script: "select-only", protocol, clients, seconds: 3 }
-}
+const GROWTH: &[Measure] = &[growth::measure];
+const SECTIONS: &[Measure] = &[queries::measure, streams::measure, logins::measure, idle::measure, latency::measure, statements::measure];
 
 /// What is typed after `cargo xtask bench`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wish<'a> {
     quick: bool,
-    /// Write the ratios instead of comparing them.
+    /// Write the ratios of the quick bench instead of comparing them.
     accept: bool,
+    /// Write the tables of docs/benchmarks.md.
+    write_docs: bool,
+    /// From what was measured before; measure nothing.
+    no_run: bool,
     /// Cases whose name holds this, and no others.
     only: &'a str,
+    rounds: usize,
+    /// What grows, instead of everything else.
+    growth: bool,
 }
 
 impl<'a> Wish<'a> {
     fn read(arguments: &[&'a str]) -> Option<Self> {
-        let mut wish = Self::default();
+        let mut wish = Self { quick: false, accept: false, write_docs: false, no_run: false, only: "", rounds: ROUNDS, growth: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
+                "growth" => wish.growth = true,
                 "--quick" => wish.quick = true,
                 "--accept" => wish.accept = true,
+                "--write-docs" => wish.write_docs = true,
+                "--no-run" => wish.no_run = true,
                 "--only" => wish.only = arguments.next()?,
+                "--rounds" => wish.rounds = arguments.next()?.parse().ok()?,
                 _ => return None,
             }
         }
@@ -64,99 +77,24 @@ impl<'a> Wish<'a> {
 /// Runs the bench that the arguments ask for; nothing if they cannot be read.
 ///
 /// # Errors
-/// Something could not be installed, built or started; or a ratio is much worse than the committed one.
+/// Something could not be installed, built or started; or, of the quick bench, a ratio is much worse than the committed one.
 pub fn run(arguments: &[&str]) -> Option<Outcome<()>> {
-    let wish = Wish::read(arguments).filter(|wish| wish.quick)?;
-    Some(quick(&wish))
+    let wish = Wish::read(arguments)?;
+    Some(if wish.quick { quick::run(wish.only, wish.accept) } else { whole(&wish) })
 }
 
-/// The smaller bench: `select-only` alone, compared with the committed ratios.
-fn quick(wish: &Wish<'_>) -> Outcome<()> {
-    install::for_bench()?;
-    let stand = Stand::start(Programs::build()?, QUICK_SCALE)?;
-    let pgbench = stand.target.program("pgbench");
-    let lanes = lanes(&stand)?;
-    let mut baseline = Baseline::read()?;
-    let mut worse = Vec::new();
-    for load in QUICK_LOADS {
-        let name = format!("{} {} {}", load.script, load.protocol, load.clients);
-        if !name.contains(wish.only) {
-            continue;
-        }
-        let mut best = f64::INFINITY;
-        for _ in 0..if wish.accept { 1 } else { TRIES } {
-            let measured = measure(&lanes, |lane| pgbench::run(&pgbench, lane, *load))?;
-            println!("{}", table(&name, &lanes, &measured));
-            best = best.min(measured.cpu_ratio().ok_or("nothing was measured")?);
-            if !baseline.is_passed_by(&name, best) {
-                break;
-            }
-        }
-        if wish.accept {
-            baseline.set(&name, best);
-        } else if baseline.is_passed_by(&name, best) {
-            worse.push(format!(
-                "{name}: {best:.2} times {YARDSTICK}'s CPU, where {:.2} is the committed ratio",
-                baseline.get(&name).unwrap_or_default()
-            ));
-        }
+/// The whole bench. Each case is kept as soon as it is measured, so that what fails later costs nothing.
+fn whole(wish: &Wish<'_>) -> Outcome<()> {
+    let mut results = Results::read(&results_file())?;
+    if !wish.no_run {
+        install::for_bench()?;
+        let stand = Stand::start(if wish.growth { growth::SIZE } else { SIZE })?;
+        let mut bench = Bench { stand, results, rounds: wish.rounds, only: wish.only.to_owned() };
+        let sections = if wish.growth { GROWTH } else { SECTIONS };
+        sections.iter().try_for_each(|measure| measure(&mut bench))?;
+        results = bench.results;
+        println!("\nkept in {}", results_file().display());
     }
-    if wish.accept {
-        return baseline.write();
-    }
-    if worse.is_empty() { Ok(()) } else { Err(format!("slower than bench/baseline.tsv allows:\n  {}", worse.join("\n  "))) }
-}
-
-fn lanes(stand: &Stand) -> Outcome<Vec<Lane>> {
-    let port = stand.target.port();
-    Ok(vec![
-        Lane::pgbouncer(stand.folder(), port)?,
-        stand.countersign(OURS, "statements")?,
-        Lane::haproxy(stand.folder(), port)?,
-        Lane::relay(stand.helper(), stand.folder(), port)?,
-    ])
-}
-
-/// What a case led to, lane by lane.
-struct Measured {
-    cpu_us: Values,
-    later_cpu_us: Values,
-    throughput: Values,
-}
-
-impl Measured {
-    /// Our CPU time for a transaction against the yardstick's.
-    fn cpu_ratio(&self) -> Option<f64> {
-        Spread::of_ratios(self.cpu_us.get(OURS)?, self.cpu_us.get(YARDSTICK)?).map(|it| it.median)
-    }
-}
-
-fn measure(lanes: &[Lane], run: impl Fn(&Lane) -> Outcome<Done>) -> Outcome<Measured> {
-    let mut measured = Measured { cpu_us: Values::new(), later_cpu_us: Values::new(), throughput: Values::new() };
-    interleaved(QUICK_ROUNDS, lanes, |lane| {
-        let done = run(lane)?;
-        measured.cpu_us.entry(lane.name).or_default().push(done.cpu_us);
-        measured.later_cpu_us.entry(lane.name).or_default().push(done.later_cpu_us);
-        measured.throughput.entry(lane.name).or_default().push(done.transactions_per_second);
-        Ok(())
-    })?;
-    Ok(measured)
-}
-
-/// Medians, and medians and spread of the ratios.
-fn table(name: &str, lanes: &[Lane], measured: &Measured) -> String {
-    let mut lines =
-        vec![format!("\n{name}\n{:<12} {:>9} {:>9} {:>22} {:>9} {:>22}", "", "CPU us", "of later", "to PgBouncer's", "tps", "to PgBouncer's")];
-    for lane in lanes {
-        let column = |values: &Values| {
-            let own = values.get(lane.name)?;
-            let (value, ratio) = (Spread::of(own)?, Spread::of_ratios(own, values.get(YARDSTICK)?)?);
-            Some((value.median, format!("{:.2} ({:.2}-{:.2})", ratio.median, ratio.min, ratio.max)))
-        };
-        let later = measured.later_cpu_us.get(lane.name).and_then(|values| Spread::of(values)).map_or(0.0, |it| it.median);
-        if let (Some((cpu, cpu_ratio)), Some((tps, tps_ratio))) = (column(&measured.cpu_us), column(&measured.throughput)) {
-            lines.push(format!("{:<12} {cpu:>9.1} {later:>9.1} {cpu_ratio:>22} {tps:>9.0} {tps_ratio:>22}", lane.name));
-        }
-    }
-    lines.join("\n")
+    println!("\n{}", report::targets(&results));
+    if wish.write_docs { report::write(&results) } else { Ok(()) }
 }

@@ -1,6 +1,9 @@
 //! What a process used, from `/proc`.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::Outcome;
 
@@ -37,6 +40,45 @@ fn scheduled_seconds(pid: u32) -> Option<f64> {
     Some(nanoseconds.sum::<u64>() as f64 / 1e9)
 }
 
+/// How long a process must have used next to nothing to count as quiet, and how long that is waited for.
+const QUIET: Duration = Duration::from_millis(200);
+const QUIET_CPU_SHARE: f64 = 0.03;
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
+
+/// Waits until a process has nothing left to do; returns the CPU time it had used by then.
+///
+/// # Errors
+/// It is gone, or goes on and on.
+pub(super) fn wait_until_quiet(pid: u32) -> Outcome<f64> {
+    let began = Instant::now();
+    let mut before = cpu_seconds(pid)?;
+    loop {
+        std::thread::sleep(QUIET);
+        let now = cpu_seconds(pid)?;
+        if now - before < QUIET.as_secs_f64() * QUIET_CPU_SHARE {
+            return Ok(now);
+        }
+        if began.elapsed() > QUIET_WITHIN {
+            return Err(format!("process {pid} is still busy {} s after the last client left", QUIET_WITHIN.as_secs()));
+        }
+        before = now;
+    }
+}
+
+/// The memory a process has in use, in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub(super) fn resident_bytes(pid: u32) -> Outcome<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("process {pid} is gone: {error}"))?;
+    resident(&status).ok_or_else(|| format!("/proc/{pid}/status tells no VmRSS"))
+}
+
+fn resident(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kib| kib * 1024.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +88,12 @@ mod tests {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 17 25 3 4 20 0 1 0 5 6 7";
         assert_eq!(ticks(stat), Some(42));
         assert_eq!(ticks("42 (short) S 1"), None);
+    }
+
+    #[test]
+    fn memory_is_found() {
+        assert_eq!(resident("Name:\ta\nVmHWM:\t  9 kB\nVmRSS:\t    1024 kB\n"), Some(1_048_576.0));
+        assert!(resident_bytes(std::process::id()).unwrap() > 100_000.0);
     }
 
     #[test]

@@ -1,11 +1,6 @@
-//! Rounds A B C A B C, and what is said about them: medians with their spread.
-
-use std::collections::BTreeMap;
+//! Rounds A B C A B C, and what is said about their values: medians with their spread.
 
 use crate::Outcome;
-
-/// What one lane did in one case: its values, round by round.
-pub(super) type Values = BTreeMap<&'static str, Vec<f64>>;
 
 /// A median with the smallest and the largest value.
 #[derive(Debug, Clone, Copy, PartialEq)]
