@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    gateway::Gateway,
+    gateway::{Gateway, Setup},
     postgres::{DATABASE, Postgres},
     wire::{Wire, bind, describe, execute, parse, query, sync},
 };
@@ -163,6 +163,41 @@ fn binary_values_are_masked_too() -> Result<()> {
         let heard = wire.hear_until_ready(1).with_context(|| format!("format {format}: {}", stand.gateway.printed()))?;
         let row = heard.iter().find(|message| message.kind == 'D').map(|row| row.body.escape_ascii().to_string()).unwrap_or_default();
         ensure!(row.ends_with("***@example.org") && !row.contains("ada"), "format {format}: {heard:?}");
+    }
+    Ok(())
+}
+
+/// The target goes on with the table that a statement or cursor found when it was made, whatever stands before it by now.
+#[test]
+fn what_was_prepared_stays_masked_when_a_table_is_put_before_what_it_named() -> Result<()> {
+    let stand = Stand::start()?;
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.write("policy/reveal.cedar", "forbid (principal, action == Action::\"reveal\", resource);\n")?;
+    setup.target(&stand.target, DATABASE, "")?;
+    setup.classes(&[("email", "keep-domain", "public.customers.email")])?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    let made = [
+        query("create temp table first (a int)"),
+        query("prepare by_sql as select email from customers"),
+        [parse("by_message", "select email from customers"), sync()].concat(),
+        query("begin"),
+        query("declare c cursor for select email from customers"),
+        query("create temp table customers (email text)"),
+    ];
+    for message in made {
+        wire.say(&message)?;
+        let heard = wire.hear_until_ready(1)?;
+        ensure!(heard.iter().all(|one| one.kind != 'E'), "{heard:?}");
+    }
+    let shown = [query("execute by_sql"), query("fetch all from c"), [bind("", "by_message", &[], 0), execute("", 0), sync()].concat()];
+    for message in shown {
+        wire.say(&message)?;
+        let heard = wire.hear_until_ready(1)?;
+        let rows: Vec<String> = heard.iter().filter(|one| one.kind == 'D').map(|row| row.body.escape_ascii().to_string()).collect();
+        ensure!(rows.len() == 2 && rows.iter().all(|row| row.contains("***@example.")), "{}: {heard:?}", message.escape_ascii());
     }
     Ok(())
 }

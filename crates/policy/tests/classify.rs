@@ -5,10 +5,10 @@
 #[path = "postgres/server.rs"]
 mod server;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Action, Facts, RowScope, Understanding};
-use policy::classify::postgres::{SessionView, Statement, catalog::Catalog, classify};
+use policy::classify::postgres::{Named, SessionView, Statement, catalog::Catalog, classify, meaning_beside};
 use serde::Deserialize;
 use server::Server;
 
@@ -334,6 +334,34 @@ fn a_known_cursor_is_fetched_from() {
         assert_eq!(&*found.reads[0].name, "customers");
     }
     assert!(matches!(facts(&catalog, &view, "FETCH ALL FROM d").understanding, Understanding::Unreadable(_)));
+}
+
+/// The target looks up the names of what was prepared again only when something that it found has changed.
+#[test]
+fn what_was_prepared_means_what_it_meant_beside_what_it_would_mean_now() {
+    let server = Server::start();
+    server.sql("shop", "create schema mine; create table customers (id int primary key); create table orders (id int primary key)");
+    let (catalog, mut view) = server.catalog("shop");
+    view.search_path.insert(1, "mine".into());
+    let text = "DELETE FROM customers";
+    let meant = Arc::new(facts(&catalog, &view, text));
+    let named = Named { text: text.into(), meant: Some(meant.clone()) };
+    view.prepared.insert("p".to_owned(), named);
+    let destroys = |facts: &Facts, schema: &str| {
+        facts.pairs.iter().any(|pair| pair.action == Action::Destroy && pair.object.to_string().contains(&format!("{schema}.customers")))
+    };
+    let executed = facts(&catalog, &view, "EXECUTE p");
+    assert!(destroys(&executed, "public") && meaning_beside(&executed, &meant, &catalog).is_none(), "{executed:?}");
+    server.sql("shop", "create table mine.customers (id int)");
+    let catalog = server.read("shop", Some(&catalog));
+    for text in ["EXECUTE p", "EXECUTE p; DELETE FROM public.customers WHERE id = 1"] {
+        let executed = facts(&catalog, &view, text);
+        assert!(destroys(&executed, "public"), "{executed:?}");
+    }
+    // What it found is gone: it is looked up again.
+    server.sql("shop", "drop table customers");
+    let catalog = server.read("shop", Some(&catalog));
+    assert!(!destroys(&facts(&catalog, &view, "EXECUTE p"), "public"));
 }
 
 /// Every built-in function this server declares volatile is listed, so that none is unreadable for want of a line.

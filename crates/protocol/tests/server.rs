@@ -167,7 +167,7 @@ impl Session {
         let prepared = text.strip_prefix("EXECUTE ").and_then(|name| self.dialogue.names().statements().find(|(known, _)| *known == name));
         let denied = match operation.kind {
             OperationKind::Parse => text.contains("denied at once"),
-            _ => text.contains("denied") || prepared.is_some_and(|(_, text)| text.contains("denied")),
+            _ => text.contains("denied") || prepared.is_some_and(|(_, (text, _))| text.contains("denied")),
         };
         if denied {
             return Ruling::Refuse(Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, "refused"));

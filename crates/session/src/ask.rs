@@ -266,6 +266,14 @@ impl Session {
 
     /// What it means, and what was decided of it before, should that hold whatever the time is.
     fn meaning(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
+        let (facts, known) = self.meaning_now(operation);
+        match operation.meant.as_ref().and_then(|meant| classify::meaning_beside(&facts, meant, &self.catalog)) {
+            Some(facts) => (Arc::new(facts), None),
+            None => (facts, known),
+        }
+    }
+
+    fn meaning_now(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
         if let OperationKind::FunctionCall { function } = operation.kind
             && !self.is_large_object_function(function, &operation.text)
         {
@@ -326,6 +334,7 @@ impl Session {
             alone: *statements <= 1,
             opaque: outputs.opaque,
             application_name: effects.application_name.clone(),
+            meant: Some(decided.facts.clone()),
         }
     }
 

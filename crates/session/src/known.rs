@@ -110,7 +110,8 @@ impl KnownStatements {
 
     /// Keeps what was decided of a statement that is known.
     pub(crate) fn decide(&mut self, sought: &Sought<'_>, decided: &Arc<Decided>) {
-        if let Some(known) = self.seek(sought) {
+        // Where its names led elsewhere once, more was decided on than its text means now.
+        if let Some(known) = self.seek(sought).filter(|known| Arc::ptr_eq(&known.facts, &decided.facts)) {
             known.decided = Some(decided.clone());
         }
     }

@@ -406,8 +406,8 @@ impl Session {
     pub(crate) fn follow(&mut self, names: &Names, settings: &Settings) {
         if self.names_revision != Some(names.revision()) {
             self.names_revision = Some(names.revision());
-            self.view.prepared = names.statements().map(|(name, text)| (name.to_owned(), text.clone())).collect();
-            self.view.cursors = names.cursors().map(|(name, text)| (name.to_owned(), text.clone())).collect();
+            self.view.prepared = names.statements().map(|(name, named)| (name.to_owned(), named.into())).collect();
+            self.view.cursors = names.cursors().map(|(name, named)| (name.to_owned(), named.into())).collect();
         }
         let (encoding, strings) = (settings.client_encoding(), settings.standard_conforming_strings());
         if self.view.client_encoding != *encoding || self.view.standard_conforming_strings != strings {

@@ -16,6 +16,7 @@ use super::{
     lineage::Lineage,
     looks::{Looks, Noted},
     parse::{self, Refused},
+    prepared,
 };
 
 /// Deepest nesting that is followed on any thread, and on the deep stack. A level of an unoptimised build was measured to take up to 28 KiB of stack.
@@ -170,7 +171,9 @@ impl<'a> Analysis<'a> {
             self.found.effects.application_name = None;
         }
         self.found.effects.stores = self.stores();
-        (!self.needs_deep).then(|| (self.found.into_facts(), self.parameters.looks.take()))
+        let (meant, looks) = (std::mem::take(&mut self.found.meant), self.parameters.looks.take());
+        let facts = self.found.into_facts();
+        (!self.needs_deep).then(|| (meant.iter().fold(facts, |facts, meant| prepared::both(facts, meant)), looks))
     }
 
     fn top_statement(&mut self, statement: &RawStmt, text: &str) {

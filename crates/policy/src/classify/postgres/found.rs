@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) opaque: bool,
     pub(super) harmless: Vec<bool>,
     pub(super) stored: Stored,
+    /// What statements meant when they were prepared, where that is not what they mean now.
+    pub(super) meant: Vec<Arc<Facts>>,
     /// Code ran that is not followed: nothing that comes later in the message is certain.
     pub(super) wild: bool,
     /// Why it is not understood.
@@ -50,6 +52,7 @@ impl Default for Found {
             opaque: false,
             harmless: vec![],
             stored: Stored::default(),
+            meant: vec![],
             wild: false,
             doubt: None,
             missing: None,

@@ -16,6 +16,7 @@ mod looks;
 mod names;
 mod objects;
 mod parse;
+mod prepared;
 mod queries;
 mod row_scope;
 mod secrets;
@@ -34,6 +35,7 @@ use std::{
 
 use model::{Facts, facts::NameEffect};
 
+pub use self::prepared::{Named, meaning_beside};
 use self::{analysis::Analysis, catalog::Catalog, found::Found, looks::Noted, shape::Likeness};
 
 /// Longest text that is read, in bytes; a longer one is unreadable.
@@ -83,10 +85,10 @@ pub struct SessionView {
     pub standard_conforming_strings: bool,
     /// `client_encoding`, as the server spells it.
     pub client_encoding: Arc<str>,
-    /// Prepared statements by name, made by SQL or by the protocol: their text.
-    pub prepared: HashMap<String, Arc<str>>,
-    /// Cursors and portals by name: the text of their query.
-    pub cursors: HashMap<String, Arc<str>>,
+    /// Prepared statements by name, made by SQL or by the protocol.
+    pub prepared: HashMap<String, Named>,
+    /// Cursors and portals by name: their query.
+    pub cursors: HashMap<String, Named>,
 }
 
 impl Default for SessionView {
@@ -134,10 +136,10 @@ impl SessionView {
     pub fn apply(&mut self, effects: &[NameEffect]) {
         for effect in effects {
             match effect {
-                NameEffect::Prepare { name, body } => drop(self.prepared.insert(name.clone(), Arc::from(body.as_str()))),
+                NameEffect::Prepare { name, body } => drop(self.prepared.insert(name.clone(), body.as_str().into())),
                 NameEffect::Deallocate(name) => drop(self.prepared.remove(name)),
                 NameEffect::DeallocateAll => self.prepared.clear(),
-                NameEffect::Declare { name, body, .. } => drop(self.cursors.insert(name.clone(), Arc::from(body.as_str()))),
+                NameEffect::Declare { name, body, .. } => drop(self.cursors.insert(name.clone(), body.as_str().into())),
                 NameEffect::Close(name) => drop(self.cursors.remove(name)),
                 NameEffect::CloseAll => self.cursors.clear(),
             }

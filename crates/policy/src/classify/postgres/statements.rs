@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    Action, Object, RowScope,
+    Action, Facts, Object, RowScope,
     facts::{ApplicationName, NameEffect},
 };
 use pg_query::{
@@ -15,8 +15,10 @@ use super::{
     analysis::{Analysis, Known, Outputs, Parameters, boxed, inner},
     constants,
     definitions::search_path,
+    found::Found,
     names::qualified,
     parse,
+    prepared::{Named, led_elsewhere},
     settings::{self, Weight},
     writes::constant_parameters,
 };
@@ -294,6 +296,7 @@ impl Analysis<'_> {
         }
         self.found.reads.extend(after.reads.into_iter().chain(after.writes));
         self.found.functions.extend(after.functions);
+        self.found.meant.extend(after.meant);
         self.found.opaque |= after.opaque;
         self.found.effects.catalog |= after.effects.catalog;
         self.found.effects.resolution |= after.effects.resolution;
@@ -328,7 +331,7 @@ impl Analysis<'_> {
     fn execute(&mut self, execute: &pb::ExecuteStmt) -> Outputs {
         self.expressions(&execute.params);
         let made = self.found.effects.names.iter().rev().find_map(|effect| match effect {
-            NameEffect::Prepare { name, body } if *name == execute.name => Some(Some(Arc::from(body.as_str()))),
+            NameEffect::Prepare { name, body } if *name == execute.name => Some(Some(Named::from(body.as_str()))),
             NameEffect::Deallocate(name) if *name == execute.name => Some(None),
             NameEffect::DeallocateAll => Some(None),
             _ => None,
@@ -343,7 +346,7 @@ impl Analysis<'_> {
 
     fn fetch(&mut self, fetch: &pb::FetchStmt) -> Outputs {
         let made = self.found.effects.names.iter().rev().find_map(|effect| match effect {
-            NameEffect::Declare { name, body, .. } if *name == fetch.portalname => Some(Some(Arc::from(body.as_str()))),
+            NameEffect::Declare { name, body, .. } if *name == fetch.portalname => Some(Some(Named::from(body.as_str()))),
             NameEffect::Close(name) if *name == fetch.portalname => Some(None),
             NameEffect::CloseAll => Some(None),
             _ => None,
@@ -362,11 +365,13 @@ impl Analysis<'_> {
         }
     }
 
-    /// The text behind a name, as it would run now.
-    fn named_text(&mut self, body: &str, known: Known) -> Outputs {
+    /// The text behind a name, as it would run now, and what it meant when it was given the name should its names lead elsewhere by now.
+    fn named_text(&mut self, named: &Named, known: Known) -> Outputs {
         let path = self.path.clone();
         let mut outputs = unknown_columns();
-        self.definition(body, path, |this, statements| {
+        let Found { reads, writes, functions, .. } = &mut self.found;
+        let (reads, writes, functions) = (std::mem::take(reads), std::mem::take(writes), std::mem::take(functions));
+        self.definition(&named.text, path, |this, statements| {
             this.parameters.known = known;
             for statement in statements {
                 if let Some(node) = boxed(statement.stmt.as_ref()) {
@@ -374,6 +379,21 @@ impl Analysis<'_> {
                 }
             }
         });
+        let now = &mut self.found;
+        let by = |meant: &&Arc<Facts>| {
+            led_elsewhere(
+                meant,
+                self.catalog,
+                |read| now.reads.contains(read),
+                |written| now.writes.contains(written),
+                |name| now.functions.contains(name),
+            )
+        };
+        let meant = named.meant.as_ref().filter(by).cloned();
+        now.meant.extend(meant);
+        now.reads.extend(reads);
+        now.writes.extend(writes);
+        now.functions.extend(functions);
         outputs
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::Facts;
 
 use super::{
     Answer, Dialogue, Ending, Forwarding, Move, Operation, OperationKind, Parameter, Reply, ReplyKind, Skip, Stream, Transaction, large_objects,
-    names::{self, Change, Known, Portal, Spoken},
+    names::{self, Change, Known, Names, Portal, Spoken},
     owed::{MadeReal, Owed, Run},
 };
 use crate::{
@@ -416,7 +417,7 @@ impl<P> Dialogue<P> {
         let portal = Bytes::copy_from_slice(bind.portal);
         let speaks = prepared.as_ref().is_none_or(|prepared| prepared.speaks);
         let pending = Pending { portal, speaks, ..self.pending(OperationKind::Bind, frame, text) };
-        self.ask(pending, prepared.map(|prepared| prepared.id), parameters);
+        self.ask(pending, prepared.and_then(|prepared| prepared.meant.clone()), parameters);
         Ok(())
     }
 
@@ -440,10 +441,10 @@ impl<P> Dialogue<P> {
         Pending { operation, kind, frame, name, portal, text, types: Vec::new(), speaks: false, bound: None }
     }
 
-    fn ask(&mut self, pending: Pending, prepared: Option<u64>, parameters: Vec<Parameter>) {
+    fn ask(&mut self, pending: Pending, meant: Option<Arc<Facts>>, parameters: Vec<Parameter>) {
         let Pending { operation: id, kind, ref text, bound, .. } = pending;
         let transaction = if self.unsynced && self.transaction == Transaction::Idle { Transaction::Open } else { self.transaction };
-        let operation = Operation { id, kind, text: text.clone(), prepared, parameters, bound, transaction };
+        let operation = Operation { id, kind, text: text.clone(), meant, parameters, bound, transaction };
         self.pending = Some(pending);
         self.moves.push_back(Move::Ask(operation));
     }
@@ -454,7 +455,7 @@ impl<P> Dialogue<P> {
         let replacement = forwarding.application_name.as_ref().and_then(|statement| self.settings.replacement(statement));
         match pending.kind {
             OperationKind::Query => self.forward_query(pending, forwarding, replacement, now_us),
-            OperationKind::Parse => self.forward_parse(pending, replacement),
+            OperationKind::Parse => self.forward_parse(pending, forwarding.meant, replacement),
             OperationKind::Bind => self.forward_bind(pending, forwarding),
             OperationKind::Execute => {
                 if forwarding.show {
@@ -484,8 +485,8 @@ impl<P> Dialogue<P> {
         }
     }
 
-    fn forward_parse(&mut self, pending: Pending, replacement: Option<String>) {
-        let change = self.names.prepare(pending.name.clone(), pending.text, pending.types);
+    fn forward_parse(&mut self, pending: Pending, meant: Option<Arc<Facts>>, replacement: Option<String>) {
+        let change = Names::prepare(pending.name.clone(), pending.text, pending.types, meant);
         self.names.begin(&change, self.segment);
         self.owed.push(Owed::Parse(change));
         self.extended();

@@ -19,14 +19,17 @@ mod target;
 use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use model::facts::{ApplicationName, NameEffect};
+use model::{
+    Facts,
+    facts::{ApplicationName, NameEffect},
+};
 
 use self::{
     caller::{OpenCopy, Pending},
     owed::{Ledger, Owed, Part},
 };
 pub use self::{
-    names::{Cursor, Names, Prepared},
+    names::{Cursor, Named, Names, Prepared},
     settings::Settings,
 };
 pub use super::message::backend::Transaction;
@@ -117,8 +120,8 @@ pub struct Operation {
     pub kind: OperationKind,
     /// Its text. For a portal or statement the dialogue does not know, the SQL that would use it.
     pub text: Arc<str>,
-    /// The statement's identity in this session, for Parse and Bind: facts may be kept by it.
-    pub prepared: Option<u64>,
+    /// Of a Bind: what its statement meant when it was prepared.
+    pub meant: Option<Arc<Facts>>,
     /// Parameter values, at Bind.
     pub parameters: Vec<Parameter>,
     /// Of an Execute: the Bind that made its portal, which was decided before [`Dialogue::decisions_changed`]. It means what that meant.
@@ -182,6 +185,8 @@ pub struct Forwarding {
     pub opaque: bool,
     /// It is a plain SET, RESET or SHOW of `application_name`.
     pub application_name: Option<ApplicationName>,
+    /// What it means: statements and cursors it makes keep that.
+    pub meant: Option<Arc<Facts>>,
 }
 
 /// Frames of an answer for the session to see.

@@ -9,30 +9,30 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use model::facts::NameEffect;
+use model::{Facts, facts::NameEffect};
 
 use super::Forwarding;
 
-/// Bytes a name costs besides its texts, for the limit.
-const NAME_BYTES: usize = 256;
+/// Bytes a name costs besides its texts, for the limit; most is for what it means.
+const NAME_BYTES: usize = 1024;
 
 /// A statement as it was prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// Never used twice in a session: facts may be kept by it.
-    pub id: u64,
     /// Its text, as decoded.
     pub text: Arc<str>,
     /// Types of its parameters; 0 where neither the caller nor the target has named one yet.
     pub types: Vec<u32>,
+    /// What it meant then: the target goes on with what its names led to, whatever they would lead to now.
+    pub meant: Option<Arc<Facts>>,
     /// Whether the text may speak of other names.
     pub(super) speaks: bool,
 }
 
 impl Prepared {
-    fn new(id: u64, text: Arc<str>, types: Vec<u32>) -> Arc<Self> {
+    fn new(text: Arc<str>, types: Vec<u32>, meant: Option<Arc<Facts>>) -> Arc<Self> {
         let speaks = speaks_of_names(text.as_bytes());
-        Arc::new(Self { id, text, types, speaks })
+        Arc::new(Self { text, types, meant, speaks })
     }
 }
 
@@ -61,8 +61,12 @@ pub(super) struct Spoken {
 pub struct Cursor {
     /// The text of its query.
     pub text: Arc<str>,
+    meant: Option<Arc<Facts>>,
     hold: bool,
 }
+
+/// The text behind a name, and what it meant when the name was given to it.
+pub type Named<'a> = (&'a Arc<str>, Option<&'a Arc<Facts>>);
 
 /// What a message does to a name once the target has done it.
 #[derive(Debug)]
@@ -146,7 +150,6 @@ pub struct Names {
     cursor_effects: usize,
     bytes: usize,
     coming_bytes: usize,
-    next_id: u64,
     revision: u64,
 }
 
@@ -158,15 +161,21 @@ impl Names {
     }
 
     /// Named prepared statements the target has, as far as the names are UTF-8.
-    pub fn statements(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
-        self.statements.iter().filter_map(|(name, slot)| Some((std::str::from_utf8(name).ok()?, &slot.settled.as_ref()?.text)))
+    pub fn statements(&self) -> impl Iterator<Item = (&str, Named<'_>)> {
+        self.statements.iter().filter_map(|(name, slot)| {
+            let prepared = slot.settled.as_ref()?;
+            Some((std::str::from_utf8(name).ok()?, (&prepared.text, prepared.meant.as_ref())))
+        })
     }
 
     /// Cursors and named portals the target has, as far as the names are UTF-8.
-    pub fn cursors(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
-        let portals = self.portals.iter().filter_map(|(name, slot)| Some((name, &slot.settled.as_ref()?.text)));
-        let cursors = self.cursors.iter().map(|(name, cursor)| (name, &cursor.text));
-        portals.chain(cursors).filter_map(|(name, text)| Some((std::str::from_utf8(name).ok()?, text)))
+    pub fn cursors(&self) -> impl Iterator<Item = (&str, Named<'_>)> {
+        let portals = self.portals.iter().filter_map(|(name, slot)| {
+            let portal = slot.settled.as_ref()?;
+            Some((name, (&portal.text, portal.forwarding.meant.as_ref())))
+        });
+        let cursors = self.cursors.iter().map(|(name, cursor)| (name, (&cursor.text, cursor.meant.as_ref())));
+        portals.chain(cursors).filter_map(|(name, named)| Some((std::str::from_utf8(name).ok()?, named)))
     }
 
     /// Bytes kept, for the limit.
@@ -210,9 +219,8 @@ impl Names {
         self.portals.get(name).map_or(Known::No, |slot| slot.known(segment))
     }
 
-    pub(super) fn prepare(&mut self, name: Bytes, text: Arc<str>, types: Vec<u32>) -> Change {
-        let prepared = Prepared::new(self.fresh_id(), text, types);
-        Change::Statement(name, Some(prepared))
+    pub(super) fn prepare(name: Bytes, text: Arc<str>, types: Vec<u32>, meant: Option<Arc<Facts>>) -> Change {
+        Change::Statement(name, Some(Prepared::new(text, types, meant)))
     }
 
     /// The change was sent.
@@ -320,7 +328,7 @@ impl Names {
         self.cursor_effects = self.cursor_effects.saturating_sub(usize::from(cursors));
         for effect in &forwarding.names {
             match did {
-                Did::All => self.apply(effect),
+                Did::All => self.apply(effect, forwarding.meant.as_ref()),
                 Did::Some => self.forget(effect),
                 Did::Nothing | Did::Skipped => {}
             }
@@ -330,10 +338,10 @@ impl Names {
         }
     }
 
-    fn apply(&mut self, effect: &NameEffect) {
+    fn apply(&mut self, effect: &NameEffect, meant: Option<&Arc<Facts>>) {
         match effect {
             NameEffect::Prepare { name, body } => {
-                let prepared = Prepared::new(self.fresh_id(), Arc::from(body.as_str()), Vec::new());
+                let prepared = Prepared::new(Arc::from(body.as_str()), Vec::new(), meant.cloned());
                 self.put_statement(Bytes::copy_from_slice(name.as_bytes()), Some(prepared));
             }
             NameEffect::Deallocate(name) => self.put_statement(Bytes::copy_from_slice(name.as_bytes()), None),
@@ -342,7 +350,8 @@ impl Names {
                 self.close_cursor(name);
                 self.revision += 1;
                 self.bytes += NAME_BYTES + body.len();
-                self.cursors.insert(Bytes::copy_from_slice(name.as_bytes()), Cursor { text: Arc::from(body.as_str()), hold: *hold });
+                let cursor = Cursor { text: Arc::from(body.as_str()), meant: meant.cloned(), hold: *hold };
+                self.cursors.insert(Bytes::copy_from_slice(name.as_bytes()), cursor);
             }
             NameEffect::Close(name) => self.close_cursor(name),
             NameEffect::CloseAll => {
@@ -426,11 +435,6 @@ impl Names {
             self.bytes = self.bytes.saturating_sub(gone);
             self.cursors.clear();
         }
-    }
-
-    const fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
     }
 
     fn put_statement(&mut self, name: Bytes, prepared: Option<Arc<Prepared>>) {

@@ -233,7 +233,7 @@ impl World {
 
     fn ruling(&self, operation: &Operation) -> Ruling<()> {
         let text = &*operation.text;
-        let prepared = |name: &str| self.dialogue.names().statements().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
+        let prepared = |name: &str| self.dialogue.names().statements().find(|(known, _)| *known == name).map(|(_, (text, _))| text.to_string());
         let denied = match operation.kind {
             OperationKind::Parse => text.contains("denyparse"),
             _ => text.contains("deny") || text.strip_prefix("execute ").and_then(prepared).is_some_and(|text| text.contains("deny")),
