@@ -11,7 +11,8 @@ use server::Server;
 /// What a database goes through, each step after a snapshot of what was before.
 const STEPS: &[&str] = &[
     "create schema a; create table a.parent (id int primary key, name text default lower('X')); create view a.shown as select id, name from a.parent",
-    "create function a.twice(x int) returns int language sql as 'select x * 2'; create function a.std(x int) returns int language sql return a.twice(x)",
+    "create function a.twice(x int) returns int language sql as 'select x * 2'; create function a.std(x int) returns int language sql return a.twice(x); \
+     create function a.filled(x int default a.twice(1)) returns int language sql as 'select $1'",
     "create table a.child (extra int default a.twice(1)) inherits (a.parent); create view a.both as select p.*, c.extra from a.parent p join a.child c using (id)",
     "alter table a.parent rename column name to title",
     "alter table a.parent rename to people",

@@ -336,6 +336,25 @@ fn a_known_cursor_is_fetched_from() {
     assert!(matches!(facts(&catalog, &view, "FETCH ALL FROM d").understanding, Understanding::Unreadable(_)));
 }
 
+/// A call may leave arguments out: what stands for them runs, too.
+#[test]
+fn values_of_arguments_that_are_left_out_are_found_by_what_they_call() {
+    let server = Server::start();
+    server.sql(
+        "shop",
+        "create function code() returns text language plpgsql as 'begin return 1; end';
+         create function reads(a text default pg_read_file('x')) returns text language sql as 'select $1';
+         create function calls(a int, b text default 'y' || code()) returns text language sql as 'select $2';
+         create function plain(a int default 1, b text default 'it''s') returns text language sql as 'select $2'",
+    );
+    let (catalog, view) = server.catalog("shop");
+    assert!(facts(&catalog, &view, "SELECT reads()").asks(Action::Escape));
+    let called = facts(&catalog, &view, "SELECT calls(1)");
+    assert!(called.functions.iter().any(|function| &**function == "public.code") && called.outputs.unfollowed, "{called:?}");
+    let plain = facts(&catalog, &view, "SELECT plain()");
+    assert!(plain.understanding == Understanding::Full && !plain.outputs.unfollowed, "{plain:?}");
+}
+
 /// The target looks up the names of what was prepared again only when something that it found has changed.
 #[test]
 fn what_was_prepared_means_what_it_meant_beside_what_it_would_mean_now() {

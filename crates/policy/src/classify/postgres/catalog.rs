@@ -230,6 +230,9 @@ pub struct Routine {
     /// The search path under which the server printed a body in the standard form; none for a body that is text of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub printed_under: Option<Arc<[Arc<str>]>>,
+    /// What arguments that a call leaves out are given, if that calls something: expressions with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_values: Option<Printed>,
     /// Names of its arguments, where it has a body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argument_names: Vec<Arc<str>>,

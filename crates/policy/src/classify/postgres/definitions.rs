@@ -56,6 +56,9 @@ impl<'a> Analysis<'a> {
             let host = self.host();
             self.found.pair(Action::Escape, host);
         }
+        if let Some(printed) = &routine.default_values {
+            self.evaluate_defaults(routine, printed);
+        }
         match &routine.body {
             Some(body) if &*routine.language == "sql" => self.follow_body(routine, body),
             _ => {
@@ -64,6 +67,19 @@ impl<'a> Analysis<'a> {
                 self.found.code_runs();
             }
         }
+    }
+
+    /// The values of arguments that the call may have left out are found.
+    fn evaluate_defaults(&mut self, routine: &'a Routine, printed: &'a Printed) {
+        if !self.enter(routine.oid) {
+            return;
+        }
+        self.printed(&format!("SELECT {}", printed.text), printed, |this, statements| {
+            for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
+                this.statement(node, "");
+            }
+        });
+        self.leave();
     }
 
     fn follow_body(&mut self, routine: &'a Routine, body: &'a Arc<str>) {

@@ -145,7 +145,7 @@ const QUERIES: [Query; 15] = [
         kept: Kept::Whole,
     },
     // What the server prints: views (v) that are not built in; rules (r), but for those that make a view and those that are disabled; defaults and generated
-    // columns (d); bodies of functions in the standard form (b)
+    // columns (d); bodies of functions in the standard form (b); defaults of arguments (a)
     Query {
         what: "texts",
         sql: "WITH changed AS MATERIALIZED (SELECT c.oid FROM pg_catalog.pg_class c WHERE {recent:c} UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE {recent:a} \
@@ -182,7 +182,11 @@ const QUERIES: [Query; 15] = [
               pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
               WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.=) '' AND l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name \
-              AND p.prokind OPERATOR(pg_catalog.<>) 'a' AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again))",
+              AND p.prokind OPERATOR(pg_catalog.<>) 'a' AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
+              UNION ALL SELECT 'a', p.oid::pg_catalog.text, NULL, NULL, pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid), \
+              pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.proargdefaults IS NOT NULL \
+              AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again))",
         kept: Kept::Text,
     },
     Query {
@@ -609,16 +613,16 @@ fn attach_texts(reading: &Reading, relations: &mut [Relation], at: &Places, rout
             Some(path) => path.clone(),
             None => paths.entry(row.text(5)?.to_owned()).or_insert(row.json::<Vec<Arc<str>>>(5)?.into()).clone(),
         };
-        if row.letter(0)? == 'b' {
+        let printed = Printed { text: Arc::from(text), path };
+        let kind = row.letter(0)?;
+        if matches!(kind, 'a' | 'b') {
             if let Some(routine) = places.get(&row.parsed(1)?).and_then(|at| routines.get_mut(*at)) {
-                routine.body = Some(Arc::from(text));
-                routine.printed_under = Some(path);
+                attach_text_of(routine, kind, printed);
             }
             continue;
         }
-        let printed = Printed { text: Arc::from(text), path };
         let Some(relation) = relation_mut(relations, at, row.parsed(2)?) else { continue };
-        match row.letter(0)? {
+        match kind {
             'v' => relation.definition = Some(printed),
             'd' if text == UNPRINTED || calls_something(text) => relation.defaults.push((row.parsed(3)?, printed)),
             'd' => {}
@@ -626,6 +630,15 @@ fn attach_texts(reading: &Reading, relations: &mut [Relation], at: &Places, rout
         }
     }
     Ok(())
+}
+
+fn attach_text_of(routine: &mut Routine, kind: char, printed: Printed) {
+    if kind == 'b' {
+        routine.body = Some(printed.text);
+        routine.printed_under = Some(printed.path);
+    } else if &*printed.text == UNPRINTED || calls_something(&printed.text) {
+        routine.default_values = Some(printed);
+    }
 }
 
 const fn event_of_rule(letter: char) -> WriteEvent {
@@ -734,6 +747,7 @@ fn routines(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Resul
             argument_names: keep_all(row.json(11)?, names),
             settings: keep_all(row.json(12)?, names),
             printed_under: None,
+            default_values: None,
         });
     }
     Ok(found)
