@@ -7,6 +7,7 @@ pub mod bench;
 pub mod command;
 pub mod compare;
 pub mod demo;
+pub mod fuzz;
 pub mod install;
 mod json;
 pub mod kept;

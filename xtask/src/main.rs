@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{bench, compare, demo, test, tidy};
+use xtask::{bench, compare, demo, fuzz, test, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -16,6 +16,8 @@ usage: cargo xtask TASK
   compare [SUITE ...] [--source DIR]
                   run published test suites straight against PostgreSQL and through Countersign, and list what differs;
                   --source names the checkout of a suite that is in no package
+  fuzz TARGET [SECONDS]
+                  run a fuzz target (fuzz/target.rs) from its corpus, and keep there what reached something new
   tidy            check the rules of the code base that no compiler checks";
 
 fn main() -> ExitCode {
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
         ["demo", "--keep"] => demo::run(true),
         ["test"] => test::run(),
         ["compare", suites @ ..] => compare::run(suites),
+        ["fuzz", rest @ ..] => match fuzz::run(rest) {
+            Some(outcome) => outcome,
+            None => return usage(),
+        },
         ["tidy"] => tidy::run(),
         _ => return usage(),
     };

@@ -9,6 +9,9 @@
 
 mod entry;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub mod fuzzed;
 pub mod key;
 pub mod reader;
 pub mod record;

@@ -5,8 +5,13 @@
 
 pub mod classify;
 pub mod decide;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz targets need the catalog alone"))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
 mod fixtures;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub mod fuzzed;
 pub mod masking;
 pub mod rulebook;
 pub mod starter;

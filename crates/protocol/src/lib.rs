@@ -4,6 +4,9 @@
 //! state can be tested at every byte boundary. Whatever a peer sends may be refused, but never panics, never allocates
 //! more than a named limit and is never passed on without having been understood.
 
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub mod fuzzed;
 pub mod postgres;
 pub mod reader;
 

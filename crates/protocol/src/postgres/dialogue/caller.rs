@@ -16,7 +16,7 @@ use crate::{
         frame::{self, HEAD_BYTES},
         message::{
             Format, backend,
-            frontend::{self, Bind, Execute, FunctionCall, Kind, Named, Parse, Query},
+            frontend::{self, Bind, Execute, Frontend, FunctionCall, Kind, Named, Parse, Query},
         },
         refusal::{Refusal, Sqlstate},
     },
@@ -191,7 +191,14 @@ impl<P> Dialogue<P> {
                 Step::Taken
             }
             b'S' => self.sync(),
-            b'c' | b'f' => self.copy_ends(),
+            b'c' | b'f' => match Frontend::decode(tag, self.caller.get(*run + HEAD_BYTES..*run + len).unwrap_or_default()) {
+                Ok(_) => self.copy_ends(),
+                Err(malformed) => {
+                    self.flush_caller(run);
+                    self.malformed(malformed);
+                    Step::Stop
+                }
+            },
             b'H' => {
                 self.unflushed = false;
                 Step::Pass

@@ -10,6 +10,9 @@ use bytes::{BufMut, BytesMut};
 
 use crate::reader::{Malformed, Reader};
 
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub(crate) mod again;
 pub mod backend;
 pub mod frontend;
 

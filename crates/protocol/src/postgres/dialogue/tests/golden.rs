@@ -136,7 +136,7 @@ fn row(value: &str) -> Bytes {
 }
 
 /// A conversation with a bit of everything.
-fn mixed() -> Vec<(Side, Bytes)> {
+pub(super) fn mixed() -> Vec<(Side, Bytes)> {
     let shape = message(|out| rows::row_description(out, &[(b"a", 25)]).unwrap());
     let copy = message(|out| frontend::copy_data(out, b"some data\n").unwrap());
     let done = message(frontend::copy_done);

@@ -1,0 +1,98 @@
+//! What the fuzz targets of this crate run, and the replay of what they found: statements and policy files that a stranger wrote go in, and a promise
+//! that does not hold panics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+
+use crate::{
+    Files, Version,
+    classify::postgres::{ParameterValue, SessionView, Statement, catalog::Catalog, classify, classify_noting, shape::Shape},
+    fixtures, run_tests,
+};
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(fixtures::catalog);
+
+/// Settings of the session, then a place and a byte to put there, then a statement: it means the same whenever it is asked, places of secrets stand in
+/// it, and what the changed statement is taken to mean is what it means.
+pub fn statement(data: &[u8]) {
+    let Some((&[flags, place, byte], text)) = data.split_first_chunk() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let encodings = ["UTF8", "SQL_ASCII", "LATIN1", "SJIS"];
+    let view = SessionView {
+        standard_conforming_strings: flags & 1 == 0,
+        client_encoding: Arc::from(encodings[usize::from(flags >> 1 & 3)]),
+        temporary_schema: (flags & 8 > 0).then(|| Arc::from("pg_temp_3")),
+        ..SessionView::default()
+    };
+    let parameters = [ParameterValue::Text("5".to_owned()), ParameterValue::Null, ParameterValue::Unreadable];
+    let parameters = (flags & 16 > 0).then_some(&parameters[..]);
+    let (facts, likeness) = classify_noting(&Statement { text, parameters }, &CATALOG, &view);
+    assert_eq!(classify(&Statement { text, parameters }, &CATALOG, &view), facts);
+    for &(begin, end) in &facts.secret_spans {
+        assert!(begin <= end && end as usize <= text.len(), "a secret from {begin} to {end} in {} bytes", text.len());
+    }
+    let Some(changed) = changed(text, place, byte) else { return };
+    let (mut known, mut shape) = (Shape::default(), Shape::default());
+    let alike = known.of(text, &view) == shape.of(&changed, &view);
+    let value = |at: usize| parameters.map_or(ParameterValue::Null, |parameters| parameters[at].clone());
+    if alike && likeness.holds(&shape, &changed, parameters.map(<[_]>::len), &value) {
+        assert_eq!(classify(&Statement { text: &changed, parameters }, &CATALOG, &view), facts, "{text} taken for {changed}");
+    }
+}
+
+/// No message carries a text with a NUL inside.
+fn changed(text: &str, place: u8, byte: u8) -> Option<String> {
+    if byte == 0 || text.contains('\0') {
+        return None;
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    *bytes.get_mut(usize::from(place))? = byte;
+    String::from_utf8(bytes).ok()
+}
+
+/// Names and texts in turn, a NUL between them: a version is loaded and its tests run, or every problem says where in its file it is.
+pub fn policy_files(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut parts = text.split('\0');
+    let mut files = Files::new();
+    while let (Some(name), Some(text)) = (parts.next(), parts.next()) {
+        files.insert(name.to_owned(), text.to_owned());
+    }
+    match Version::load(&files) {
+        Ok(version) => {
+            let _ = (version.doubts(), version.looks_at_the_clock());
+            let _ = run_tests(&version, &BTreeMap::new(), fixtures::now());
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            for problem in problems {
+                let lines = files.get(&problem.file).map_or(1, |text| text.matches('\n').count() + 1);
+                assert!((1..=lines).contains(&(problem.line as usize)) && problem.column >= 1, "{problem}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every input that reached something new, one a line in hexadecimal.
+    fn replay(target: fn(&[u8]), corpus: &str) {
+        let inputs =
+            corpus.lines().map(|line| (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect::<Vec<u8>>());
+        assert!(inputs.map(|input| target(&input)).count() > 1);
+    }
+
+    #[test]
+    fn statements_of_strangers_are_replayed() {
+        replay(statement, include_str!("../../../fuzz/corpus/statement.hex"));
+    }
+
+    #[test]
+    fn policy_files_of_strangers_are_replayed() {
+        replay(policy_files, include_str!("../../../fuzz/corpus/policy_files.hex"));
+    }
+}

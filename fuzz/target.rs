@@ -1,0 +1,31 @@
+//! All fuzz targets in one program. Each is a function of the crate that owns it, which replays the target's corpus as a test; `COUNTERSIGN_FUZZ_TARGET`
+//! names the one to run.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+
+type Target = fn(&[u8]);
+
+const TARGETS: &[(&str, Target)] = &[
+    ("caller_login", protocol::fuzzed::caller_login),
+    ("caller_message", protocol::fuzzed::caller_message),
+    ("dialogue", protocol::fuzzed::dialogue),
+    ("hostile_dialogue", protocol::fuzzed::hostile_dialogue),
+    ("policy_files", policy::fuzzed::policy_files),
+    ("recording", evidence::fuzzed::recording),
+    ("recording_lines", evidence::fuzzed::recording_lines),
+    ("scram", protocol::fuzzed::scram),
+    ("statement", policy::fuzzed::statement),
+    ("target_login", protocol::fuzzed::target_login),
+    ("target_message", protocol::fuzzed::target_message),
+];
+
+static TARGET: LazyLock<Target> = LazyLock::new(|| {
+    let name = std::env::var("COUNTERSIGN_FUZZ_TARGET").expect("COUNTERSIGN_FUZZ_TARGET names a target");
+    TARGETS.iter().find(|(known, _)| *known == name).expect("COUNTERSIGN_FUZZ_TARGET names no target").1
+});
+
+fuzz_target!(|data: &[u8]| TARGET(data));
