@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a target may take from the first packet to being ready.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes read at once during a login.
 const LOGIN_ROOM_BYTES: usize = 16 << 10;
@@ -232,10 +232,12 @@ pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
 
 impl DialError {
     /// What the target said that is its caller's to hear. Class 28 is about the gateway's own credential; everything else is about what the caller
-    /// asked for, or passes.
+    /// asked for, or passes. What has no code or no words is no error of PostgreSQL's, and tells nobody anything.
     pub(crate) fn for_the_caller(&self) -> Option<&ReportedError> {
         match self {
-            Self::Refused(TargetFailure::Reported(reported)) if !reported.sqlstate.starts_with("28") => Some(reported),
+            Self::Refused(TargetFailure::Reported(reported)) => {
+                Some(reported).filter(|it| !it.sqlstate.is_empty() && !it.sqlstate.starts_with("28") && !it.message.is_empty())
+            }
             _ => None,
         }
     }
