@@ -80,6 +80,14 @@ impl Wire {
         Ok(self.stream.write_all(bytes)?)
     }
 
+    /// The same connection for somebody else to write to while this one hears.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn another_hand(&self) -> Result<TcpStream> {
+        Ok(self.stream.try_clone()?)
+    }
+
     /// Hears the next message.
     ///
     /// # Errors
@@ -161,7 +169,7 @@ pub fn parse(name: &str, statement: &str) -> Vec<u8> {
 /// Bind of text parameters; `format` 0 asks for text, 1 for binary.
 #[must_use]
 pub fn bind(portal: &str, statement: &str, parameters: &[Option<&str>], format: i16) -> Vec<u8> {
-    let count = i16::try_from(parameters.len()).unwrap_or(i16::MAX).to_be_bytes().to_vec();
+    let count = u16::try_from(parameters.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
     let mut parts = vec![text(portal), text(statement), vec![0, 0], count];
     parts.extend(parameters.iter().map(|value| match value {
         Some(value) => [&i32::try_from(value.len()).unwrap_or(i32::MAX).to_be_bytes(), value.as_bytes()].concat(),
