@@ -27,6 +27,8 @@ use crate::{
 pub const CONNECTION: &str = "prod-pg";
 /// How long `serve` may take until it listens, on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
+/// A socket in the set where the gateway says how it stands, if a test listens there.
+pub const NOTIFY: &str = "notify";
 /// The environment variable the gateway reads the target's password from.
 const TARGET_PASSWORD: &str = "COUNTERSIGN_TEST_TARGET_PASSWORD";
 /// And the password of a state store in PostgreSQL.
@@ -200,6 +202,9 @@ impl Process {
         fs::remove_file(&announcement).ok(); // a killed one leaves it behind
         let mut serve = Command::new(binary()?);
         serve.arg("serve").arg(setup.file("")).env(TARGET_PASSWORD, PASSWORD).env(STORE_PASSWORD, PASSWORD).env_remove("RUST_LOG");
+        if setup.file(NOTIFY).exists() {
+            serve.env("NOTIFY_SOCKET", setup.file(NOTIFY));
+        }
         let mut kept = Kept::start(&serve, &setup.folder.path().join("serve.log")).map_err(|error| anyhow!(error))?;
         let read = || serde_json::from_str(&fs::read_to_string(&announcement).ok()?).ok();
         let addresses = kept.wait_until(START_MAX, read).map_err(|error| anyhow!(error))?;

@@ -3,13 +3,14 @@
 use std::{
     io::Write,
     net::TcpStream,
+    os::unix::net::UnixDatagram,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::{Login, Running},
-    gateway::{CONNECTION, Gateway, Setup},
+    gateway::{CONNECTION, Gateway, NOTIFY, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
     wire::{Wire, bind, execute, parse, query, startup, sync},
 };
@@ -328,6 +329,25 @@ fn sigterm_lets_sessions_finish_and_ends() -> Result<()> {
     drop(wire);
     ensure!(gateway.ended_within(PATIENCE) == Some(0), "{}", gateway.printed());
     ensure!(!gateway.setup().file("data/addresses.json").exists(), "it is still announced");
+    Ok(())
+}
+
+#[test]
+fn a_supervisor_is_told_when_sessions_are_taken_and_when_no_more_are() -> Result<()> {
+    let setup = Setup::init()?;
+    let supervisor = UnixDatagram::bind(setup.file(NOTIFY))?;
+    supervisor.set_read_timeout(Some(PATIENCE))?;
+    let hear = || -> Result<String> {
+        let mut buffer = [0; 64];
+        let length = supervisor.recv(&mut buffer)?;
+        Ok(String::from_utf8(buffer[..length].to_vec())?)
+    };
+    let mut gateway = setup.serve()?;
+    ensure!(hear()? == "READY=1\n");
+    TcpStream::connect(("127.0.0.1", gateway.port()?))?;
+    gateway.signal(Signal::TERM)?;
+    ensure!(hear()? == "STOPPING=1\n");
+    ensure!(gateway.ended_within(PATIENCE) == Some(0), "{}", gateway.printed());
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod local_port;
 mod output;
 mod policy_files;
 mod story;
+mod supervisor;
 mod telemetry;
 mod terminal;
 

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Where /metrics and /healthz are served: a loopback address
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Where state, keys and recordings go; a relative path begins at the directory
+    #[arg(long, value_name = "FOLDER", default_value = "data")]
+    data: PathBuf,
     /// A name or address callers reach this machine by, for the certificate; give it again for more
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
@@ -41,23 +44,23 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let mut files = starter_files();
     files.insert(FILE_NAME.to_owned(), configuration(&args)?);
-    refuse_to_overwrite(&args.dir, files.keys())?;
+    let data = args.dir.join(&args.data);
+    refuse_to_overwrite(&args.dir, &data, files.keys())?;
     for (path, text) in &files {
         write_new(&args.dir.join(path), text)?;
     }
-    let data = args.dir.join("data");
     let store = Store::open(&data).await?;
     certificates::make(&data.join("tls"), &args.hosts, now)?;
     let (name, secret) = administrator(&store, now).await?;
     store.close().await;
     let Some(shown) = secret.reveal_str() else { bail!("the secret is no text") };
     let made = serde_json::json!({ "directory": args.dir, "administrator": name, "secret": shown, "ca": data.join("tls/ca.pem") });
-    global.output().show(&made, |_| told(&args.dir, &name, shown))
+    global.output().show(&made, |_| told(&args.dir, &data, &name, shown))
 }
 
-fn told(dir: &Path, name: &IdentityName, secret: &str) -> String {
-    let socket = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).join("data/api.sock");
-    let (dir, socket) = (dir.display(), socket.display());
+fn told(dir: &Path, data: &Path, name: &IdentityName, secret: &str) -> String {
+    let socket = std::path::absolute(data).unwrap_or_else(|_| data.to_owned()).join("api.sock");
+    let (dir, data, socket) = (dir.display(), data.display(), socket.display());
     format!(
         "A working set of files is in {dir}.
 
@@ -71,16 +74,15 @@ Next:
     countersign login {name}
 
 {dir}/connections/README.md shows how to add a database.
-Clients trust the gateway by {dir}/data/tls/ca.pem."
+Clients trust the gateway by {data}/tls/ca.pem."
     )
 }
 
 /// Nothing is written where anything is that would be lost.
-fn refuse_to_overwrite<'a>(dir: &Path, paths: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
+fn refuse_to_overwrite<'a>(dir: &Path, data: &Path, paths: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
     let there: Vec<String> = paths
-        .map(String::as_str)
-        .chain(["data/state.db", "data/tls", "data/keys"])
         .map(|path| dir.join(path))
+        .chain(["state.db", "tls", "keys"].map(|name| data.join(name)))
         .filter(|path| path.exists())
         .map(|path| path.display().to_string())
         .collect();
@@ -129,11 +131,11 @@ fn configuration(args: &Args) -> anyhow::Result<String> {
         "# What the server itself needs to know; docs/configuration.md explains every line. Connections, policy and data classes are files of their own.
 
 [data]
-dir = \"data\"                        # state, keys, recordings: back it up, keep it private
+dir = {:?}                        # state, keys, recordings: back it up, keep it private
 
 [listen]
 postgres = \"{}\"
-{}    # the HTTP API over TLS; the local socket data/api.sock is always there
+{}    # the HTTP API over TLS; the local socket api.sock in the data directory is always there
 {}   # /metrics and /healthz, loopback only
 
 [holds]
@@ -142,6 +144,7 @@ expire_after_s = 900                # how long a held statement waits for a sign
 [policy]
 watch = true                        # serve applies this directory when its files change
 ",
+        args.data,
         args.postgres,
         optional("api", args.api, "0.0.0.0:7443"),
         optional("metrics", args.metrics, "127.0.0.1:9464"),
@@ -159,6 +162,7 @@ mod tests {
             postgres: "127.0.0.1:0".parse().unwrap(),
             api: None,
             metrics: Some("127.0.0.1:0".parse().unwrap()),
+            data: PathBuf::from("data"),
             hosts: vec![],
         }
     }
@@ -184,6 +188,18 @@ mod tests {
         let admin = store.state().identity(&"admin".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(admin.created_by.as_str(), "init");
         assert_eq!(admin.groups[0].as_str(), ADMINISTRATORS);
+    }
+
+    #[tokio::test]
+    async fn data_go_where_they_are_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, data) = (folder.path().join("set"), folder.path().join("elsewhere/data"));
+        run(&global(), Args { data: data.clone(), ..args(&dir) }).await.unwrap();
+        assert_eq!(Config::read(&dir).unwrap().data.dir, data);
+        assert!(data.join("state.db").exists() && data.join("tls/ca.pem").exists() && !dir.join("data").exists());
+        let other = folder.path().join("other");
+        let error = run(&global(), Args { data, ..args(&other) }).await.unwrap_err().to_string();
+        assert!(error.contains("elsewhere/data/state.db") && !other.exists(), "{error}");
     }
 
     #[test]

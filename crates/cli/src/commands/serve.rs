@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::Config, credentials::write_private, policy_files, telemetry::Sending};
+use crate::{config::Config, credentials::write_private, policy_files, supervisor, telemetry::Sending};
 
 /// Stack of every thread: statements nest deeply, and what parses them recurses.
 const STACK_BYTES: usize = 32 << 20;
@@ -142,9 +142,11 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     }
     let mut sessions = listeners.serve(&gateway, &api, tls.api, &stop, &mut others);
     announce(config, &addresses)?;
+    supervisor::tell(supervisor::State::Ready);
     wait_for_end(dir, &guard).await?;
 
     tracing::info!(live = guard.live().count(), "stopping: sessions end as soon as they have nothing open");
+    supervisor::tell(supervisor::State::Stopping);
     let _ = stop.send(Stop::Drain);
     drain(&guard, &mut sessions, Duration::from_millis(config.listen.drain_ms)).await;
     let _ = std::fs::remove_file(addresses_file(config));

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
+    ConnectOptions as _, Connection, PgConnection, PgPool, Postgres,
     pool::{PoolConnection, PoolOptions},
     postgres::{PgConnectOptions, PgSslMode},
 };
@@ -143,7 +143,9 @@ pub(super) fn connect_options(home: &home::Postgres) -> PgConnectOptions {
         .database(&home.database)
         .username(&home.user)
         .application_name("countersign")
-        .options([("search_path", home.schema.as_str()), ("client_min_messages", "warning")]);
+        .options([("search_path", home.schema.as_str()), ("client_min_messages", "warning")])
+        // A statement of ours says nothing to an operator, and is long.
+        .disable_statement_logging();
     let password = home.password.as_ref().and_then(|password| password.reveal_str());
     let options = options.password(password.unwrap_or_default());
     match &home.tls {
