@@ -63,6 +63,8 @@ use Nature::{Admin, Dynamic, File, LargeObjectRead, LargeObjectRemove, LargeObje
 
 /// Sorted by name. What PostgreSQL 13 to 18 have that is volatile or does more than it is declared to.
 const LISTED: &[(&str, Nature)] = &[
+    ("array_sample", Pure),
+    ("array_shuffle", Pure),
     ("be_lo_unlink", LargeObjectRemove),
     ("brin_desummarize_range", Admin),
     ("brin_summarize_new_values", Admin),
@@ -137,10 +139,13 @@ const LISTED: &[(&str, Nature)] = &[
     ("pg_file_sync", File),
     ("pg_file_unlink", File),
     ("pg_file_write", File),
+    ("pg_get_aios", Pure),
     ("pg_get_backend_memory_contexts", Pure),
     ("pg_get_catalog_foreign_keys", Pure),
+    ("pg_get_loaded_modules", Pure),
     ("pg_get_multixact_members", Pure),
     ("pg_get_process_memory_contexts", Admin),
+    ("pg_get_sequence_data", Pure),
     ("pg_get_shmem_allocations", Pure),
     ("pg_get_shmem_allocations_numa", Pure),
     ("pg_get_wait_events", Pure),
@@ -152,6 +157,7 @@ const LISTED: &[(&str, Nature)] = &[
     ("pg_identify_object", Pure),
     ("pg_import_system_collations", Admin),
     ("pg_indexam_progress_phasename", Pure),
+    ("pg_indexes_size", Pure),
     ("pg_is_in_backup", Pure),
     ("pg_is_in_recovery", Pure),
     ("pg_is_wal_replay_paused", Pure),
@@ -260,5 +266,7 @@ mod tests {
         assert_eq!(nature("database_to_xml", 's'), Nature::Dynamic);
         assert_eq!(nature("pg_try_advisory_xact_lock", 'v'), Nature::Signal);
         assert_eq!(nature("pg_ls_dir", 'v'), Nature::File);
+        // Of 16 and 18.
+        assert_eq!((nature("array_shuffle", 'v'), nature("pg_get_sequence_data", 'v')), (Nature::Pure, Nature::Pure));
     }
 }
