@@ -103,7 +103,7 @@ impl Session {
         if let Some(reason) = self.live.check() {
             return Err(Broken::Ended(reason.clone()));
         }
-        self.follow(names, settings);
+        self.follow(operation, names, settings);
         // What names nothing needs no catalog; a failed transaction gives none, and in an open one the question would be its first query. Before it
         // begins, it is well asked.
         let plain = operation.transaction != Transaction::Idle && operation.text.len() <= MAX_PLAIN_BYTES;
@@ -179,7 +179,7 @@ impl Session {
         if let Some(reason) = self.live.check() {
             return Err(Broken::Ended(reason.clone()));
         }
-        self.follow(names, settings);
+        self.follow(operation, names, settings);
         let mut decided = self.decide(operation, now);
         if !names_nothing(&decided.facts) {
             // The target runs none of it, and says so itself where policy lets it be asked.
@@ -417,7 +417,7 @@ impl Session {
         let mut row = waiting.row();
         let verdict = match verdict {
             Verdict::Signed(_) => {
-                self.follow(names, settings);
+                self.follow(operation, names, settings);
                 let decided = self.decide(operation, now);
                 let checked = self.still_what_was_signed(operation, &decided, &row.digest);
                 match waiting.release(checked, now).await {
@@ -487,7 +487,7 @@ impl Session {
         if let Some(reason) = self.live.check() {
             return Err(Broken::Ended(reason.clone()));
         }
-        self.follow(names, settings);
+        self.follow(operation, names, settings);
         let facts = doubted(&self.facts(operation), &format!("the target's catalog could not be read: {why}"));
         let decided = self.decide_on(operation, Arc::new(facts), None, now);
         if decided.decision.outcome == Outcome::Allow && !self.spends_token(operation) {

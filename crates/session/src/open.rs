@@ -14,7 +14,7 @@ use policy::{
     classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
 };
-use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction};
+use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction, speaks_of_names};
 use store::recordings::{Recording, RecordingError};
 
 use crate::{
@@ -402,12 +402,18 @@ impl Session {
         self.known.clear();
     }
 
-    /// Takes in names and settings as they stand for the operation being decided.
-    pub(crate) fn follow(&mut self, names: &Names, settings: &Settings) {
+    /// Takes in names and settings as they stand for the operation being decided. Names are copied for one that speaks of them alone: else a caller
+    /// who prepares many statements would have them all copied for each. Without them a statement that speaks of one is not understood.
+    pub(crate) fn follow(&mut self, operation: &Operation, names: &Names, settings: &Settings) {
         if self.names_revision != Some(names.revision()) {
-            self.names_revision = Some(names.revision());
-            self.view.prepared = names.statements().map(|(name, named)| (name.to_owned(), named.into())).collect();
-            self.view.cursors = names.cursors().map(|(name, named)| (name.to_owned(), named.into())).collect();
+            let speaks = speaks_of_names(operation.text.as_bytes());
+            self.names_revision = speaks.then(|| names.revision());
+            self.view.prepared.clear();
+            self.view.cursors.clear();
+            if speaks {
+                self.view.prepared.extend(names.statements().map(|(name, named)| (name.to_owned(), named.into())));
+                self.view.cursors.extend(names.cursors().map(|(name, named)| (name.to_owned(), named.into())));
+            }
         }
         let (encoding, strings) = (settings.client_encoding(), settings.standard_conforming_strings());
         if self.view.client_encoding != *encoding || self.view.standard_conforming_strings != strings {

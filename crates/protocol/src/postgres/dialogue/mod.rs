@@ -29,7 +29,7 @@ use self::{
     owed::{Ledger, Owed, Part},
 };
 pub use self::{
-    names::{Cursor, Named, Names, Prepared},
+    names::{Cursor, Named, Names, Prepared, speaks_of_names},
     settings::Settings,
 };
 pub use super::message::backend::Transaction;

@@ -477,7 +477,8 @@ fn weight(prepared: Option<&Arc<Prepared>>) -> usize {
 }
 
 /// Whether a statement can speak of a prepared statement or a cursor. Key words have no other spelling and end where an identifier would.
-pub(super) fn speaks_of_names(statement: &[u8]) -> bool {
+#[must_use]
+pub fn speaks_of_names(statement: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"EXECUTE", b"FETCH", b"MOVE", b"CURRENT"];
     let goes_on = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..));
     let spoken = |at: usize, word: &[u8]| {
