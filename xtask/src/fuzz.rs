@@ -15,6 +15,9 @@ use crate::{
 /// How long a target runs unless it is said, in seconds.
 const DEFAULT_S: u64 = 60;
 
+/// Of a corpus this much is kept in the repository, in bytes of the file.
+const CORPUS_BYTES_MAX: usize = 96 << 10;
+
 /// LLVM's coverage instrumentation as libFuzzer wants it (<https://clang.llvm.org/docs/SanitizerCoverage.html>). Stable Rust has it; the address
 /// sanitizer, which it has not, would watch over `unsafe` code and this has none.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -52,7 +55,7 @@ fn fuzz(target: &str, seconds: u64) -> Outcome<()> {
     let folder = |path: &Path| path.display().to_string();
     libfuzzer(&[format!("-max_total_time={seconds}"), "-timeout=20".to_owned(), "-max_len=4096".to_owned(), folder(&found)])?;
     libfuzzer(&["-set_cover_merge=1".to_owned(), folder(&smaller), folder(&found)])?;
-    let mut lines = inputs(&smaller)?;
+    let mut lines = thinned(inputs(&smaller)?);
     lines.sort();
     write(&corpus, lines.concat().as_bytes())?;
     println!("{}: {} inputs", corpus.display(), lines.len());
@@ -83,6 +86,13 @@ fn inputs(folder: &Path) -> Outcome<Vec<String>> {
     entries.flatten().map(|entry| line(entry.path())).collect()
 }
 
+/// Every input, or every so manieth, short ones and long ones alike.
+fn thinned(mut lines: Vec<String>) -> Vec<String> {
+    let whole: usize = lines.iter().map(String::len).sum();
+    lines.sort_by_key(String::len);
+    lines.into_iter().step_by(whole / CORPUS_BYTES_MAX + 1).collect()
+}
+
 fn bytes_of(line: &str) -> Outcome<Vec<u8>> {
     let digits = |at| line.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok()).ok_or_else(|| format!("not hexadecimal: {line}"));
     (0..line.len()).step_by(2).map(digits).collect()
@@ -100,6 +110,9 @@ mod tests {
     fn a_line_of_a_corpus_is_bytes_or_refused() {
         assert_eq!(bytes_of("00ff7f"), Ok(vec![0, 255, 127]));
         assert!(bytes_of("0").is_err() && bytes_of("zz").is_err());
+        let long = vec!["ff".repeat(1 << 10); 1_000];
+        assert!((1..=CORPUS_BYTES_MAX).contains(&thinned(long).concat().len()));
+        assert_eq!(thinned(vec!["ff".to_owned(), "0".to_owned()]).len(), 2);
         assert!(run(&[]).is_none() && run(&["dialogue", "long"]).is_none());
     }
 }

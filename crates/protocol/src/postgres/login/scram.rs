@@ -99,7 +99,7 @@ pub fn begin(binding: Binding, user: &str, nonce: &str) -> Result<(ExpectServerF
 }
 
 fn begin_with(binding: Binding, user: &str, nonce: &str) -> Result<(ExpectServerFirst, Vec<u8>), ScramError> {
-    if !nonce.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+    if !is_printable(nonce) {
         return Err(ScramError::Nonce);
     }
     let user = user.replace('=', "=3D").replace(',', "=2C");
@@ -166,6 +166,9 @@ impl<'a> Challenge<'a> {
         let mut next = |prefix: &'static str, missing| attributes.next().and_then(|a| a.strip_prefix(prefix)).ok_or(ScramError::Malformed(missing));
         // A mandatory extension (`m=`) would come first and so is refused, as it must be by who does not know it.
         let nonce = next("r=", "no nonce")?;
+        if !is_printable(nonce) {
+            return Err(ScramError::Malformed("the nonce is not printable"));
+        }
         let salt = STANDARD.decode(next("s=", "no salt")?).map_err(|_| ScramError::Malformed("the salt is not base64"))?;
         let count: u32 = next("i=", "no iteration count")?.parse().map_err(|_| ScramError::Malformed("the iteration count is no number"))?;
         if salt.is_empty() {
@@ -174,6 +177,11 @@ impl<'a> Challenge<'a> {
         let iterations = NonZeroU32::new(count).filter(|_| count <= MAX_ITERATIONS).ok_or(ScramError::Iterations(count))?;
         Ok(Self { nonce, salt, iterations })
     }
+}
+
+/// `printable` of RFC 5802 section 7: what a nonce is made of.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zeroizing<[u8; 32]> {
@@ -289,6 +297,7 @@ mod tests {
         for (first, error) in [
             ("r=other,s=W22Z,i=4096", ScramError::ForeignNonce),
             ("r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", ScramError::ForeignNonce),
+            ("r=rOprNGfwEbeRWgbNEkqO\u{7ec},s=W22Z,i=1", ScramError::Malformed("the nonce is not printable")),
             ("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=0", ScramError::Iterations(0)),
             ("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=1000001", ScramError::Iterations(1_000_001)),
             ("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=99999999999", ScramError::Malformed("the iteration count is no number")),
