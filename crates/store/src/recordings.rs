@@ -4,13 +4,14 @@
 //! recording takes nothing more, so that what follows in its session is refused, not lost. Files are 0600 while they grow; the last
 //! segment of a recording that was closed is 0400, which tells recovery that it need not look inside.
 
+mod disk;
 mod standing;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +27,9 @@ use evidence::{
 };
 use model::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
-pub use standing::Standing;
+
+use self::disk::Appended;
+pub use self::standing::Standing;
 use tokio::sync::watch;
 
 /// The folder's name in the data directory.
@@ -132,7 +135,7 @@ impl Recordings {
     /// When the folder cannot be made.
     pub fn open(data: &Path, keys: Arc<KeyRing>, settings: Settings) -> Result<Self, RecordingError> {
         let folder = data.join(FOLDER);
-        make_folder(&folder).map_err(RecordingError::file(&folder))?;
+        disk::make_folder(&folder).map_err(RecordingError::file(&folder))?;
         let settings = Settings { segment_bytes: settings.segment_bytes.max(MIN_SEGMENT_BYTES), ..settings };
         Ok(Self { folder: Arc::from(folder), keys, settings, standing: Arc::new(standing::Shared::new()) })
     }
@@ -193,7 +196,7 @@ impl Recordings {
     /// The folder of the recordings that begin now, which is made if it is not there.
     fn day(&self, now: Timestamp) -> Result<PathBuf, RecordingError> {
         let day = self.folder.join(now.strftime("%Y-%m-%d").to_string());
-        make_folder(&day).map_err(RecordingError::file(&day))?;
+        disk::make_folder(&day).map_err(RecordingError::file(&day))?;
         Ok(day)
     }
 
@@ -388,7 +391,7 @@ pub struct Unfinished {
 pub struct Recording {
     place: Place,
     writer: Writer,
-    file: File,
+    file: Appended,
     /// Size of the segment.
     bytes: u64,
     /// Time of the last record that has one; the next segment's begin.
@@ -436,7 +439,7 @@ impl Recording {
         }
         let written = self.file.write_all(sealed).and_then(|()| match self.settings.durability {
             Durability::Process => Ok(()),
-            Durability::Strict => self.file.sync_data(),
+            Durability::Strict => self.file.sync(),
         });
         let length = sealed.len();
         self.bytes = self.bytes.saturating_add(length as u64);
@@ -478,9 +481,9 @@ impl Recording {
     fn make_lasting(&self) -> Result<(), RecordingError> {
         for segment in 0..=self.writer.segment() {
             let path = self.place.path(segment);
-            File::open(&path).and_then(|file| file.sync_all()).map_err(RecordingError::file(&path))?;
+            disk::sync(&path).map_err(RecordingError::file(&path))?;
         }
-        sync_folder(&self.place.day)?;
+        disk::sync(&self.place.day).map_err(RecordingError::file(&self.place.day))?;
         if self.closed {
             let path = self.place.path(self.writer.segment());
             fs::set_permissions(&path, Permissions::from_mode(0o400)).map_err(RecordingError::file(&path))?;
@@ -667,15 +670,17 @@ impl Place {
     }
 
     /// Makes a segment's file, which nothing else has had or will have, with its header.
-    fn create(&self, segment: u32, header: &[u8; HEADER_BYTES], durability: Durability) -> Result<File, RecordingError> {
+    fn create(&self, segment: u32, header: &[u8; HEADER_BYTES], durability: Durability) -> Result<Appended, RecordingError> {
         let path = self.path(segment);
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(RecordingError::file(&path))?;
-        file.write_all(header).map_err(RecordingError::file(&path))?;
-        if durability == Durability::Strict {
-            file.sync_all().map_err(RecordingError::file(&path))?;
-            sync_folder(&self.day)?;
-        }
-        Ok(file)
+        let made = Appended::create(&path).and_then(|mut file| {
+            file.write_all(header)?;
+            if durability == Durability::Strict {
+                file.sync()?;
+                disk::sync(&self.day)?;
+            }
+            Ok(file)
+        });
+        made.map_err(RecordingError::file(&path))
     }
 }
 
@@ -697,18 +702,6 @@ pub(crate) fn any(data: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn make_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => folder.parent().map_or(Ok(()), |above| File::open(above)?.sync_all()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), RecordingError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(RecordingError::file(folder))
 }
 
 fn read_piece<'a>(file: &mut File, piece: &'a mut [u8]) -> io::Result<&'a [u8]> {

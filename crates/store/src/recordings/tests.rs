@@ -10,7 +10,10 @@ use evidence::{
 };
 use model::{Effects, Facts, Risk, RowScope, Understanding, VersionHash, facts::Outputs};
 
-use super::*;
+use super::{
+    disk::deeds::{self, Deed},
+    *,
+};
 
 fn time(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(1_795_300_000_000_000 + micros).unwrap()
@@ -390,5 +393,82 @@ fn a_file_that_may_not_grow_ends_the_recording_and_keeps_what_was_committed() {
         let mut reading = all.read(session(1)).unwrap();
         assert_eq!(records(&mut reading).len() as u64, last);
         assert!(reading.walked().cut_off.is_some(), "the part of the frame that was written is told");
+    }
+}
+
+/// What a power cut leaves of these deeds under `folder`: what was synced; of what was not, as `kept` says, nothing, half or all of the bytes, and the
+/// names or not. Half of what was not synced is there as zeros if `zeros`, as file systems do that note a length before the bytes.
+fn after_a_power_cut(deeds: &[Deed], folder: &Path, kept: usize, zeros: bool) -> tempfile::TempDir {
+    let (mut written, mut synced, mut named) = (BTreeMap::<&Path, Vec<u8>>::new(), BTreeMap::<&Path, usize>::new(), BTreeMap::<&Path, bool>::new());
+    for deed in deeds {
+        match deed {
+            Deed::Made(path) => drop(named.insert(path, false)),
+            Deed::Wrote(path, bytes) => written.entry(path).or_default().extend(bytes),
+            Deed::Synced(path) => {
+                synced.insert(path, written.get(path.as_path()).map_or(0, Vec::len));
+                named.iter_mut().filter(|(name, _)| name.parent() == Some(path)).for_each(|(_, named)| *named = true);
+            }
+        }
+    }
+    let left = tempfile::tempdir().unwrap();
+    for (path, named) in named {
+        let Ok(place) = path.strip_prefix(folder).map(|path| left.path().join(path)) else { continue };
+        if !(named || kept > 0) || !place.parent().unwrap().exists() {
+            continue;
+        }
+        let Some(bytes) = written.get(path) else {
+            fs::create_dir(place).unwrap();
+            continue;
+        };
+        let sure = synced.get(path).copied().unwrap_or(0);
+        let there = sure + (bytes.len() - sure) * kept / 2;
+        let mut bytes = bytes[..there].to_vec();
+        if zeros {
+            bytes[sure..].fill(0);
+        }
+        fs::write(place, bytes).unwrap();
+    }
+    left
+}
+
+/// What can be read after a power cut, however much of what was not synced is there.
+fn survives(data: &Path, keys: &Arc<KeyRing>, id: SessionId) -> Vec<Result<Vec<Record>, RecordingError>> {
+    let deeds = deeds::so_far();
+    let cuts = [(0, false), (1, false), (1, true), (2, false), (2, true)];
+    cuts.iter()
+        .map(|(kept, zeros)| {
+            let left = after_a_power_cut(&deeds, data, *kept, *zeros);
+            Recordings::open(left.path(), Arc::clone(keys), Settings::default())?.read(id)?.map(|placed| placed.map(|placed| placed.record)).collect()
+        })
+        .collect()
+}
+
+/// `durability = "strict"`: the machine loses power after any commit, and with it all that was not synced.
+#[test]
+fn a_power_cut_loses_nothing_that_was_committed_strictly() {
+    for durability in [Durability::Strict, Durability::Process] {
+        let data = tempfile::tempdir().unwrap();
+        let keys = Arc::new(crate::keys::open(data.path()).unwrap());
+        let id = session(7 + durability as u64);
+        let all = Recordings::open(data.path(), Arc::clone(&keys), Settings { durability, ..small_segments() }).unwrap();
+        let mut recording = all.create(id, time(0)).unwrap();
+        let words = "not compressed as it is below sixteen kibibytes ".repeat(10);
+        let written: Vec<Record> = (1..15).flat_map(|op| [asked(op, AskedOutcome::Allowed), note(&words), answered(op)]).collect();
+        let mut lost = 0;
+        for (number, record) in written.iter().enumerate() {
+            commit(&mut recording, record);
+            for found in survives(data.path(), &keys, id) {
+                let whole = found.as_ref().is_ok_and(|found| found.starts_with(&written[..=number]));
+                assert!(whole || durability == Durability::Process, "after record {number}: {found:?}");
+                lost += usize::from(!whole);
+            }
+        }
+        assert!(recording.writer.segment() > 0, "over several files");
+        assert_eq!(lost > 0, durability == Durability::Process, "the cut takes what it may take");
+        // At its end a session waits for the disk, whatever was said.
+        commit(&mut recording, &closed());
+        recording.close().unwrap();
+        let whole = |found: &Result<Vec<Record>, _>| found.as_ref().is_ok_and(|found| found.len() == written.len() + 1);
+        assert!(survives(data.path(), &keys, id).iter().all(whole));
     }
 }
