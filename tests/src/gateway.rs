@@ -25,6 +25,8 @@ use crate::{
 
 /// The connection that [`Setup::target`] names.
 pub const CONNECTION: &str = "prod-pg";
+/// Every listener on a port of the system's choice.
+const LISTEN: &str = "[listen]\npostgres = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n";
 /// How long `serve` may take until it listens, on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
 /// A socket in the set where the gateway says how it stands, if a test listens there.
@@ -39,6 +41,7 @@ const STORE_PASSWORD: &str = "COUNTERSIGN_TEST_STORE_PASSWORD";
 pub struct Setup {
     folder: TempDir,
     administrator: Person,
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,13 +74,41 @@ impl Setup {
         let made: Value = serde_json::from_str(&said(&output)?).context("init --json printed no JSON")?;
         let text = |key: &str| made.get(key).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("init printed no {key}"));
         let administrator = Person { name: text("administrator")?, password: text("secret")? };
-        let setup = Self { folder, administrator };
+        let setup = Self { folder, administrator, environment: Vec::new() };
         for example in ["connections", "tests"] {
             fs::remove_dir_all(setup.file(example)).ok();
         }
         fs::remove_file(setup.file("data-classes.toml")).ok();
-        setup.write("countersign.toml", "[listen]\npostgres = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n")?;
+        setup.write("countersign.toml", LISTEN)?;
         Ok(setup)
+    }
+
+    /// A set with a copy of a data directory that was kept, its administrator's name and password beside it, and no policy yet.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn of_data(kept: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let administrator = fs::read_to_string(kept.join("administrator"))?;
+        let (name, password) = administrator.trim().split_once(' ').context("no name and password")?;
+        let administrator = Person { name: name.to_owned(), password: password.to_owned() };
+        let setup = Self { folder, administrator, environment: Vec::new() };
+        fs::create_dir_all(setup.file("policy"))?;
+        let copied = Command::new("cp").arg("-R").arg(kept.join("data")).arg(setup.file("data")).output()?;
+        said(&copied)?;
+        setup.write("countersign.toml", LISTEN)?;
+        Ok(setup)
+    }
+
+    /// The administrator's name and password, as [`Setup::of_data`] reads them.
+    #[must_use]
+    pub fn administrator_and_password(&self) -> String {
+        format!("{} {}\n", self.administrator.name, self.administrator.password)
+    }
+
+    /// `serve` runs with this variable in its environment.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Keeps its state in a schema of this server from now on, reached at `port`: what is in files moves there. Returns the schema's name.
@@ -202,6 +233,7 @@ impl Process {
         fs::remove_file(&announcement).ok(); // a killed one leaves it behind
         let mut serve = Command::new(binary()?);
         serve.arg("serve").arg(setup.file("")).env(TARGET_PASSWORD, PASSWORD).env(STORE_PASSWORD, PASSWORD).env_remove("RUST_LOG");
+        serve.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         if setup.file(NOTIFY).exists() {
             serve.env("NOTIFY_SOCKET", setup.file(NOTIFY));
         }
@@ -257,13 +289,18 @@ impl Gateway {
     /// # Errors
     /// The CLI's.
     pub fn add_user(&mut self, name: &str, groups: &[&str]) -> Result<()> {
-        let password = format!("the password of {name}");
+        let password = password_of(name);
         let groups = groups.iter().flat_map(|group| ["--group", group]);
         let arguments: Vec<&str> = ["identity", "add", name].into_iter().chain(groups).collect();
         self.run_with(&self.setup.administrator.name, &arguments, &password)?;
         self.run_with(name, &["login", name], &password)?;
         self.people.insert(name.to_owned(), Person { name: name.to_owned(), password });
         Ok(())
+    }
+
+    /// A user whom [`Gateway::add_user`] added to the data it serves, with the password they got then.
+    pub fn knows_user(&mut self, name: &str) {
+        self.people.insert(name.to_owned(), Person { name: name.to_owned(), password: password_of(name) });
     }
 
     /// What a client needs to reach [`CONNECTION`] as a user that was added, by password and inside TLS.
@@ -420,6 +457,10 @@ impl Gateway {
     pub fn ended_within(&mut self, limit: Duration) -> Option<i32> {
         self.process.kept.ended_within(limit)
     }
+}
+
+fn password_of(name: &str) -> String {
+    format!("the password of {name}")
 }
 
 /// The `countersign` binary: `COUNTERSIGN_BIN`, else the one next to this test, built when first asked for.

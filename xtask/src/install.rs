@@ -25,7 +25,10 @@ const TO_BUILD: &[Need] = &[
 
 const TO_SERVE: &[Need] = &[Need { present: || postgres_programs().is_ok(), packages: &["postgresql", "postgresql-contrib", "postgresql-client"] }];
 
-const TO_DRIVE: &[Need] = &[Need { present: python_makes_environments, packages: &["python3", "python3-venv"] }];
+const TO_DRIVE: &[Need] = &[
+    Need { present: python_makes_environments, packages: &["python3", "python3-venv"] },
+    Need { present: || libfaketime().is_ok(), packages: &["libfaketime"] },
+];
 
 const TO_COMPARE: &[Need] =
     &[Need { present: || haproxy().is_ok(), packages: &["haproxy"] }, Need { present: || pgbouncer().is_ok(), packages: &["pgbouncer"] }];
@@ -118,6 +121,16 @@ pub fn haproxy() -> Outcome<PathBuf> {
 /// It is not installed.
 pub fn pgbouncer() -> Outcome<PathBuf> {
     server_program("pgbouncer")
+}
+
+/// The library that shows a program another time, to be preloaded.
+///
+/// # Errors
+/// It is not installed.
+pub fn libfaketime() -> Outcome<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.find(|library| library.is_file()).ok_or_else(|| "libfaketime is not installed".to_owned())
 }
 
 /// On `PATH`, or where Debian puts servers, which is not on everybody's.

@@ -1,0 +1,247 @@
+//! The machine below the gateway: file descriptors run out, the clock jumps, its data are restored from a backup or were written by an older version.
+//! Disks that take no more and recordings that cannot be written are in `fail_closed.rs`, power cuts in `store/src/recordings/tests.rs`.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    gateway::{CONNECTION, Gateway, Setup},
+    postgres::{DATABASE, PATIENCE, Postgres},
+    wire::{Heard, Wire, query},
+};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
+
+fn kinds(heard: &[Heard]) -> String {
+    heard.iter().map(|message| message.kind).collect()
+}
+
+fn ask(wire: &mut Wire, statement: &str) -> Result<String> {
+    wire.say(&query(statement))?;
+    Ok(kinds(&wire.hear_until_ready(1)?))
+}
+
+fn sessions(gateway: &Gateway) -> Result<Vec<Value>> {
+    let listed = gateway.json(gateway.administrator(), &["sessions", "--limit", "1000"])?;
+    Ok(listed.get("sessions").and_then(Value::as_array).context("no sessions")?.clone())
+}
+
+fn story(gateway: &Gateway, session: &Value) -> Result<String> {
+    gateway.run(gateway.administrator(), &["show", session.get("id").and_then(Value::as_str).context("no id")?])
+}
+
+#[test]
+fn without_free_file_descriptors_nobody_new_comes_in_and_nobody_who_is_in_is_disturbed() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let token = gateway.run("alice", &["token", CONNECTION])?.trim().to_owned();
+    let login = gateway.login("alice")?.with_password(token).without_tls();
+    let mut live = Wire::open(&login, &[])?;
+    let pid = Pid::from_raw(i32::try_from(gateway.pid())?).context("no process id")?;
+    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) })?;
+    ensure!(before.current == before.maximum, "it takes as many as it may");
+    let mut let_in = 0;
+    for spare in 0..8 {
+        let open = fs::read_dir(format!("/proc/{}/fd", gateway.pid()))?.count() as u64;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + spare), maximum: Some(1024) })?;
+        let attempts: Vec<_> = (0..3)
+            .map(|_| {
+                let login = login.clone();
+                std::thread::spawn(move || Wire::open(&login, &[]).is_ok())
+            })
+            .collect();
+        for _ in 0..20 {
+            ensure!(ask(&mut live, "select 'undisturbed'")? == "TDCZ", "{spare} free descriptors");
+        }
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) })?;
+        for attempt in attempts {
+            let_in += usize::from(attempt.join().ok().context("a login panicked")?);
+        }
+    }
+    // Whoever waited in the kernel's queue came in later, whoever was taken in and could not be served was sent away.
+    println!("{let_in} of 24 came in");
+    ensure!(ask(&mut Wire::open(&login, &[])?, "select 1")? == "TDCZ");
+    ensure!(gateway.health()?.contains("200 OK") && !gateway.printed().contains("panicked"), "{}", gateway.printed());
+    Ok(())
+}
+
+/// A window closes by the clock on the wall whichever way it goes; everything else goes on, and what is recorded stays in the order in which it happened.
+#[test]
+fn a_clock_that_jumps_closes_windows_and_nothing_else() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    let (clock, library) = (setup.file("clock"), xtask::install::libfaketime().map_err(|error| anyhow::anyhow!(error))?);
+    let jump = |offset: &str| fs::write(&clock, offset);
+    jump("+0")?;
+    for (name, value) in [("FAKETIME_TIMESTAMP_FILE", clock.as_path()), ("LD_PRELOAD", library.as_path())] {
+        setup.environment(name, &value.to_string_lossy());
+    }
+    // What waits by the clock that never jumps goes on doing so.
+    setup.environment("FAKETIME_NO_CACHE", "1");
+    setup.environment("DONT_FAKE_MONOTONIC", "1");
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let by_password = gateway.login("alice")?.without_tls();
+    let by_token = by_password.clone().with_password(gateway.run("alice", &["token", CONNECTION, "--expires-in", "1h"])?.trim());
+    let (mut lasting, mut windowed) = (Wire::open(&by_password, &[])?, Wire::open(&by_token, &[])?);
+    ensure!(ask(&mut lasting, "select 'before the jumps'")? == "TDCZ" && ask(&mut windowed, "select 1")? == "TDCZ");
+
+    jump("+2h")?;
+    let told = windowed.hear()?;
+    ensure!(told.kind == 'E' && windowed.ends()?, "{told:?}");
+    ensure!(Wire::open(&by_token, &[]).is_err(), "let in after the window");
+    ensure!(ask(&mut lasting, "select 'after two hours'")? == "TDCZ");
+    Wire::open(&by_password, &[])?;
+
+    jump("-26h")?;
+    ensure!(ask(&mut lasting, "select 'a day before'")? == "TDCZ");
+    let mut yesterday = Wire::open(&by_password, &[])?;
+    ensure!(ask(&mut yesterday, "select 'begun a day before'")? == "TDCZ");
+    jump("+0")?;
+    ensure!(ask(&mut lasting, "select 'back again'")? == "TDCZ" && ask(&mut yesterday, "select 1")? == "TDCZ");
+    drop((lasting, yesterday));
+    let end = Instant::now() + PATIENCE;
+    while sessions(&gateway)?.iter().any(|session| session.get("ended_at").is_none_or(Value::is_null)) {
+        ensure!(Instant::now() < end, "sessions that never end");
+    }
+    let stories = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<Vec<_>>>()?;
+    let lasting = stories.iter().find(|story| story.contains("before the jumps")).context("it is not recorded")?;
+    let places = ["before the jumps", "after two hours", "a day before", "back again"].map(|word| lasting.find(word));
+    ensure!(places.is_sorted() && places[0].is_some(), "{lasting}");
+    ensure!(stories.iter().any(|story| story.contains("begun a day before")) && !stories.concat().contains("outcome unknown"), "{stories:?}");
+    Ok(())
+}
+
+/// `docs/operate.md`, Back up: the database by SQLite's own means and the rest as files, while the gateway runs and somebody works.
+#[test]
+fn a_backup_of_the_files_is_restored_as_documented() -> Result<()> {
+    let target = Postgres::start()?;
+    let setup = Setup::init_in_files()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let mut live = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    ensure!(ask(&mut live, "select 'before the backup'")? == "TDCZ");
+    let (data, backup) = (gateway.setup().file("data"), gateway.setup().file("backup"));
+    fs::create_dir(&backup)?;
+    back_up_database(&data.join("state.db"), &backup.join("state.db"))?;
+    for part in ["keys", "tls", "recordings"] {
+        run(Command::new("cp").arg("-R").arg(data.join(part)).arg(&backup))?;
+    }
+    ensure!(ask(&mut live, "select 'after the backup'")? == "TDCZ");
+    gateway.run(gateway.administrator(), &["identity", "revoke", "alice"])?;
+    gateway.kill();
+    fs::rename(&data, gateway.setup().file("lost"))?;
+    fs::rename(&backup, &data)?;
+    for_its_owner_alone(&data)?;
+    gateway.start_again()?;
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[]).context("who was revoked after the backup")?;
+    ensure!(ask(&mut wire, "select 'restored'")? == "TDCZ");
+    let stories = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<String>>()?;
+    ensure!(stories.contains("before the backup") && !stories.contains("after the backup"), "{stories}");
+    finds(&gateway, "before", 1)
+}
+
+/// The index, which is in no backup, is made anew.
+fn finds(gateway: &Gateway, word: &str, times: usize) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let found = gateway.run(gateway.administrator(), &["search", word])?;
+        if found.matches("alice").count() == times {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{found}");
+    }
+}
+
+/// What `sqlite3 FROM ".backup TO"` does, by the same function of SQLite's.
+fn back_up_database(from: &Path, to: &Path) -> Result<()> {
+    let python = std::env::var_os("COUNTERSIGN_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))";
+    run(Command::new(python).args(["-c", script]).args([from, to]))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Files 0600, folders 0700.
+fn for_its_owner_alone(path: &Path) -> Result<()> {
+    let folder = path.is_dir();
+    fs::set_permissions(path, fs::Permissions::from_mode(if folder { 0o700 } else { 0o600 }))?;
+    if folder {
+        fs::read_dir(path)?.try_for_each(|entry| for_its_owner_alone(&entry?.path()))?;
+    }
+    Ok(())
+}
+
+/// What [`data_of_this_version`] made when this version was the newest. Later versions open it for ever.
+const KEPT: &[&str] = &["0.1.0"];
+
+/// A data directory of this version, opened again by it; `COUNTERSIGN_TEST_KEEP_DATA=FOLDER` leaves a copy there, to be [`KEPT`] when a version is
+/// published.
+#[test]
+fn data_of_this_version_are_opened_again() -> Result<()> {
+    let target = Postgres::start()?;
+    let setup = Setup::init_in_files()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &["engineers"])?;
+    let token = gateway.run("alice", &["token", CONNECTION, "--expires-in", "30d"])?;
+    for password in [None, Some(token.trim())] {
+        let login = gateway.login("alice")?.without_tls();
+        let mut wire = Wire::open(&password.map_or(login.clone(), |token| login.with_password(token)), &[])?;
+        ensure!(ask(&mut wire, "select 'an old statement'")? == "TDCZ");
+        ensure!(ask(&mut wire, "select no_such_column")? == "EZ");
+    }
+    let mut cut = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    cut.say(&query("select 'cut off', pg_sleep(600)"))?;
+    target.wait_until_logged("pg_sleep(600)")?;
+    gateway.kill();
+    let folder = gateway.setup().file("");
+    if let Some(kept) = std::env::var_os("COUNTERSIGN_TEST_KEEP_DATA") {
+        let kept = Path::new(&kept);
+        fs::create_dir_all(kept.join("data"))?;
+        back_up_database(&folder.join("data/state.db"), &kept.join("data/state.db"))?;
+        for part in ["keys", "tls", "recordings"] {
+            run(Command::new("cp").arg("-R").arg(folder.join("data").join(part)).arg(kept.join("data")))?;
+        }
+        fs::write(kept.join("administrator"), gateway.setup().administrator_and_password())?;
+    }
+    gateway.start_again()?;
+    is_all_there(&gateway)
+}
+
+#[test]
+fn data_of_every_published_version_are_opened() -> Result<()> {
+    let target = Postgres::start()?;
+    for version in KEPT {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(version);
+        let setup = Setup::of_data(&kept)?;
+        for_its_owner_alone(&setup.file("data"))?;
+        setup.permit_all()?;
+        setup.target(&target, DATABASE, "")?;
+        let mut gateway = setup.serve().context(*version)?;
+        gateway.knows_user("alice");
+        is_all_there(&gateway).context(*version)?;
+    }
+    Ok(())
+}
+
+/// Identities and their passwords, sessions and what was done in them, and that one was cut off; and that work goes on.
+fn is_all_there(gateway: &Gateway) -> Result<()> {
+    let old = sessions(gateway)?;
+    let stories = old.iter().map(|session| story(gateway, session)).collect::<Result<Vec<_>>>()?;
+    let with = |words: &str| stories.iter().filter(|story| story.contains(words)).count();
+    ensure!((old.len(), with("an old statement"), with("42703"), with("outcome unknown")) == (3, 2, 2, 1), "{stories:?}");
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    ensure!(ask(&mut wire, "select 'a new statement'")? == "TDCZ");
+    finds(gateway, "old", 2)?;
+    gateway.signal(Signal::TERM)
+}
