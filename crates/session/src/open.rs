@@ -14,7 +14,7 @@ use policy::{
     classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
 };
-use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction, speaks_of_names};
+use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction};
 use store::recordings::{Recording, RecordingError};
 
 use crate::{
@@ -59,7 +59,7 @@ pub struct Session {
     transaction_changed_catalog: bool,
     transaction_changed_resolution: bool,
     transaction_began: Option<Timestamp>,
-    names_revision: Option<u64>,
+    names_copied: Option<u64>,
     /// Others must read the catalog again once the open transaction has ended.
     changes_others: bool,
     /// The operation for which the catalog was read again because it names something unknown.
@@ -212,7 +212,7 @@ impl Session {
             transaction_changed_catalog: false,
             transaction_changed_resolution: false,
             transaction_began: None,
-            names_revision: None,
+            names_copied: None,
             changes_others: false,
             looked_again_for: None,
             refreshed_for: None,
@@ -403,14 +403,13 @@ impl Session {
     }
 
     /// Takes in names and settings as they stand for the operation being decided. Names are copied for one that speaks of them alone: else a caller
-    /// who prepares many statements would have them all copied for each. Without them a statement that speaks of one is not understood.
+    /// who prepares many statements would have them all copied for each.
     pub(crate) fn follow(&mut self, operation: &Operation, names: &Names, settings: &Settings) {
-        if self.names_revision != Some(names.revision()) {
-            let speaks = speaks_of_names(operation.text.as_bytes());
-            self.names_revision = speaks.then(|| names.revision());
+        if self.names_copied != Some(names.revision()) {
+            self.names_copied = operation.speaks.then(|| names.revision());
             self.view.prepared.clear();
             self.view.cursors.clear();
-            if speaks {
+            if operation.speaks {
                 self.view.prepared.extend(names.statements().map(|(name, named)| (name.to_owned(), named.into())));
                 self.view.cursors.extend(names.cursors().map(|(name, named)| (name.to_owned(), named.into())));
             }

@@ -64,7 +64,7 @@ async fn played_with(more: &str) -> Played {
 impl Played {
     fn operation(&mut self, kind: OperationKind, text: &str, transaction: Transaction) -> Operation {
         self.asked += 1;
-        Operation { id: self.asked, kind, text: text.into(), meant: None, parameters: Vec::new(), bound: None, transaction }
+        Operation { id: self.asked, kind, text: text.into(), speaks: true, meant: None, parameters: Vec::new(), bound: None, transaction }
     }
 
     fn ask(&mut self, operation: &Operation) -> Result<Asked, Broken> {

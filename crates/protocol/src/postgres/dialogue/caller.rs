@@ -35,7 +35,7 @@ pub(super) struct Pending {
     portal: Bytes,
     text: Arc<str>,
     types: Vec<u32>,
-    /// Of a Bind: the text may speak of other names.
+    /// The text may speak of names there are.
     speaks: bool,
     /// Of an Execute: the Bind whose decision is no longer in force.
     bound: Option<u64>,
@@ -445,13 +445,18 @@ impl<P> Dialogue<P> {
     fn pending(&mut self, kind: OperationKind, frame: Bytes, text: Arc<str>) -> Pending {
         self.next_operation += 1;
         let (operation, name, portal) = (self.next_operation, Bytes::new(), Bytes::new());
-        Pending { operation, kind, frame, name, portal, text, types: Vec::new(), speaks: false, bound: None }
+        let speaks = match kind {
+            OperationKind::Query | OperationKind::Parse => !self.names.is_empty() && names::speaks_of_names(text.as_bytes()),
+            OperationKind::Bind | OperationKind::Execute => true,
+            OperationKind::FunctionCall { .. } => false,
+        };
+        Pending { operation, kind, frame, name, portal, text, types: Vec::new(), speaks, bound: None }
     }
 
     fn ask(&mut self, pending: Pending, meant: Option<Arc<Facts>>, parameters: Vec<Parameter>) {
-        let Pending { operation: id, kind, ref text, bound, .. } = pending;
+        let Pending { operation: id, kind, ref text, bound, speaks, .. } = pending;
         let transaction = if self.unsynced && self.transaction == Transaction::Idle { Transaction::Open } else { self.transaction };
-        let operation = Operation { id, kind, text: text.clone(), meant, parameters, bound, transaction };
+        let operation = Operation { id, kind, text: text.clone(), speaks, meant, parameters, bound, transaction };
         self.pending = Some(pending);
         self.moves.push_back(Move::Ask(operation));
     }

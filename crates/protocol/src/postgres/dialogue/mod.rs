@@ -29,7 +29,7 @@ use self::{
     owed::{Ledger, Owed, Part},
 };
 pub use self::{
-    names::{Cursor, Named, Names, Prepared, speaks_of_names},
+    names::{Cursor, Named, Names, Prepared},
     settings::Settings,
 };
 pub use super::message::backend::Transaction;
@@ -120,6 +120,8 @@ pub struct Operation {
     pub kind: OperationKind,
     /// Its text. For a portal or statement the dialogue does not know, the SQL that would use it.
     pub text: Arc<str>,
+    /// Whether the text may speak of prepared statements or cursors there are. Without [`Names`] such a text is not understood.
+    pub speaks: bool,
     /// Of a Bind: what its statement meant when it was prepared.
     pub meant: Option<Arc<Facts>>,
     /// Parameter values, at Bind.

@@ -160,6 +160,11 @@ impl Names {
         self.revision
     }
 
+    /// Whether there is nothing that SQL could speak of, nor is coming.
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty() && self.cursors.is_empty() && self.portals.is_empty()
+    }
+
     /// Named prepared statements the target has, as far as the names are UTF-8.
     pub fn statements(&self) -> impl Iterator<Item = (&str, Named<'_>)> {
         self.statements.iter().filter_map(|(name, slot)| {
@@ -477,8 +482,7 @@ fn weight(prepared: Option<&Arc<Prepared>>) -> usize {
 }
 
 /// Whether a statement can speak of a prepared statement or a cursor. Key words have no other spelling and end where an identifier would.
-#[must_use]
-pub fn speaks_of_names(statement: &[u8]) -> bool {
+pub(super) fn speaks_of_names(statement: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"EXECUTE", b"FETCH", b"MOVE", b"CURRENT"];
     let goes_on = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..));
     let spoken = |at: usize, word: &[u8]| {

@@ -226,6 +226,32 @@ fn a_ruling_counts_only_for_the_operation_that_was_seen() {
     assert!(matches!(dialogue.next_move(), Move::Wait));
 }
 
+/// Only for what speaks of names need anybody look at them; where there are none, nothing speaks of them.
+#[test]
+fn what_may_speak_of_names_says_so() {
+    let asked = |bytes: &[u8], named: bool| {
+        let (mut dialogue, mut moved) = (self::dialogue(), Moved::default());
+        if named {
+            let parse = message(|out| frontend::parse(out, b"p", b"SELECT 1", &[]).unwrap());
+            hear(&mut dialogue, Side::Caller, &[parse, sync()].concat(), &mut moved);
+            hear(&mut dialogue, Side::Target, &[b"1\0\0\0\x04", READY].concat(), &mut moved);
+        }
+        dialogue.input(Side::Caller).extend_from_slice(bytes);
+        dialogue.received(Side::Caller, 7);
+        let Move::Ask(asked) = dialogue.next_move() else { panic!("not asked") };
+        asked.speaks
+    };
+    assert!(!asked(&query("EXECUTE p"), false));
+    for (text, speaks) in
+        [("SELECT executed", false), ("EXPLAIN execute p", true), ("FETCH c", true), ("UPDATE t SET a = 1 WHERE CURRENT OF c", true)]
+    {
+        assert_eq!(asked(&query(text), true), speaks, "{text}");
+    }
+    let bind = |statement: &[u8]| message(|out| frontend::bind(out, b"", statement, &[], &[], &[]).unwrap());
+    assert!(!asked(&bind(b"p"), true));
+    assert!(asked(&bind(b"made by SQL"), true));
+}
+
 /// A portal that was decided under what is no longer in force is asked about again, and what is ruled then is what happens.
 #[test]
 fn a_portal_is_asked_about_again_when_decisions_changed_after_its_bind() {
