@@ -3,6 +3,8 @@
 //! A batch's literals are one small run; eight runs of about one size become one, up to [`LARGEST`]. So an entry is written a few times
 //! in its life, always beside others, and a search looks into a number of runs that grows by one with some 100,000 literals.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 
@@ -141,35 +143,48 @@ async fn write_run(write: &mut Write, mut entries: Vec<Entry>) -> Result<(), Sto
 /// Where a literal occurs.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// All of it: bundle and operation, newest bundle first.
-    All(Vec<(i64, u32)>),
-    /// In more places than were asked for.
+    /// All of it: bundle and operation.
+    All(BTreeSet<(i64, u32)>),
+    /// In more places than were asked for, or nobody can tell while so much is added: ask for each bundle.
     Many,
 }
 
-/// Looks a literal up in every run, up to `most` places.
+/// How often a search looks for runs that came while it read others.
+const MAX_PASSES: usize = 16;
+
+/// Looks a literal up in every run, up to `most` places. Runs that are merged meanwhile are read again in the one that they became.
 pub(super) async fn find(database: &Database, hash: i64, most: usize) -> Result<Found, StoreError> {
-    let runs: Vec<(i64,)> = sql("SELECT id FROM literal_runs ORDER BY id DESC").all(database.read()).await?;
-    let mut found = Vec::new();
-    for (run,) in runs {
-        let rows = i64::try_from(most / CHUNK_ENTRIES + 3).unwrap_or(i64::MAX);
-        let chunks: Vec<(String,)> = sql("SELECT entries FROM literal_chunks WHERE run = $1 AND last >= $2
-                AND last <= COALESCE((SELECT MIN(n.last) FROM literal_chunks n WHERE n.run = $1 AND n.last > $2), $2)
-                AND first <= $2 LIMIT $3")
-        .bind(run)
-        .bind(hash)
-        .bind(rows)
-        .all(database.read())
-        .await?;
-        for (chunk,) in chunks {
-            decode(&chunk, |entry| found.extend((entry.hash == hash).then_some((entry.bundle, entry.op))))?;
+    let (mut found, mut looked) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..MAX_PASSES {
+        let runs: Vec<(i64,)> = sql("SELECT id FROM literal_runs ORDER BY id DESC").all(database.read()).await?;
+        let new: Vec<i64> = runs.into_iter().map(|(run,)| run).filter(|run| looked.insert(*run)).collect();
+        if new.is_empty() {
+            return Ok(Found::All(found));
         }
-        if found.len() > most {
-            return Ok(Found::Many);
+        for run in new {
+            find_in_run(database, hash, run, most, &mut found).await?;
+            if found.len() > most {
+                return Ok(Found::Many);
+            }
         }
     }
-    found.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(Found::All(found))
+    Ok(Found::Many)
+}
+
+async fn find_in_run(database: &Database, hash: i64, run: i64, most: usize, found: &mut BTreeSet<(i64, u32)>) -> Result<(), StoreError> {
+    let rows = i64::try_from(most / CHUNK_ENTRIES + 3).unwrap_or(i64::MAX);
+    let chunks: Vec<(String,)> = sql("SELECT entries FROM literal_chunks WHERE run = $1 AND last >= $2
+            AND last <= COALESCE((SELECT MIN(n.last) FROM literal_chunks n WHERE n.run = $1 AND n.last > $2), $2)
+            AND first <= $2 LIMIT $3")
+    .bind(run)
+    .bind(hash)
+    .bind(rows)
+    .all(database.read())
+    .await?;
+    for (chunk,) in chunks {
+        decode(&chunk, |entry| found.extend((entry.hash == hash).then_some((entry.bundle, entry.op))))?;
+    }
+    Ok(())
 }
 
 /// The operations of one bundle in which a literal occurs.

@@ -22,6 +22,7 @@ use crate::{
 on_both! {
     a_search_finds_what_a_look_at_every_record_finds,
     a_literal_that_is_everywhere_is_found_where_it_is,
+    a_literal_is_found_while_its_run_is_merged,
 }
 
 /// What all sessions say, and share as a reader of one recording shares it.
@@ -259,4 +260,38 @@ async fn a_literal_that_is_everywhere_is_found_where_it_is(place: Place) {
     assert_eq!(found("rare").await, [9_000, 6_000, 5_000, 3_000]);
     let span = format!("7 since:{} until:{} limit:1000", at(4_998), at(5_003));
     assert_eq!(found(&span).await, [5_002, 5_001, 4_999, 4_998]);
+}
+
+/// A search reads runs one after the other; a merge in between takes some away and puts another in their place.
+async fn a_literal_is_found_while_its_run_is_merged(place: Place) {
+    const BATCHES: u64 = 200;
+    let store = place.open().await;
+    let said = said();
+    let (facts, ruling) = (Arc::new(facts(Action::Read, "customers", 1)), Arc::clone(&said.rulings[0]));
+    let batch = |op: u64| {
+        let text = Arc::from(if op == 1 { "SELECT 'rare'" } else { "SELECT 'common'" });
+        let asked = Asked { op, at: at(1), text, facts: Arc::clone(&facts), ruling: Arc::clone(&ruling), parameters: vec![], via: Via::Simple };
+        vec![Record::Asked(asked), Record::Answered(Answered { op, at: at(1), ..Answered::default() })]
+    };
+    let mut records = Script::new(1, "alice", None, "prod-pg", 0).records;
+    records.extend((1..=BATCHES).flat_map(batch));
+    absorb(&store, 1, &records[..3], &[]).await;
+    let absorbing = store.clone();
+    let absorbed = tokio::spawn(async move {
+        for op in 2..=BATCHES as usize {
+            let (from, until) = (2 * op - 1, 2 * op + 1);
+            let place = |frame: usize| Position { segment: 0, frame: frame as u32, records: 0 };
+            let (from, records, until) = (place(from), records[from..until].to_vec(), place(until));
+            let batch = Batch { session: SessionId::from_random(1), from, records, until };
+            assert_eq!(absorbing.index().absorb(&batch).await.unwrap(), Taken::Now);
+        }
+    });
+    let mut searches = 0;
+    while !absorbed.is_finished() {
+        let found = store.index().search(&Query::parse("rare", at(10_000)).unwrap()).await.unwrap();
+        assert_eq!(found.iter().map(|hit| hit.op).collect::<Vec<_>>(), [1], "search {searches}");
+        searches += 1;
+    }
+    absorbed.await.unwrap();
+    assert!(searches > 0);
 }
