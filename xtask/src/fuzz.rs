@@ -34,9 +34,25 @@ pub fn run(arguments: &[&str]) -> Option<Outcome<()>> {
     Some(fuzz(target, seconds))
 }
 
-fn fuzz(target: &str, seconds: u64) -> Outcome<()> {
+/// Gives every input of a target's corpus to the function that it is for, which panics where a promise does not hold; how many there are.
+///
+/// # Errors
+/// There is no such corpus, or a line of it is not hexadecimal.
+pub fn replay(target: &str, function: fn(&[u8])) -> Outcome<usize> {
+    let known = corpus(target)?.1;
+    known.lines().try_for_each(|line| bytes_of(line).map(|bytes| function(&bytes)))?;
+    Ok(known.lines().count())
+}
+
+/// Where a target's corpus is kept, and its text.
+fn corpus(target: &str) -> Outcome<(PathBuf, String)> {
     let corpus = workspace().join("fuzz/corpus").join(format!("{target}.hex"));
     let known = fs::read_to_string(&corpus).map_err(|error| format!("{target} is no target: {}: {error}", corpus.display()))?;
+    Ok((corpus, known))
+}
+
+fn fuzz(target: &str, seconds: u64) -> Outcome<()> {
+    let (corpus, known) = corpus(target)?;
     let program = build()?;
     let work = program.with_file_name(format!("fuzzing-{target}"));
     let (found, smaller) = (work.join("found"), work.join("smaller"));
@@ -86,7 +102,7 @@ fn inputs(folder: &Path) -> Outcome<Vec<String>> {
     entries.flatten().map(|entry| line(entry.path())).collect()
 }
 
-/// Every input, or every so manieth, short ones and long ones alike.
+/// As many inputs as may be kept: all, or one in so many of the short and of the long ones alike.
 fn thinned(mut lines: Vec<String>) -> Vec<String> {
     let whole: usize = lines.iter().map(String::len).sum();
     lines.sort_by_key(String::len);

@@ -83,22 +83,17 @@ pub fn policy_files(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use xtask::fuzz::replay;
 
-    /// Every input that reached something new, one a line in hexadecimal.
-    fn replay(target: fn(&[u8]), corpus: &str) {
-        let inputs =
-            corpus.lines().map(|line| (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect::<Vec<u8>>());
-        assert!(inputs.map(|input| target(&input)).count() > 1);
-    }
+    use super::*;
 
     #[test]
     fn statements_of_strangers_are_replayed() {
-        replay(statement, include_str!("../../../fuzz/corpus/statement.hex"));
+        assert!(replay("statement", statement).unwrap() > 1);
     }
 
     #[test]
     fn policy_files_of_strangers_are_replayed() {
-        replay(policy_files, include_str!("../../../fuzz/corpus/policy_files.hex"));
+        assert!(replay("policy_files", policy_files).unwrap() > 1);
     }
 }
