@@ -9,7 +9,7 @@ use model::{Action, SessionId, hold::HoldState};
 use super::fixtures::{Place, Script, at, facts, name, on_both};
 use crate::{
     Hit, Query, Store,
-    database::sql,
+    database::{Database, Durability, Schema, sql},
     index::{Batch, Taken},
     recordings::Position,
 };
@@ -326,4 +326,38 @@ async fn a_lost_key_costs_the_literals_until_the_next_reindex(place: Place) {
     assert_eq!(found(&store, "drop").await, [(1, 2)]);
     store.indexer().reindex().await.unwrap();
     assert_eq!(found(&store, "4711").await, [(1, 3)]);
+}
+
+/// An index of the first form, in which each operation had a row of its own, is made anew: nothing is missing and nothing counts twice.
+#[tokio::test]
+async fn an_index_of_the_first_form_is_made_anew() {
+    let place = Place::embedded();
+    let store = indexed(&place).await;
+    let (before, uses) = (search(&store, "").await, store.state().uses_of(&name("alice")).await.unwrap());
+    store.close().await;
+    drop(store);
+    let path = place.directory().join(crate::index::FILE);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(place.directory().join(format!("{}{suffix}", crate::index::FILE)));
+    }
+    let first = Schema { migrations: &crate::index::SCHEMA.migrations[..1], ..crate::index::SCHEMA };
+    let old = Database::open_file(&path, Durability::Process, &first).await.unwrap();
+    let mut write = old.write().await.unwrap();
+    for row in [
+        "INSERT INTO indexed_recordings VALUES (1, 0, 9, 1, 1, 'alice', '[\"alice\"]', 'prod-pg', 'shop')",
+        "INSERT INTO shapes VALUES (1, 'x', 'SELECT ?', '[]', 1, 1)",
+        "INSERT INTO shape_terms VALUES ('select', 1)",
+        "INSERT INTO operations VALUES (1, 1, 5, 1, 'alice', 'prod-pg', 1, 'allowed', '[]', '[]', '[]', 1, 1, NULL)",
+        "INSERT INTO operation_terms VALUES ('=00', 1, 1)",
+        "INSERT INTO uses VALUES (1, 'alice', 'prod-pg', 'shop', 'read', 'public.customers', 1, 5)",
+    ] {
+        sql(row).run(&mut write).await.unwrap();
+    }
+    write.commit().await.unwrap();
+    old.close().await;
+    let store = place.open().await;
+    assert_eq!(store.indexer().catch_up().await.unwrap().recordings, 2);
+    assert_eq!(search(&store, "").await, before);
+    assert_eq!(found(&store, "carol@example.com").await, [(1, 1)]);
+    assert_eq!(store.state().uses_of(&name("alice")).await.unwrap(), uses);
 }
