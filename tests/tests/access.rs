@@ -1,9 +1,10 @@
 //! Who is let in, how they are sent away, and what a bad beginning is answered with.
 
 use std::{
+    fs,
     io::Write,
     net::TcpStream,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
     time::{Duration, Instant},
 };
 
@@ -329,6 +330,23 @@ fn sigterm_lets_sessions_finish_and_ends() -> Result<()> {
     drop(wire);
     ensure!(gateway.ended_within(PATIENCE) == Some(0), "{}", gateway.printed());
     ensure!(!gateway.setup().file("data/addresses.json").exists(), "it is still announced");
+    Ok(())
+}
+
+#[test]
+fn nothing_of_the_gateway_goes_into_a_core_dump_or_to_its_neighbours() -> Result<()> {
+    let gateway = Setup::init()?.serve()?;
+    let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", gateway.pid()));
+    let limits = of("limits")?;
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).context("no limit of core files")?;
+    ensure!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "{core}");
+    let status = of("status")?;
+    ensure!(status.lines().any(|line| line == "Umask:\t0077"), "{status}");
+    let files = fs::read_dir(gateway.setup().file("data"))?.collect::<Result<Vec<_>, _>>()?;
+    for file in files {
+        let mode = file.metadata()?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "{} has {mode:o}", file.path().display());
+    }
     Ok(())
 }
 

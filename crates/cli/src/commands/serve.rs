@@ -85,8 +85,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Nothing of this process may be read from a core dump or by a debugger, and what it writes is its user's alone.
 fn keep_private() -> anyhow::Result<()> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).context("the system lets secrets be dumped")
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("the system lets secrets be dumped")?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("the system lets secrets be dumped")
 }
 
 /// A session takes three file descriptors; the soft limit of many systems would be reached by a few hundred.
