@@ -128,7 +128,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, pl
     let logged_in = tokio::time::timeout(deadline, postgres::login::log_in(&shared, stream, peer)).await;
     drop(places);
     match logged_in {
-        Ok(Some(pump)) => pump.run(&shared).await,
+        Ok(Some(pump)) => pump.run().await,
         Ok(None) => {}
         Err(_) => tracing::debug!(%peer, "a caller did not finish its login in time"),
     }

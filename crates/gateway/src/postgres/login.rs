@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     cancel::{CancelPlace, TargetCancel},
     pump::Pump,
+    signals::Signals,
 };
 use crate::{
     dial::{self, DialError, Dialled, Wish},
@@ -42,7 +43,7 @@ pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: Socket
     match open(shared, *sign_in, peer, &span).await {
         Ok((opened, greeting)) => {
             wire.push(greeting);
-            Some(opened.pump(wire))
+            Some(opened.pump(wire, shared))
         }
         Err(refusal) => {
             span.note("db.response.status_code", refusal.sqlstate());
@@ -120,8 +121,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn pump(self, caller: Wire) -> Pump {
-        Pump::new(self.session, self.dialogue, caller, self.target, self.cancels, self.cancel)
+    fn pump(self, caller: Wire, shared: &Shared) -> Pump {
+        let signals = Signals::new(&self.session, self.cancels, shared.stop.clone());
+        Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel)
     }
 }
 

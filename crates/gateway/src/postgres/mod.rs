@@ -4,3 +4,4 @@ pub(crate) mod cancel;
 pub mod catalog;
 pub(crate) mod login;
 pub(crate) mod pump;
+pub(crate) mod signals;

@@ -26,18 +26,13 @@ use session::{
     approve::{Verdict, Waiting},
     live::{EndReason, Woken},
 };
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-    time::Sleep,
-};
+use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
 
-use super::cancel::{CancelPlace, TargetCancel};
-use crate::{
-    dial::Dialled,
-    link::Wire,
-    listen::{Shared, Stop},
+use super::{
+    cancel::TargetCancel,
+    signals::{Signal, Signals},
 };
+use crate::{dial::Dialled, link::Wire};
 
 /// Bytes read at once: statements are short, answers long.
 const CALLER_ROOM_BYTES: usize = 16 << 10;
@@ -64,7 +59,7 @@ pub(crate) struct Pump {
     dialogue: Dialogue<Permit>,
     caller: Wire,
     target: Wire,
-    cancels: CancelPlace,
+    signals: Signals,
     cancel: Option<TargetCancel>,
     stage: Stage,
     began: Instant,
@@ -73,8 +68,6 @@ pub(crate) struct Pump {
     restored_before: Option<u64>,
     /// What the caller was released so far ends inside a message.
     mid_message: bool,
-    /// A cancel request on its way to the target; the caller's next one waits for it.
-    cancelling: Option<JoinHandle<()>>,
     /// Operations asked in this turn.
     turn: u32,
     lag: Lag,
@@ -102,10 +95,8 @@ enum Then {
 
 /// What happened.
 enum Event {
-    Woken(Woken),
-    Cancel(oneshot::Sender<()>),
+    Signal(Signal),
     Settled(Verdict),
-    Drain,
     Lagged,
     Io(Io),
 }
@@ -150,7 +141,7 @@ impl Pump {
         mut dialogue: Dialogue<Permit>,
         caller: Wire,
         target: Dialled,
-        cancels: CancelPlace,
+        signals: Signals,
         cancel: Option<TargetCancel>,
     ) -> Self {
         dialogue.input(Side::Target).unsplit(target.input);
@@ -160,22 +151,21 @@ impl Pump {
             dialogue,
             caller,
             target: target.wire,
-            cancels,
+            signals,
             cancel,
             stage,
             began,
             draining: false,
             restored_before: None,
             mid_message: false,
-            cancelling: None,
             turn: 0,
             lag: Lag::default(),
         }
     }
 
     /// Carries the session to its end.
-    pub(crate) async fn run(mut self, shared: &Shared) {
-        let end = match unless_it_panics(self.carry(shared)).await {
+    pub(crate) async fn run(mut self) {
+        let end = match unless_it_panics(self.carry()).await {
             Some(ControlFlow::Break(end) | ControlFlow::Continue(end)) => end,
             None => self.failed(),
         };
@@ -189,10 +179,7 @@ impl Pump {
         End::Broke(Refusal::new(Sqlstate::INTERNAL_ERROR, "this session ends: the gateway failed in it"), "the gateway failed".to_owned())
     }
 
-    async fn carry(&mut self, shared: &Shared) -> ControlFlow<End, End> {
-        let mut woken = Box::pin(self.session.woken());
-        // Kept from one event to the next: to begin waiting for it anew would take a lock that all sessions share.
-        let mut stop = Box::pin(stopping(shared.stop.clone()));
+    async fn carry(&mut self) -> ControlFlow<End, End> {
         self.received(Side::Target);
         loop {
             self.drain_moves().await?;
@@ -200,16 +187,9 @@ impl Pump {
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
-            match self.next_event(woken.as_mut(), stop.as_mut()).await {
-                Event::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
-                Event::Woken(Woken::Changed) => {
-                    self.session.forget_decisions();
-                    self.dialogue.decisions_changed();
-                    woken = Box::pin(self.session.woken());
-                }
-                Event::Cancel(done) => self.cancel(done).await?,
+            match self.next_event().await {
+                Event::Signal(signal) => self.signalled(signal).await?,
                 Event::Settled(verdict) => self.settled(verdict).await?,
-                Event::Drain => self.draining = true,
                 Event::Lagged => broken(self.session.commit())?,
                 Event::Io(io) => self.moved(io)?,
             }
@@ -236,18 +216,29 @@ impl Pump {
             && self.caller.queued_bytes() == 0
     }
 
-    async fn next_event(
-        &mut self,
-        woken: Pin<&mut (impl Future<Output = Woken> + Send)>,
-        stop: Pin<&mut (impl Future<Output = ()> + Send)>,
-    ) -> Event {
-        let Self { stage, dialogue, caller, target, cancels, cancelling, draining, lag, .. } = self;
+    async fn signalled(&mut self, signal: Signal) -> ControlFlow<End> {
+        match signal {
+            Signal::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
+            Signal::Woken(Woken::Changed) => {
+                self.session.forget_decisions();
+                self.dialogue.decisions_changed();
+                self.signals.await_change(&self.session);
+            }
+            Signal::Cancel(place, done) => {
+                let cancelling = self.cancel(done).await?;
+                self.signals.await_cancel(place, cancelling);
+            }
+            Signal::Drain => self.draining = true,
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let Self { stage, dialogue, caller, target, signals, draining, lag, .. } = self;
         tokio::select! {
             biased;
-            woken = woken => Event::Woken(woken),
-            done = next_cancel(cancels, cancelling) => Event::Cancel(done),
+            signal = signals.next() => Event::Signal(signal),
             verdict = verdict_of(stage) => Event::Settled(verdict),
-            () = stop, if !*draining => Event::Drain,
             () = lag.due() => Event::Lagged,
             io = std::future::poll_fn(|cx| poll_io(cx, dialogue, caller, target, *draining)) => Event::Io(io),
         }
@@ -296,7 +287,7 @@ impl Pump {
                 Move::Withdraw(operation) => self.withdraw(operation).await?,
                 Move::Wait => {
                     // Only here: before, moves of what has ended may still be to come.
-                    self.session.transaction_stands(self.dialogue.transaction(), self.dialogue.is_at_rest(), Timestamp::now());
+                    self.session.transaction_stands(self.dialogue.transaction(), self.dialogue.is_at_rest());
                     return ControlFlow::Continue(());
                 }
                 Move::End(Ending::Terminated) => return ControlFlow::Break(End::CallerLeft("the caller left".to_owned())),
@@ -454,8 +445,8 @@ impl Pump {
         ControlFlow::Continue(())
     }
 
-    /// The caller cancels: what is held is given up, what runs is cancelled at the target.
-    async fn cancel(&mut self, done: oneshot::Sender<()>) -> ControlFlow<End> {
+    /// The caller cancels: what is held is given up, what runs is cancelled at the target, which may take longer than this.
+    async fn cancel(&mut self, done: oneshot::Sender<()>) -> ControlFlow<End, Option<JoinHandle<()>>> {
         let now = Timestamp::now();
         broken(self.session.note("cancel", "the caller asked to cancel what runs", now))?;
         match std::mem::replace(&mut self.stage, Stage::Flowing) {
@@ -463,22 +454,21 @@ impl Pump {
                 let refusal = broken(self.session.withdraw(operation.id, waiting, "the caller cancelled it", now).await)?;
                 self.rule(Ruling::Refuse(refusal));
                 let _ = done.send(());
+                ControlFlow::Continue(None)
             }
             stage => {
                 self.stage = stage;
-                self.cancel_at_target(Some(done));
+                ControlFlow::Continue(self.cancel_at_target(Some(done)))
             }
         }
-        ControlFlow::Continue(())
     }
 
-    fn cancel_at_target(&mut self, done: Option<oneshot::Sender<()>>) {
-        if let Some(cancel) = self.cancel.clone().filter(|_| self.dialogue.is_busy()) {
-            self.cancelling = Some(tokio::spawn(async move {
-                cancel.send().await;
-                drop(done);
-            }));
-        }
+    fn cancel_at_target(&self, done: Option<oneshot::Sender<()>>) -> Option<JoinHandle<()>> {
+        let cancel = self.cancel.clone().filter(|_| self.dialogue.is_busy())?;
+        Some(tokio::spawn(async move {
+            cancel.send().await;
+            drop(done);
+        }))
     }
 
     /// Says what is left to say, records the end, lets both sides go.
@@ -570,20 +560,6 @@ impl Lag {
         }
         self.runs = false;
     }
-}
-
-/// Waits until the gateway takes no new work.
-async fn stopping(mut stop: watch::Receiver<Stop>) {
-    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
-}
-
-/// The caller's next cancel request, once the last one was carried out.
-async fn next_cancel(cancels: &mut CancelPlace, cancelling: &mut Option<JoinHandle<()>>) -> oneshot::Sender<()> {
-    if let Some(carried_out) = cancelling.as_mut() {
-        let _ = carried_out.await;
-        *cancelling = None;
-    }
-    cancels.requested().await
 }
 
 fn broken<T>(done: Result<T, Broken>) -> ControlFlow<End, T> {
