@@ -10,7 +10,7 @@ use countersign_tests::{
     postgres::{DATABASE, PASSWORD, PATIENCE, Postgres, ROLE},
     wire::{Wire, query},
 };
-use gateway::{Gateway, Stop, TargetCatalogs};
+use gateway::{Gateway, Stop, TargetCatalogs, Threads};
 use identity::{NewIdentity, password};
 use model::{Connection, IdentityId, IdentityName, Secret, Timestamp, session::SessionRow};
 use policy::{Files, Version, classify::postgres::catalog::Catalog};
@@ -63,7 +63,7 @@ async fn serve(folder: &Path, target: &Postgres, stopping: watch::Receiver<Stop>
     tokio::spawn(guard.clone().watch());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let gateway = Gateway::new(guard.clone(), None, stopping);
+    let gateway = Gateway::new(guard.clone(), None, Threads::start(8 << 20)?, stopping);
     tokio::spawn(async move { gateway.serve_postgres(listener).await });
     Ok((guard, address))
 }

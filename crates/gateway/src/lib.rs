@@ -7,8 +7,10 @@ pub mod dial;
 pub mod link;
 pub mod listen;
 pub mod postgres;
+pub mod threads;
 pub mod tls;
 
 pub use listen::{Gateway, Stop};
 pub use postgres::catalog::TargetCatalogs;
+pub use threads::Threads;
 pub use tls::{CallerTls, TlsError};

@@ -199,14 +199,19 @@ impl Wire {
 
     /// Writes what waits, as far as the other end takes it. Ready when all of it is gone.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-            let mut count = 0;
-            for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
-                *piece = IoSlice::new(bytes);
-                count += 1;
-            }
-            let written = ready!(Pin::new(&mut self.link).poll_write_vectored(cx, pieces.get(..count).unwrap_or_default()))?;
+        while let Some(first) = self.queue.front() {
+            let link = Pin::new(&mut self.link);
+            let written = if self.queue.len() == 1 {
+                ready!(link.poll_write(cx, first))?
+            } else {
+                let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+                let mut count = 0;
+                for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+                    *piece = IoSlice::new(bytes);
+                    count += 1;
+                }
+                ready!(link.poll_write_vectored(cx, pieces.get(..count).unwrap_or_default()))?
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -1,13 +1,6 @@
 //! The accept loop: a task for each connection, a deadline on each login, and nothing a silent or slow caller can hold up.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use identity::{Crowd, InCrowd};
@@ -19,7 +12,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{dial, postgres, postgres::cancel::Cancels, tls::CallerTls};
+use crate::{
+    dial, postgres,
+    postgres::cancel::Cancels,
+    threads::{OnThread, Threads},
+    tls::CallerTls,
+};
 
 /// How a gateway is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +32,7 @@ pub enum Stop {
 #[derive(Debug)]
 pub struct Gateway {
     shared: Arc<Shared>,
+    threads: Threads,
 }
 
 /// What every connection of a gateway shares.
@@ -45,7 +44,6 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Receiver<Stop>,
     logins: Arc<Semaphore>,
     crowd: Crowd,
-    open: AtomicU32,
 }
 
 /// The places a login takes until it ends: one in all, and one of its address.
@@ -55,18 +53,10 @@ struct Places {
 }
 
 impl Gateway {
-    /// A gateway for the sessions `guard` stands over. Without `tls` only callers on this machine are served.
+    /// A gateway for the sessions `guard` stands over, which run on `threads`. Without `tls` only callers on this machine are served.
     #[must_use]
-    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, stop: watch::Receiver<Stop>) -> Self {
-        let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
-        let shared = Shared { guard, tls, cancels: Cancels::default(), stop, logins, crowd, open: AtomicU32::new(0) };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// Connections open at this moment, logged in or not.
-    #[must_use]
-    pub fn open_connections(&self) -> u32 {
-        self.shared.open.load(Ordering::Relaxed)
+    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, threads: Threads, stop: watch::Receiver<Stop>) -> Self {
+        Self { shared: Arc::new(Shared::new(guard, tls, stop)), threads }
     }
 
     /// Serves PostgreSQL on a listener until told to stop; returns when every session of it has ended.
@@ -90,8 +80,8 @@ impl Gateway {
             match accepted {
                 Ok((stream, peer)) => match self.shared.crowd.enter(peer.ip()) {
                     Some(of_address) => {
-                        let places = Places { _in_all: place, _of_address: of_address };
-                        connections.spawn(connection(self.shared.clone(), stream, peer, places));
+                        let (shared, places) = (self.shared.clone(), Places { _in_all: place, _of_address: of_address });
+                        self.threads.spawn(&mut connections, |on_thread| connection(shared, stream, peer, places, on_thread));
                     }
                     None => send_away(&stream, peer),
                 },
@@ -107,6 +97,13 @@ impl Gateway {
     }
 }
 
+impl Shared {
+    fn new(guard: Arc<Guard>, tls: Option<CallerTls>, stop: watch::Receiver<Stop>) -> Self {
+        let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
+        Self { guard, tls, cancels: Cancels::default(), stop, logins, crowd }
+    }
+}
+
 /// Too many others from there are on their way in. What the socket does not take at once is not said.
 fn send_away(stream: &TcpStream, peer: SocketAddr) {
     tracing::debug!(%peer, "a connection was closed: too many from its address are logging in");
@@ -117,13 +114,14 @@ fn send_away(stream: &TcpStream, peer: SocketAddr) {
 }
 
 /// One connection, from its first byte to its end. A panic in here ends this task only.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, places: Places) {
-    shared.open.fetch_add(1, Ordering::Relaxed);
-    let _count = Counted(&shared.open);
-    if let Err(error) = dial::tune(&stream) {
-        tracing::debug!(%peer, %error, "a connection was gone before it began");
-        return;
-    }
+async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, places: Places, _on_thread: OnThread) {
+    let stream = match moved_here(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection was gone before it began");
+            return;
+        }
+    };
     let deadline = Duration::from_millis(shared.guard.limits().login_timeout_ms);
     let logged_in = tokio::time::timeout(deadline, postgres::login::log_in(&shared, stream, peer)).await;
     drop(places);
@@ -134,12 +132,11 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, pl
     }
 }
 
-struct Counted<'a>(&'a AtomicU32);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The stream, heard of by the runtime of this thread and no longer by the one that accepted it.
+fn moved_here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::from_std(stream.into_std()?)?;
+    dial::tune(&stream)?;
+    Ok(stream)
 }
 
 #[cfg(test)]
@@ -157,7 +154,7 @@ mod tests {
         let files = Files::from([("policy/a.cedar".to_owned(), "permit (principal, action, resource);".to_owned())]);
         let catalogs: Arc<dyn CatalogSource> = Arc::new(TargetCatalogs::new(store.clone()));
         let guard = Guard::new(store, Version::load(&files).unwrap(), Limits::default(), catalogs);
-        Gateway::new(guard, None, watch::channel(Stop::No).1).shared
+        Arc::new(Shared::new(guard, None, watch::channel(Stop::No).1))
     }
 
     /// What the first answer to a startup packet in clear is, to a caller from this address.
@@ -167,7 +164,7 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let peer: SocketAddr = peer.parse().unwrap();
         let places = Places { _in_all: shared.logins.clone().try_acquire_owned().unwrap(), _of_address: shared.crowd.enter(peer.ip()).unwrap() };
-        tokio::spawn(connection(shared.clone(), stream, peer, places));
+        tokio::spawn(connection(shared.clone(), stream, peer, places, OnThread::default()));
         let body = b"\0\x03\0\0user\0alice\0database\0prod-pg\0\0";
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
         caller.write_all(&[&length[..], body].concat()).await.unwrap();

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use api::{Api, types::GatewayView};
-use gateway::{CallerTls, Gateway, Stop, TargetCatalogs};
+use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
 use model::{IdentityName, Timestamp};
 use policy::{Files, Version, version::Problem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -134,7 +134,8 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let tls = Tls::load(config)?;
     let api = Api::new(guard.clone(), tls.view(&addresses), since);
     let (stop, stopping) = watch::channel(Stop::No);
-    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), stopping));
+    let threads = Threads::start(STACK_BYTES).context("cannot start the threads of sessions")?;
+    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), threads, stopping));
 
     let mut others = JoinSet::new();
     others.spawn(guard.clone().watch());
