@@ -182,6 +182,8 @@ pub enum Via {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Parameter {
+    /// A value in text form. The first to be tried when it is read: most are.
+    Text(String),
     /// A binary value with the type it was declared as, 0 if none was.
     Binary {
         /// The bytes.
@@ -189,8 +191,6 @@ pub enum Parameter {
         /// The declared type.
         type_oid: u32,
     },
-    /// A value in text form.
-    Text(String),
     /// SQL NULL.
     Null,
 }
@@ -199,13 +199,13 @@ pub enum Parameter {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Cell {
+    /// A value in text form.
+    Text(String),
     /// A binary value, or bytes that are not UTF-8.
     Binary {
         /// The bytes.
         hex: Hex,
     },
-    /// A value in text form.
-    Text(String),
 }
 
 impl Cell {

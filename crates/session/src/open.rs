@@ -46,7 +46,8 @@ pub struct Session {
     committed: Arc<Catalog>,
     pub(crate) view: SessionView,
     pub(crate) known: KnownStatements,
-    pub(crate) running: BTreeMap<u64, Running>,
+    /// Boxed: a map of one entry at a time is made and dropped for each operation.
+    pub(crate) running: BTreeMap<u64, Box<Running>>,
     pub(crate) listing: Listing,
     shared: Arc<Shared>,
     /// How many changes of the catalog had been seen when ours was read.
@@ -457,11 +458,11 @@ impl Session {
     }
 
     /// The target said where the transaction stands. `at_rest`: nothing is under way, and no transaction open, not even an implicit one.
-    pub fn transaction_stands(&mut self, transaction: Transaction, at_rest: bool, now: Timestamp) {
+    pub fn transaction_stands(&mut self, transaction: Transaction, at_rest: bool) {
         match transaction {
             Transaction::Idle => self.transaction_began = None,
             Transaction::Open | Transaction::Failed => {
-                self.transaction_began.get_or_insert(now);
+                self.transaction_began.get_or_insert_with(Timestamp::now);
             }
         }
         if at_rest {
