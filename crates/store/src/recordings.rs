@@ -446,7 +446,7 @@ impl Recording {
         if length > KEPT_BUFFER_BYTES {
             self.writer.release();
         }
-        written.map_err(RecordingError::file(&self.place.path(self.writer.segment())))
+        written.map_err(|error| RecordingError::file(&self.place.path(self.writer.segment()))(error))
     }
 
     fn roll(&mut self) -> Result<(), RecordingError> {
