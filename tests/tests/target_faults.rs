@@ -221,6 +221,40 @@ fn a_target_that_hangs_holds_nobody_who_wants_to_leave() -> Result<()> {
     again.hear_until_ready(1).with_context(|| stand.gateway.printed()).map(drop)
 }
 
+/// What a name means that nobody knows yet is read on another link than the session's, which may hang as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_catalog_that_is_not_read_can_cancel_and_leave() -> Result<()> {
+    let mut stand = Stand::start()?;
+    let alice = stand.gateway.login("alice")?.with_password(stand.token.as_str());
+    let (staying, mut leaving) = (alice.connect().await?, stand.alice()?);
+    staying.simple_query("select 1").await?;
+    leaving.say(&query("select 1"))?;
+    leaving.hear_until_ready(1)?;
+    stand.target.sql(DATABASE, "create table appeared (id int); grant all on appeared to app")?;
+    stand.valve.close();
+    let began = Instant::now();
+    let token = staying.cancel_token();
+    // The first may come before the statement does.
+    let cancelled = async { while alice.cancel(token.clone()).await.is_ok() {} };
+    let refused = tokio::select! {
+        answered = staying.simple_query("select * from appeared") => answered.err().context("it ran")?,
+        () = cancelled => anyhow::bail!("it cannot be cancelled"),
+    };
+    ensure!(refused.code().is_some_and(|code| code.code() == "57014"), "{refused:?}");
+    leaving.say(&query("select * from appeared"))?;
+    drop(leaving);
+    loop {
+        let live = stand.gateway.json(stand.gateway.administrator(), &["sessions", "--live", "--identity", "alice"])?;
+        if live.pointer("/sessions").and_then(Value::as_array).is_some_and(|sessions| sessions.len() == 1) {
+            break;
+        }
+        ensure!(began.elapsed() < Duration::from_secs(30), "whoever left is still there: {live}");
+    }
+    stand.valve.open();
+    ensure!(staying.simple_query("select * from appeared").await.is_ok(), "the session is usable after a cancel");
+    stand.bystander_goes_on("a silent target")
+}
+
 #[test]
 fn a_target_that_dies_in_the_middle_of_a_copy_ends_it_with_a_word_in_both_directions() -> Result<()> {
     let mut stand = Stand::start()?;

@@ -502,6 +502,18 @@ impl Session {
         self.refuse(operation, &denied, refusal, now)
     }
 
+    /// The caller gave up an operation before it was decided.
+    ///
+    /// # Errors
+    /// The session was ended, or cannot be recorded any more.
+    pub fn give_up(&mut self, operation: &Operation, (names, settings): (&Names, &Settings), now: Timestamp) -> Result<Ruling<Permit>, Broken> {
+        self.follow(operation, names, settings);
+        let facts = doubted(&self.facts(operation), "the caller cancelled it before the target's catalog was read");
+        let denied = self.denied(Arc::new(facts), "the caller cancelled it before it was decided".to_owned());
+        let refusal = Refusal::new(Sqlstate::QUERY_CANCELED, "canceling statement due to user request").detail("Nothing of it ran.");
+        self.refuse(operation, &denied, refusal, now)
+    }
+
     /// A signed operation that cannot be checked again.
     ///
     /// # Errors

@@ -121,6 +121,12 @@ enum End {
     Told(String),
 }
 
+impl End {
+    fn caller_is_gone() -> Self {
+        Self::CallerLeft("the caller is gone".to_owned())
+    }
+}
+
 impl From<Broken> for End {
     fn from(broken: Broken) -> Self {
         let text = broken.to_string();
@@ -219,11 +225,7 @@ impl Pump {
     async fn signalled(&mut self, signal: Signal) -> ControlFlow<End> {
         match signal {
             Signal::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
-            Signal::Woken(Woken::Changed) => {
-                self.session.forget_decisions();
-                self.dialogue.decisions_changed();
-                self.signals.await_change(&self.session);
-            }
+            Signal::Woken(Woken::Changed) => self.changed(),
             Signal::Cancel(place, done) => {
                 let cancelling = self.cancel(done).await?;
                 self.signals.await_cancel(place, cancelling);
@@ -231,6 +233,16 @@ impl Pump {
             Signal::Drain => self.draining = true,
         }
         ControlFlow::Continue(())
+    }
+
+    fn changed(&mut self) {
+        self.session.forget_decisions();
+        self.dialogue.decisions_changed();
+        self.signals.await_change(&self.session);
+    }
+
+    fn note_cancel(&mut self, now: Timestamp) -> ControlFlow<End> {
+        broken(self.session.note("cancel", "the caller asked to cancel what runs", now))
     }
 
     async fn next_event(&mut self) -> Event {
@@ -255,7 +267,7 @@ impl Pump {
                 }
                 ControlFlow::Continue(())
             }
-            Io::CallerGone => ControlFlow::Break(End::CallerLeft("the caller is gone".to_owned())),
+            Io::CallerGone => ControlFlow::Break(End::caller_is_gone()),
             Io::TargetGone(error) => {
                 let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target closed the connection");
                 ControlFlow::Break(End::Lost(refusal, format!("the target closed the connection: {error}")))
@@ -344,12 +356,46 @@ impl Pump {
                 let ruling = self.session.run_once(&operation, Timestamp::now()).await;
                 self.rule(broken(ruling)?);
             }
-            Asked::Refresh => {
-                let refreshed = self.session.refresh().await;
-                return self.knows(operation, refreshed).await;
-            }
+            Asked::Refresh => return self.refresh(operation).await,
             Asked::Hold(decided) => self.hold(operation, &decided).await?,
         }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads the committed catalog for an operation, on another link than the session's. However long that takes, the caller can cancel and leave.
+    async fn refresh(&mut self, operation: Box<Operation>) -> ControlFlow<End> {
+        self.commit()?;
+        let (mut changed, mut cancelled) = (false, None);
+        let refreshed = {
+            let Self { session, dialogue, caller, signals, draining, .. } = self;
+            let mut refreshing = std::pin::pin!(session.refresh());
+            loop {
+                tokio::select! {
+                    biased;
+                    refreshed = &mut refreshing => break refreshed,
+                    signal = signals.next() => match signal {
+                        Signal::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
+                        Signal::Woken(Woken::Changed) => changed = true,
+                        Signal::Drain => *draining = true,
+                        Signal::Cancel(place, done) => {
+                            cancelled = Some((place, done));
+                            break Ok(());
+                        }
+                    },
+                    () = std::future::poll_fn(|cx| poll_departure(cx, dialogue, caller)) => return ControlFlow::Break(End::caller_is_gone()),
+                }
+            }
+        };
+        if changed {
+            self.changed();
+        }
+        let Some((place, done)) = cancelled else { return self.knows(operation, refreshed).await };
+        let now = Timestamp::now();
+        self.note_cancel(now)?;
+        let ruling = self.session.give_up(&operation, (self.dialogue.names(), self.dialogue.settings()), now);
+        self.rule(broken(ruling)?);
+        let _ = done.send(());
+        self.signals.await_cancel(place, None);
         ControlFlow::Continue(())
     }
 
@@ -448,7 +494,7 @@ impl Pump {
     /// The caller cancels: what is held is given up, what runs is cancelled at the target, which may take longer than this.
     async fn cancel(&mut self, done: oneshot::Sender<()>) -> ControlFlow<End, Option<JoinHandle<()>>> {
         let now = Timestamp::now();
-        broken(self.session.note("cancel", "the caller asked to cancel what runs", now))?;
+        self.note_cancel(now)?;
         match std::mem::replace(&mut self.stage, Stage::Flowing) {
             Stage::Holding(operation, waiting) => {
                 let refusal = broken(self.session.withdraw(operation.id, waiting, "the caller cancelled it", now).await)?;
@@ -574,6 +620,20 @@ async fn verdict_of(stage: &mut Stage) -> Verdict {
         Stage::Holding(_, waiting) => waiting.settled().await,
         Stage::Flowing | Stage::Learning(..) => std::future::pending().await,
     }
+}
+
+/// Writes what waits for the caller and reads what it sends meanwhile, as far as there is room. Ready when it is gone.
+fn poll_departure(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut Wire) -> Poll<()> {
+    if let Poll::Ready(Err(_)) = caller.poll_drain(cx) {
+        return Poll::Ready(());
+    }
+    while dialogue.wants(Side::Caller) {
+        match std::task::ready!(caller.poll_fill(cx, dialogue.input(Side::Caller), CALLER_ROOM_BYTES)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
+            Ok(_) => {}
+        }
+    }
+    Poll::Pending
 }
 
 /// Writes what waits and reads what may be read, on both sides. While `draining`, that the caller has the last of its answers is an event, too.
