@@ -4,9 +4,10 @@ use pg_query::protobuf::{ScanToken, Token};
 
 use super::SessionView;
 
-/// Most tokens that can nest for which half of a runtime worker's stack (2 MiB) is known to suffice. The code that decodes the tree takes
-/// tens of KiB a level where it is not optimised; optimised, 300 nested subqueries were measured to fit the whole stack.
-const SHALLOW_TOKENS: usize = if cfg!(debug_assertions) { 16 } else { 48 };
+/// Most tokens that can nest for which half of a stack of 2 MiB is known to suffice; a thread with a larger one is made for what has more. The
+/// code that decodes the tree takes tens of KiB a level where it is not optimised; optimised, 300 nested subqueries, two tokens each, were measured
+/// to fit 2 MiB.
+const SHALLOW_TOKENS: usize = if cfg!(debug_assertions) { 16 } else { 128 };
 
 /// Client encodings in which a byte of a longer character can be an ASCII one, a quote or backslash among them
 /// (<https://www.postgresql.org/docs/current/multibyte.html>, "server: no").
