@@ -224,3 +224,37 @@ fn tail_follows_live_and_a_watched_directory_is_applied() -> Result<()> {
     session.wait_for("closed for the night", PATIENCE)?;
     Ok(())
 }
+
+/// An idle session's two sockets, each with the kernel's timer that asks a silent peer whether it is still there.
+#[test]
+fn a_caller_and_a_target_who_say_nothing_are_asked_whether_they_are_there() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let _idle = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    let asked = |local: Option<u16>, remote: Option<u16>| -> Result<usize> {
+        let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", gateway.pid()))?;
+        let rows = sockets.lines().skip(1).filter_map(socket).filter(|row| row.connected && row.asks);
+        Ok(rows.filter(|row| local.is_none_or(|port| row.local == port) && remote.is_none_or(|port| row.remote == port)).count())
+    };
+    let end = Instant::now() + PATIENCE;
+    // The gateway's side of each, which is the one at its own port and the one that goes to the target's.
+    while asked(Some(gateway.port()?), None)? != 1 || asked(None, Some(target.port()))? < 1 {
+        ensure!(Instant::now() < end, "nobody asks: {}", std::fs::read_to_string("/proc/net/tcp")?);
+    }
+    Ok(())
+}
+
+/// A row of `/proc/net/tcp`: <https://docs.kernel.org/networking/proc_net_tcp.html>.
+struct Socket {
+    local: u16,
+    remote: u16,
+    connected: bool,
+    /// Its keepalive timer runs.
+    asks: bool,
+}
+
+fn socket(row: &str) -> Option<Socket> {
+    let fields: Vec<&str> = row.split_whitespace().collect();
+    let port = |field: usize| u16::from_str_radix(fields.get(field)?.rsplit(':').next()?, 16).ok();
+    Some(Socket { local: port(1)?, remote: port(2)?, connected: *fields.get(3)? == "01", asks: fields.get(5)?.starts_with("02:") })
+}

@@ -183,7 +183,10 @@ pub(crate) async fn reach(connection: &Connection) -> Result<Link, DialError> {
     Ok(Link::Tcp(Ahead::new(BytesMut::new(), stream)))
 }
 
-/// No waiting for more to send, and a peer that is gone is noticed within about two minutes.
+/// No waiting for more to send, and a peer that is gone is noticed within about two minutes while nothing is on its way to it.
+///
+/// With something on its way the kernel's limit on sending again counts (`tcp_retries2`). `TCP_USER_TIMEOUT` would shorten it, but Linux also ends by it
+/// a peer that is well and reads nothing for as long: a COPY whose target waits for a lock, or whose caller is a pager.
 pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
@@ -286,5 +289,17 @@ mod tests {
             // Nobody listens there, and that is found out.
             assert!(matches!(reach(&connection(here)).await, Err(DialError::Unreachable { .. })), "{here}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_noticed_and_who_only_does_not_read_is_kept() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        let patience = socket.tcp_keepalive_time().unwrap() + socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(patience, Duration::from_secs(120));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }
 }
