@@ -4,16 +4,19 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    clients::Login,
+    clients::{Login, script},
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
+    tls::trusting,
     wire::{Wire, message, query, startup, text},
 };
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::net::TcpSocket;
 
 /// SSLRequest: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
@@ -138,6 +141,51 @@ fn a_target_that_stuffs_an_answer_behind_its_consent_to_tls_is_told_nothing() ->
     let refused = caller.join().ok().flatten().context("the caller was let in")?;
     ensure!(refused.contains("is not available"), "{refused}");
     Ok(())
+}
+
+/// libpq 17 and later, with `sslnegotiation=direct`: no request in clear comes before the handshake.
+#[test]
+fn a_client_may_begin_with_tls() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = serve(&target, "")?;
+    let psycopg = gateway.login("alice")?.python(&script("direct_tls.py"))?.env("PGSSLNEGOTIATION", "direct").print()?;
+    ensure!(psycopg == "in TLS let in\n", "{psycopg}");
+    Ok(())
+}
+
+/// Whoever begins with TLS must say in it that PostgreSQL's protocol follows, so that nobody makes a client of another one speak to this listener.
+#[test]
+fn who_begins_with_tls_and_does_not_name_the_protocol_is_asked_for_nothing() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = serve(&target, "")?;
+    let mut named = begin_with_tls(&gateway, &["postgresql"])?;
+    let mut asked = [0; 9];
+    named.read_exact(&mut asked)?;
+    ensure!(asked == *b"R\0\0\0\x08\0\0\0\x03", "{asked:?}");
+
+    let mut heard = Vec::new();
+    begin_with_tls(&gateway, &[])?.read_to_end(&mut heard)?;
+    let told = String::from_utf8_lossy(&heard);
+    ensure!(told.starts_with('E') && told.contains("08P01") && told.contains("without ALPN protocol negotiation extension"), "{told:?}");
+    ensure!(!told.contains("R\0\0\0"), "{told:?}");
+
+    // RFC 7301 section 3.2: no_application_protocol.
+    let other = begin_with_tls(&gateway, &["http/1.1"]).and_then(|mut stream| Ok(stream.read(&mut asked)?));
+    let error = format!("{:?}", other.err().context("it was served")?);
+    ensure!(error.contains("NoApplicationProtocol"), "{error}");
+    Ok(())
+}
+
+/// A handshake as the first thing, with these names of protocols, and a startup packet in it.
+fn begin_with_tls(gateway: &Gateway, protocols: &[&str]) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+    let login = gateway.login("alice")?;
+    let mut config = ClientConfig::clone(&*trusting(&login.authority.context("no authority")?)?);
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let socket = TcpStream::connect((login.host.as_str(), login.port))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), login.host.try_into()?)?, socket);
+    stream.write_all(&startup([("user", "alice"), ("database", CONNECTION)].iter()))?;
+    Ok(stream)
 }
 
 /// Secrets travel inside TLS or on loopback (NEAR-13): from elsewhere no password is even asked for in clear.
