@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod clients;
+pub mod disk;
 pub mod gateway;
 pub mod postgres;
 pub mod tls;

@@ -1,10 +1,21 @@
-//! The machine below the gateway: file descriptors run out, the clock jumps, its data are restored from a backup or were written by an older version.
-//! Disks that take no more and recordings that cannot be written are in `fail_closed.rs`, power cuts in `store/src/recordings/tests.rs`.
+//! The machine below the gateway: file descriptors run out, the clock jumps, a file system becomes read-only, its data are restored from a backup or were
+//! written by an older version. Disks that take no more and recordings that cannot be written are in `fail_closed.rs`, power cuts in
+//! `store/src/recordings/tests.rs`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+    sync::mpsc::{Sender, channel},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
+    clients::Login,
+    disk::Disk,
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
     wire::{Heard, Wire, query},
@@ -112,6 +123,116 @@ fn a_clock_that_jumps_closes_windows_and_nothing_else() -> Result<()> {
     ensure!(places.is_sorted() && places[0].is_some(), "{lasting}");
     ensure!(stories.iter().any(|story| story.contains("begun a day before")) && !stories.concat().contains("outcome unknown"), "{stories:?}");
     Ok(())
+}
+
+/// Writes of open files fail, too, and what the disk had not got is gone: what was forwarded, it had got.
+#[test]
+fn a_file_system_that_becomes_read_only_ends_all_sessions_and_keeps_what_ran() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(DATABASE, "create table load (marker text); grant all on load to public")?;
+    let disk = Disk::mounted()?;
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    add_lines(&setup, "[recording]\ndurability = \"strict\"\n")?;
+    fs::create_dir(disk.path().join("recordings"))?;
+    fs::remove_dir(setup.file("data/recordings")).ok();
+    symlink(disk.path().join("recordings"), setup.file("data/recordings"))?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let login = gateway.login("alice")?.without_tls();
+    let mut idle = Wire::open(&login, &[])?;
+    let mut running = Wire::open(&login, &[])?;
+    running.say(&query("select pg_sleep(600)"))?;
+    target.wait_until_logged("pg_sleep(600)")?;
+    while_at_work(&login, || disk.goes_read_only())?;
+
+    for wire in [&mut idle, &mut running] {
+        let told = last_words(wire)?;
+        ensure!(told.contains("57P01") && told.contains("unrecorded"), "{told}");
+    }
+    target.wait_until_true(DATABASE, "not exists (select from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid())")?;
+    let refused = Wire::open(&login, &[]).err().context("a session was let in that cannot be recorded")?.to_string();
+    ensure!(refused.contains("57P03") && refused.contains("cannot record"), "{refused}");
+    let health = gateway.health()?;
+    ensure!(health.contains("503") && health.contains("recordings cannot be written"), "{health}");
+
+    disk.is_mended()?;
+    let mut again = begins_again(&login)?;
+    ensure!(ask(&mut again, "select 'recorded again'")? == "TDCZ");
+    let told = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<Vec<_>>>()?;
+    let (executed, recorded) = (markers(&target.log()?), markers(&told.concat()));
+    let lost: Vec<_> = executed.difference(&recorded).collect();
+    ensure!(
+        executed.len() >= STATEMENTS && lost.is_empty(),
+        "{} of {} executed statements are in no recording: {lost:?}",
+        lost.len(),
+        executed.len()
+    );
+    ensure!(told.concat().contains("recorded again") && told.iter().all(|story| story.matches("outcome unknown").count() <= 1), "{told:?}");
+    Ok(())
+}
+
+fn begins_again(login: &Login) -> Result<Wire> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Wire::open(login, &[]) {
+            Ok(wire) => return Ok(wire),
+            Err(error) => ensure!(Instant::now() < end, "no session begins again: {error:#}"),
+        }
+    }
+}
+
+/// How many statements are answered before something happens, and how many work meanwhile.
+const STATEMENTS: usize = 100;
+const WORKERS: usize = 4;
+
+/// Keeps sessions busy until each is ended, and does something in the midst of it.
+fn while_at_work(login: &Login, happens: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (tell, answered) = channel();
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let tell = tell.clone();
+            scope.spawn(move || work(login, worker, &tell));
+        }
+        drop(tell);
+        let enough = (0..STATEMENTS).try_for_each(|_| answered.recv_timeout(PATIENCE));
+        happens()?;
+        enough.context("the workers were not served")
+    })
+}
+
+/// Statements with markers of their own, one after the other, until the session ends.
+fn work(login: &Login, worker: usize, tell: &Sender<()>) {
+    let Ok(mut wire) = Wire::open(login, &[]) else { return };
+    for number in 0.. {
+        if !ask(&mut wire, &format!("insert into load values ('marker-{worker}-{number}')")).is_ok_and(|kinds| kinds == "CZ") {
+            return;
+        }
+        let _ = tell.send(());
+    }
+}
+
+fn markers(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.starts_with("marker-")).map(str::to_owned).collect()
+}
+
+/// The last error before the gateway closes the connection, which it must.
+fn last_words(wire: &mut Wire) -> Result<String> {
+    let mut told = String::new();
+    while let Ok(heard) = wire.hear() {
+        if heard.kind == 'E' {
+            told = String::from_utf8_lossy(&heard.body).replace('\0', " ");
+        }
+    }
+    ensure!(wire.ends()?, "still connected after: {told}");
+    Ok(told)
+}
+
+fn add_lines(setup: &Setup, more: &str) -> Result<()> {
+    let before = fs::read_to_string(setup.file("countersign.toml"))?;
+    setup.write("countersign.toml", &format!("{before}{more}"))
 }
 
 /// `docs/operate.md`, Back up: the database by SQLite's own means and the rest as files, while the gateway runs and somebody works.

@@ -28,6 +28,8 @@ const TO_SERVE: &[Need] = &[Need { present: || postgres_programs().is_ok(), pack
 const TO_DRIVE: &[Need] = &[
     Need { present: python_makes_environments, packages: &["python3", "python3-venv"] },
     Need { present: || libfaketime().is_ok(), packages: &["libfaketime"] },
+    // For a file system that fails.
+    Need { present: || server_program("mkfs.ext4").is_ok() && on_path("mount").is_some(), packages: &["e2fsprogs", "mount"] },
 ];
 
 const TO_COMPARE: &[Need] =
