@@ -173,6 +173,51 @@ fn a_file_system_that_becomes_read_only_ends_all_sessions_and_keeps_what_ran() -
     Ok(())
 }
 
+/// Where state is kept, and not the recordings.
+#[test]
+fn a_state_store_that_becomes_read_only_lets_nobody_in_until_it_is_mended() -> Result<()> {
+    let target = Postgres::start()?;
+    let disk = Disk::mounted()?;
+    let setup = Setup::init_in_files()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    let (data, on_disk, recordings) = (setup.file("data"), disk.path().join("data"), setup.file("recordings"));
+    run(Command::new("cp").arg("-a").arg(&data).arg(&on_disk))?;
+    fs::remove_dir_all(&data)?;
+    symlink(&on_disk, &data)?;
+    fs::remove_dir_all(data.join("recordings")).ok();
+    fs::create_dir(&recordings)?;
+    symlink(&recordings, data.join("recordings"))?;
+    run(Command::new("sync").arg("--file-system").arg(&on_disk))?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let login = gateway.login("alice")?.without_tls();
+    let mut live = Wire::open(&login, &[])?;
+    ensure!(ask(&mut live, "select 'before'")? == "TDCZ");
+    disk.goes_read_only()?;
+    // Nobody knows before somebody writes: whoever wants to be let in, or an administrator.
+    let revoked = gateway.output(gateway.administrator(), &["identity", "revoke", "alice"], "")?;
+    ensure!(!revoked.status.success(), "revoked without a word in the store");
+    // Whom nobody can revoke any more does not go on.
+    let told = last_words(&mut live)?;
+    ensure!(told.contains("57P01") && told.contains("state store"), "{told}");
+    let refused = Wire::open(&login, &[]).err().context("let in without a state store")?.to_string();
+    ensure!(refused.contains("57P03") && refused.contains("state store"), "{refused}");
+    let health = gateway.health()?;
+    ensure!(health.contains("503") && health.contains("state store"), "{health}");
+
+    // What was open of a file system that failed stays failed: the gateway begins anew with it.
+    gateway.signal(Signal::TERM)?;
+    ensure!(gateway.ended_within(PATIENCE).is_some(), "it does not end: {}", gateway.printed());
+    disk.is_mended()?;
+    gateway.start_again()?;
+    let mut again = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    ensure!(ask(&mut again, "select 'after'")? == "TDCZ");
+    let told = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<String>>()?;
+    ensure!(told.contains("'before'") && told.contains("'after'") && !told.contains("outcome unknown"), "{told}");
+    Ok(())
+}
+
 fn begins_again(login: &Login) -> Result<Wire> {
     let end = Instant::now() + PATIENCE;
     loop {

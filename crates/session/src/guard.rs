@@ -265,10 +265,22 @@ impl Guard {
     }
 
     /// Looks after the live sessions until it is dropped: ends those whose window has closed, lists ends that could not be listed, and ends all of them when the state store has not answered
-    /// for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
+    /// or could not be written for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
     /// `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_catalogs());
+        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_state(), self.watch_catalogs());
+    }
+
+    /// Tries to write a state store that could not be written, until that succeeds. As long as it does not, the store counts as lost.
+    async fn watch_state(&self) {
+        let mut ticks = self.ticks();
+        loop {
+            ticks.tick().await;
+            if !self.store.state().is_writable() {
+                // What it finds out is where it was asked about.
+                let _ = self.store.state().probe().await;
+            }
+        }
     }
 
     /// Ends every session at the first write of a recording that fails, and then tries to write until that succeeds.
@@ -329,7 +341,7 @@ impl Guard {
     pub async fn look_after(&self, now: Timestamp) {
         self.live.end_closed_windows(now);
         let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
-        let answered = matches!(tokio::time::timeout(patience, self.ask_state(now)).await, Ok(Ok(())));
+        let answered = matches!(tokio::time::timeout(patience, self.ask_state(now)).await, Ok(Ok(()))) && self.store.state().is_writable();
         let lost_for = self.health.note(answered);
         if answered {
             self.endings.list(self.store.state()).await;

@@ -44,6 +44,20 @@ impl State {
         Self { database, index }
     }
 
+    /// Whether it can be written, as far as the last write says. One that can only be read lets nobody in and takes no revocation.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.database.is_writable()
+    }
+
+    /// Writes nothing new, to find out whether it can be written again.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.database.probe().await
+    }
+
     pub(crate) const fn database(&self) -> &Database {
         &self.database
     }

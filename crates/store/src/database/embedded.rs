@@ -4,13 +4,17 @@ use std::{
     fs::Permissions,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use sqlx::{
     ConnectOptions as _, Connection,
     pool::PoolOptions,
-    sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous},
+    sqlite::{Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous},
 };
 
 use super::{ACQUIRE_TIMEOUT, Durability, READERS, Schema};
@@ -24,6 +28,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Database {
     writer: SqlitePool,
     pub(super) readers: SqlitePool,
+    standing: Standing,
+}
+
+/// Whether the file can be written: reading says nothing of it. No from the first write that fails until one succeeds that was made to find out.
+#[derive(Debug, Clone)]
+struct Standing(Arc<AtomicBool>);
+
+/// A transaction that holds the lock of the whole file.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: sqlx::Transaction<'static, Sqlite>,
+    standing: Standing,
 }
 
 impl Database {
@@ -41,12 +57,27 @@ impl Database {
         drop(connection);
         let readers = PoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT);
         let readers = readers.connect_with(options.pragma("query_only", "1")).await.map_err(failed)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, standing: Standing(Arc::new(AtomicBool::new(true))) })
     }
 
     /// Begins a write with the lock of the whole file.
-    pub(super) async fn write(&self) -> Result<sqlx::Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    pub(super) async fn write(&self) -> Result<Write, StoreError> {
+        let transaction = self.standing.noted(self.writer.begin_with("BEGIN IMMEDIATE").await)?;
+        Ok(Write { transaction, standing: self.standing.clone() })
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.standing.0.load(Ordering::Acquire)
+    }
+
+    /// Writes what is there already: the header, which is written even if nothing in it changes.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
+        let done = sqlx::raw_sql("PRAGMA user_version = 0").execute(write.connection()).await;
+        write.noted(done)?;
+        write.commit().await?;
+        self.standing.0.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Waits for what is under way and closes the file.
@@ -54,6 +85,40 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+impl Write {
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Notes what became of a statement of this transaction.
+    pub(super) fn noted<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        self.standing.noted(done)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.standing.noted(self.transaction.commit().await)
+    }
+}
+
+impl Standing {
+    fn noted<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        if done.as_ref().is_err_and(is_of_the_file) {
+            self.0.store(false, Ordering::Release);
+        }
+        Ok(done?)
+    }
+}
+
+/// Whether it says that the file cannot be written, whatever is written: <https://www.sqlite.org/rescode.html>.
+fn is_of_the_file(error: &sqlx::Error) -> bool {
+    const READONLY: i32 = 8;
+    const IOERR: i32 = 10;
+    const FULL: i32 = 13;
+    const CANTOPEN: i32 = 14;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| [READONLY, IOERR, FULL, CANTOPEN].contains(&(code & 0xff)))
 }
 
 fn options(path: &Path, durability: Durability) -> SqliteConnectOptions {
@@ -78,4 +143,39 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let private = opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)));
     private.map_err(|error| StoreError::directory(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTES: Schema = Schema { table: "migrations", migrations: &[(1, "notes", "CREATE TABLE notes (text TEXT NOT NULL UNIQUE)")] };
+
+    #[tokio::test]
+    async fn a_write_that_fails_by_the_file_counts_until_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("notes.db"), Durability::Process, &NOTES).await.unwrap();
+        let note = async || {
+            let mut write = database.write().await?;
+            let done = sqlx::raw_sql("INSERT INTO notes (text) VALUES ('x')").execute(write.connection()).await;
+            write.noted(done)?;
+            write.commit().await
+        };
+        let read_only = async |value: &str| {
+            let pragma = sqlx::AssertSqlSafe(format!("PRAGMA query_only = {value}"));
+            sqlx::raw_sql(pragma).execute(&database.writer).await.unwrap();
+        };
+        note().await.unwrap();
+        // What is wrong with a row says nothing of the file.
+        note().await.unwrap_err();
+        assert!(database.is_writable());
+        read_only("on").await;
+        note().await.unwrap_err();
+        assert!(!database.is_writable());
+        database.probe().await.unwrap_err();
+        assert!(!database.is_writable());
+        read_only("off").await;
+        database.probe().await.unwrap();
+        assert!(database.is_writable());
+    }
 }

@@ -16,7 +16,7 @@ use model::Timestamp;
 use sqlx::{
     AssertSqlSafe, SqlSafeStr,
     migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
-    sqlite::{Sqlite, SqlitePool},
+    sqlite::SqlitePool,
 };
 
 use self::possession::Possession;
@@ -66,7 +66,7 @@ pub(crate) enum Reader<'a> {
 /// A write transaction: committed whole or not at all.
 #[derive(Debug)]
 pub(crate) enum Write {
-    Embedded(sqlx::Transaction<'static, Sqlite>),
+    Embedded(embedded::Write),
     Postgres(postgres::Write),
 }
 
@@ -96,8 +96,24 @@ impl Database {
     /// Begins a write. Others wait for what it has locked: keep it short, never across anything but statements of this crate.
     pub(crate) async fn write(&self) -> Result<Write, StoreError> {
         match self {
-            Self::Embedded(database) => Ok(Write::Embedded(database.write().await?)),
+            Self::Embedded(database) => database.write().await.map(Write::Embedded),
             Self::Postgres(database) => database.write().await.map(Write::Postgres),
+        }
+    }
+
+    /// Whether a write failed by the file it goes to, and none succeeded since. A server says so itself when it is asked anything.
+    pub(crate) fn is_writable(&self) -> bool {
+        match self {
+            Self::Embedded(database) => database.is_writable(),
+            Self::Postgres(_) => true,
+        }
+    }
+
+    /// Finds out whether it can be written.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(database) => database.probe().await,
+            Self::Postgres(database) => database.write().await?.commit().await,
         }
     }
 
@@ -123,7 +139,7 @@ impl Write {
     /// Makes it true.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(write) => Ok(write.commit().await?),
+            Self::Embedded(write) => write.commit().await,
             Self::Postgres(write) => write.commit().await,
         }
     }

@@ -127,7 +127,8 @@ impl Statement {
         match write {
             Write::Embedded(write) => {
                 let query = sqlx::query_with::<Sqlite, SqliteArguments>(self.embedded_text(), arguments(self.values)?);
-                Ok(query.execute(&mut **write).await?.rows_affected())
+                let done = query.execute(write.connection()).await;
+                Ok(write.noted(done)?.rows_affected())
             }
             Write::Postgres(write) => {
                 let query = sqlx::query_with::<Postgres, PgArguments>(self.postgres_text(), arguments(self.values)?);
@@ -140,7 +141,10 @@ impl Statement {
     pub(crate) async fn all<T: Record>(self, on: impl Into<On<'_>>) -> Result<Vec<T>, StoreError> {
         match on.into() {
             On::Read(Reader::Embedded(pool)) => Ok(self.embedded()?.fetch_all(pool).await?),
-            On::Write(Write::Embedded(write)) => Ok(self.embedded()?.fetch_all(&mut **write).await?),
+            On::Write(Write::Embedded(write)) => {
+                let done = self.embedded()?.fetch_all(write.connection()).await;
+                write.noted(done)
+            }
             On::Read(Reader::Postgres(database)) => {
                 let mut lease = database.reader().await?;
                 let rows = postgres::in_time(self.postgres()?.fetch_all(lease.connection())).await?;

@@ -29,7 +29,7 @@ impl Table {
     pub(crate) async fn of(write: &mut Write, name: &'static str) -> Result<Self, StoreError> {
         let text = safe(format!("SELECT * FROM {name}"));
         let columns = match write {
-            Write::Embedded(write) => names((&mut **write).prepare(text).await?.columns()),
+            Write::Embedded(write) => names(write.connection().prepare(text).await?.columns()),
             Write::Postgres(write) => names(postgres::in_time(write.connection().prepare(text)).await?.columns()),
         };
         Ok(Self { name, columns })
@@ -39,7 +39,7 @@ impl Table {
     fn rows<'a>(&self, write: &'a mut Write) -> BoxStream<'a, Result<Vec<Value>, StoreError>> {
         let text = safe(format!("SELECT {} FROM {}", self.columns.join(", "), self.name));
         match write {
-            Write::Embedded(write) => values(sqlx::query_as::<Sqlite, Cells>(text).fetch(&mut **write)),
+            Write::Embedded(write) => values(sqlx::query_as::<Sqlite, Cells>(text).fetch(write.connection())),
             Write::Postgres(write) => values(sqlx::query_as::<Postgres, Cells>(text).fetch(write.connection())),
         }
     }
