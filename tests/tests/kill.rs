@@ -1,8 +1,9 @@
-//! A gateway that is killed at any moment loses nothing it forwarded: whatever the target executed is in a recording. One that is told to stop loses no
-//! answer either.
+//! A gateway that is killed at any moment, or ends for want of memory, loses nothing it forwarded: whatever the target executed is in a recording. One that
+//! is told to stop loses no answer either.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     hash::{BuildHasher, RandomState},
     sync::mpsc::{Sender, channel},
 };
@@ -12,8 +13,9 @@ use countersign_tests::{
     clients::Login,
     gateway::{CONNECTION, Gateway, Setup},
     postgres::{DATABASE, PATIENCE, Postgres},
+    wire::{Wire, query},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 
 /// How often it is killed, unless `COUNTERSIGN_TEST_KILLINGS` says otherwise.
@@ -49,6 +51,104 @@ fn killings_at_random_moments_lose_no_statement() -> Result<()> {
     println!("{killings} killings: {} statements executed, {} of unknown outcome", executed.len(), unknown.iter().sum::<usize>());
     ensure!(unknown.iter().all(|count| *count <= 1) && unknown.contains(&1), "{unknown:?}");
     Ok(())
+}
+
+/// What a gateway may still take, in MiB beyond what it has: a round for each.
+const SPARE_MIB: [u64; 5] = [0, 1, 4, 16, 64];
+/// Of the greedy who make it take more, so many of each kind.
+const GREEDY: usize = 4;
+const CROWD: usize = 24;
+/// Below `max_statement_bytes`, with what stands around it.
+const LARGE_BYTES: usize = 1_000_000;
+/// How a shell tells of SIGABRT.
+const ABORTED: i32 = 128 + 6;
+
+/// Whatever it does without memory, it does it as one that is killed: what it forwarded stays written.
+#[test]
+fn a_gateway_that_runs_out_of_memory_loses_no_statement() -> Result<()> {
+    let target = with_load()?;
+    let mut gateway = Gateway::permitting_all(&target)?;
+    let token = gateway.run("alice", &["token", CONNECTION])?;
+    let mut ended = 0;
+    for (round, spare) in (0..).zip(SPARE_MIB) {
+        let (login, before) = (gateway.login("alice")?.with_password(token.trim()), failed_allocations(&gateway));
+        let starved = under_load(
+            &login,
+            round,
+            || {
+                leave_memory(&gateway, spare)?;
+                be_greedy(&login.clone().without_tls(), round);
+                // Without memory the program says so and aborts; until its last word is written it is still there.
+                let status = if failed_allocations(&gateway) > before { gateway.ended_within(PATIENCE) } else { None };
+                gateway.kill();
+                anyhow::Ok(status)
+            },
+            20,
+        );
+        let status = starved.with_context(|| format!("{spare} MiB: {}", gateway.printed()))??;
+        ensure!(status.is_none_or(|status| status == ABORTED), "{spare} MiB: {status:?}: {}", gateway.printed());
+        println!("{spare} MiB: {}", status.map_or("went on", |_| "ended"));
+        ended += usize::from(status.is_some());
+        gateway.start_again()?;
+    }
+    let told = stories(&gateway)?;
+    let (executed, recorded) = (markers(&target.log()?), told.values().flat_map(|story| markers(story)).collect::<BTreeSet<_>>());
+    let lost: Vec<_> = executed.difference(&recorded).collect();
+    ensure!(lost.is_empty(), "{} of {} executed statements are in no recording: {:?}", lost.len(), executed.len(), lost.first());
+    let unknown: Vec<usize> = told.values().map(|story| story.matches("outcome unknown").count()).collect();
+    println!("{ended} of {} ended: {} statements executed, {} of unknown outcome", SPARE_MIB.len(), executed.len(), unknown.iter().sum::<usize>());
+    ensure!(ended > 0 && unknown.iter().all(|count| *count <= 1) && unknown.contains(&1), "{ended} ended, {unknown:?}");
+    Ok(())
+}
+
+/// In all that the gateways of these rounds have printed.
+fn failed_allocations(gateway: &Gateway) -> usize {
+    gateway.printed().matches("memory allocation of").count()
+}
+
+/// Lets its data grow by so much and no more: allocations fail then.
+fn leave_memory(gateway: &Gateway, spare_mib: u64) -> Result<()> {
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid()))?;
+    let data = status.lines().find_map(|line| line.strip_prefix("VmData:")).context("no VmData")?;
+    let data_kib: u64 = data.trim().trim_end_matches(" kB").trim().parse()?;
+    let pid = Pid::from_raw(i32::try_from(gateway.pid())?).context("no process id")?;
+    let limit = Some((data_kib << 10) + (spare_mib << 20));
+    prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
+    Ok(())
+}
+
+/// Large statements, answers that nobody reads, and many sessions at once. That it fails is what it is for.
+fn be_greedy(login: &Login, round: u64) {
+    let large = |greedy: usize| {
+        let mut wire = Wire::open(login, &[])?;
+        for number in 0..4 {
+            let padding = "x".repeat(LARGE_BYTES);
+            wire.say(&query(&format!("insert into load values ('marker-{round}-large-{greedy}-{number}') /* {padding} */")))?;
+            wire.hear_until_ready(1)?;
+        }
+        anyhow::Ok(wire)
+    };
+    let deaf = |greedy: usize| {
+        let mut wire = Wire::open(login, &[])?;
+        wire.say(&query(&format!("select 'marker-{round}-deaf-{greedy}', repeat('x', 10000) from generate_series(1, 10000)")))?;
+        anyhow::Ok(wire)
+    };
+    let one_of_many = |number: usize| {
+        let mut wire = Wire::open(login, &[])?;
+        wire.say(&query(&format!("insert into load values ('marker-{round}-crowd-{number}')")))?;
+        wire.hear_until_ready(1)?;
+        anyhow::Ok(wire)
+    };
+    std::thread::scope(|scope| {
+        let (deaf, large, one_of_many) = (&deaf, &large, &one_of_many);
+        let all: Vec<_> = (0..GREEDY)
+            .map(|greedy| scope.spawn(move || deaf(greedy)))
+            .chain((0..GREEDY).map(|greedy| scope.spawn(move || large(greedy))))
+            .chain((0..CROWD).map(|number| scope.spawn(move || one_of_many(number))))
+            .collect();
+        // Nobody leaves before all have been there.
+        all.into_iter().map(|greedy| greedy.join()).collect::<Vec<_>>()
+    });
 }
 
 fn with_load() -> Result<Postgres> {
