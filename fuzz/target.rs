@@ -7,11 +7,20 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
+/// The program `countersign` is no library: of it the configuration is compiled here once more.
+#[path = "../crates/cli/src"]
+#[allow(dead_code, unreachable_pub, reason = "the rest of the program uses what is not used here")]
+mod cli {
+    pub(crate) mod config;
+    pub(crate) mod fuzzed;
+}
+
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
     ("caller_login", protocol::fuzzed::caller_login),
     ("caller_message", protocol::fuzzed::caller_message),
+    ("config", cli::fuzzed::config),
     ("dialogue", protocol::fuzzed::dialogue),
     ("hostile_dialogue", protocol::fuzzed::hostile_dialogue),
     ("policy_files", policy::fuzzed::policy_files),

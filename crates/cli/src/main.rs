@@ -7,6 +7,8 @@ mod client;
 mod commands;
 mod config;
 mod credentials;
+#[cfg(test)]
+mod fuzzed;
 mod local_port;
 mod output;
 mod policy_files;
