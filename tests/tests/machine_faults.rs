@@ -130,7 +130,7 @@ fn a_clock_that_jumps_closes_windows_and_nothing_else() -> Result<()> {
 fn a_file_system_that_becomes_read_only_ends_all_sessions_and_keeps_what_ran() -> Result<()> {
     let target = Postgres::start()?;
     target.sql(DATABASE, "create table load (marker text); grant all on load to public")?;
-    let disk = Disk::mounted()?;
+    let Some(disk) = Disk::mounted()? else { return Ok(()) };
     let setup = Setup::init()?;
     setup.permit_all()?;
     setup.target(&target, DATABASE, "")?;
@@ -177,7 +177,7 @@ fn a_file_system_that_becomes_read_only_ends_all_sessions_and_keeps_what_ran() -
 #[test]
 fn a_state_store_that_becomes_read_only_lets_nobody_in_until_it_is_mended() -> Result<()> {
     let target = Postgres::start()?;
-    let disk = Disk::mounted()?;
+    let Some(disk) = Disk::mounted()? else { return Ok(()) };
     let setup = Setup::init_in_files()?;
     setup.permit_all()?;
     setup.target(&target, DATABASE, "")?;
