@@ -23,7 +23,10 @@ const TO_BUILD: &[Need] = &[
     Need { present: libclang_with_headers, packages: &["libclang-dev"] },
 ];
 
-const TO_SERVE: &[Need] = &[Need { present: || postgres_programs().is_ok(), packages: &["postgresql", "postgresql-contrib", "postgresql-client"] }];
+const TO_SERVE: &[Need] = &[Need {
+    present: || named_programs().is_some() || postgres_programs().is_ok(),
+    packages: &["postgresql", "postgresql-contrib", "postgresql-client"],
+}];
 
 const TO_DRIVE: &[Need] = &[
     Need { present: python_makes_environments, packages: &["python3", "python3-venv"] },
@@ -94,19 +97,31 @@ fn python_makes_environments() -> bool {
     succeeds(Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]))
 }
 
-/// The folder of `initdb`, `pg_ctl`, `postgres` and `psql`: Debian's newest, else the one on `PATH`.
+/// Names the folder of PostgreSQL's programs, for another version than the installed one.
+const NAMED_PROGRAMS: &str = "COUNTERSIGN_POSTGRES_PROGRAMS";
+
+/// The folder of `initdb`, `pg_ctl`, `postgres` and `psql`: the one that is named, else Debian's newest, else the one on `PATH`.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or the one that is named lacks one of them.
 pub fn postgres_programs() -> Outcome<PathBuf> {
+    if let Some(named) = named_programs() {
+        return if serves(&named) { Ok(named) } else { Err(format!("{NAMED_PROGRAMS}: {} is no folder of a PostgreSQL server", named.display())) };
+    }
     let version = |dir: &PathBuf| dir.file_name().and_then(|name| name.to_string_lossy().parse::<u32>().ok());
     let mut debian: Vec<PathBuf> = subfolders(Path::new("/usr/lib/postgresql")).filter(|dir| version(dir).is_some()).collect();
     debian.sort_by_key(version);
     let on_path = on_path("pg_ctl").and_then(|file| std::fs::canonicalize(file).ok()).and_then(|file| file.parent().map(Path::to_path_buf));
     let mut candidates = debian.into_iter().rev().map(|dir| dir.join("bin")).chain(on_path);
-    candidates
-        .find(|dir| ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|name| dir.join(name).is_file()))
-        .ok_or_else(|| "no PostgreSQL server is installed (looked in /usr/lib/postgresql and PATH)".to_owned())
+    candidates.find(|dir| serves(dir)).ok_or_else(|| "no PostgreSQL server is installed (looked in /usr/lib/postgresql and PATH)".to_owned())
+}
+
+fn named_programs() -> Option<PathBuf> {
+    std::env::var_os(NAMED_PROGRAMS).map(PathBuf::from)
+}
+
+fn serves(dir: &Path) -> bool {
+    dir.is_absolute() && ["initdb", "pg_ctl", "postgres", "psql"].iter().all(|name| dir.join(name).is_file())
 }
 
 /// The program `haproxy`.
@@ -191,6 +206,18 @@ mod tests {
     fn what_is_missing_is_named_by_its_packages() {
         const NEEDS: &[Need] = &[Need { present: || true, packages: &["there"] }, Need { present: || false, packages: &["one", "two"] }];
         assert_eq!(missing(&[NEEDS]), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_folder_serves_if_it_has_all_programs() {
+        let folder = std::env::temp_dir().join(format!("countersign-programs-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for program in ["initdb", "pg_ctl", "postgres", "psql"] {
+            assert!(!serves(&folder));
+            std::fs::write(folder.join(program), "").unwrap();
+        }
+        assert!(serves(&folder) && !serves(Path::new("relative")));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

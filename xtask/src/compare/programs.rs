@@ -181,7 +181,7 @@ impl<'a> Programs<'a> {
         Ok(TestOutcome::Printed(self.same_each_time(&format!("{printed}{status}\n"))))
     }
 
-    /// Without what is another in every run: ports, process ids, and where in the script a line stands is the same.
+    /// Without what is another in every run: ports, process ids, numbers of temporary schemas, and where in the script a line stands is the same.
     fn same_each_time(&self, printed: &str) -> String {
         let port = format!("port {}", self.run.place.port);
         let printed = printed.replace(&port, "port PORT").replace(&*self.run.work.to_string_lossy(), "WORK");
@@ -189,6 +189,10 @@ impl<'a> Programs<'a> {
         for line in &mut lines {
             if let Some((before, _)) = line.split_once(" received from server process with PID ") {
                 *line = before.to_owned();
+            }
+            // The number is the server process's place among all, and the gateway's own links have places, too.
+            if let Some((before, behind)) = line.split_once("pg_temp_") {
+                *line = format!("{before}pg_temp_N{}", behind.trim_start_matches(|c: char| c.is_ascii_digit()));
             }
         }
         lines.join("\n")
