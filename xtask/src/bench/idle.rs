@@ -18,7 +18,8 @@ pub(super) const SECTION: &str = "idle";
 const SESSIONS: u32 = 1_000;
 /// Before the first measure, so that what every process needs once is not taken for the sessions'.
 const SESSIONS_BEFORE: u32 = 10;
-const HOUR_S: u32 = 3_600;
+/// pgbench counts microseconds in 31 bits: for more than 2,147 seconds it does not sleep at all.
+const ASLEEP_S: u32 = 2_000;
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// Through everything that is in between, each in a fresh process.
@@ -67,8 +68,8 @@ impl Crowd {
     /// Opens them, and waits until all are idle and what is in between has nothing left to do.
     pub(super) fn gather(stand: &Stand, lane: &Lane, sessions: u32) -> Outcome<Self> {
         let script = stand.folder().join("idle.sql");
-        fs::write(&script, "SELECT 1;\n\\sleep 3600 s\n").map_err(|error| format!("cannot write {}: {error}", script.display()))?;
-        let mut crowd = Load::new(Script::File(&script), "simple", sessions, HOUR_S).start(&stand.pgbench(), lane)?;
+        fs::write(&script, format!("SELECT 1;\n\\sleep {ASLEEP_S} s\n")).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+        let mut crowd = Load::new(Script::File(&script), "simple", sessions, ASLEEP_S).start(&stand.pgbench(), lane)?;
         wait_for(stand, |idle| {
             if crowd.lives() { Ok(idle >= sessions) } else { Err(format!("pgbench with {sessions} sessions through {} ended", lane.name)) }
         })?;
