@@ -134,10 +134,15 @@ pub struct Wire {
     unflushed: bool,
     /// The other end sends nothing more.
     ended: bool,
+    /// The last read took all the room it had.
+    busy: bool,
 }
 
 /// Room for pieces held back that an idle wire keeps.
 const KEPT_PIECES: usize = 64;
+
+/// Room for what a peer sends that mostly sends little: of thousands of idle sessions, each keeps it.
+const SMALL_ROOM_BYTES: usize = 2 << 10;
 
 /// Pieces handed to one vectored write.
 const MAX_PIECES: usize = 16;
@@ -146,7 +151,7 @@ impl Wire {
     /// A link with nothing queued.
     #[must_use]
     pub const fn new(link: Link) -> Self {
-        Self { link, queue: VecDeque::new(), held_back: Vec::new(), queued_bytes: 0, unflushed: false, ended: false }
+        Self { link, queue: VecDeque::new(), held_back: Vec::new(), queued_bytes: 0, unflushed: false, ended: false, busy: false }
     }
 
     /// Queues bytes behind those already waiting. Only for a wire that holds nothing back.
@@ -241,12 +246,18 @@ impl Wire {
     /// Appends what arrives to `buffer`, at most `room` bytes at once. Ready with how many; with 0 when the other end is done.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
         // A buffer that has room is filled further; one that has not gets a whole piece, so that large answers take few reads.
+        let room = if self.busy { room } else { room.min(SMALL_ROOM_BYTES) };
+        if !self.busy && buffer.is_empty() && buffer.capacity() > 2 * room {
+            *buffer = BytesMut::new();
+        }
         if buffer.capacity() - buffer.len() < room / 4 {
             buffer.reserve(room);
         }
+        let free = buffer.capacity() - buffer.len();
         let read = std::pin::pin!(self.link.read_buf(buffer));
         let count = ready!(read.poll(cx))?;
         self.ended = count == 0;
+        self.busy = count == free || (self.busy && count >= SMALL_ROOM_BYTES);
         Poll::Ready(Ok(count))
     }
 

@@ -123,10 +123,11 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, pl
         }
     };
     let deadline = Duration::from_millis(shared.guard.limits().login_timeout_ms);
-    let logged_in = tokio::time::timeout(deadline, postgres::login::log_in(&shared, stream, peer)).await;
+    // Boxed, as what a login needs is given back with it.
+    let logged_in = tokio::time::timeout(deadline, Box::pin(postgres::login::log_in(&shared, stream, peer))).await;
     drop(places);
     match logged_in {
-        Ok(Some(pump)) => pump.run().await,
+        Ok(Some(pump)) => Box::pin(pump.run()).await,
         Ok(None) => {}
         Err(_) => tracing::debug!(%peer, "a caller did not finish its login in time"),
     }

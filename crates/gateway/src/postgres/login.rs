@@ -36,7 +36,7 @@ use crate::{
 const LOGIN_ROOM_BYTES: usize = 16 << 10;
 
 /// Logs a caller in and its target for it. None when there is nothing to carry on with; the caller was told what it may know.
-pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Pump> {
+pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Box<Pump>> {
     let (mut wire, sign_in) = greet(shared, stream, peer).await?;
     let mut span = shared.guard.traces().begin("login");
     span.note("client.address", peer.ip());
@@ -121,9 +121,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn pump(self, caller: Wire, shared: &Shared) -> Pump {
+    fn pump(self, caller: Wire, shared: &Shared) -> Box<Pump> {
         let signals = Signals::new(&self.session, self.cancels, shared.stop.clone());
-        Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel)
+        Box::new(Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel))
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -93,6 +94,16 @@ enum Then {
     Release(Waiting, Verdict),
 }
 
+/// An operation that is not settled without waiting for something.
+enum Undecided {
+    /// For the store, which marks its token.
+    Once(Box<Operation>),
+    /// For a reading of the committed catalog.
+    Refresh(Box<Operation>),
+    /// For people.
+    Hold(Box<Operation>, Arc<Decided>),
+}
+
 /// What happened.
 enum Event {
     Signal(Signal),
@@ -169,13 +180,14 @@ impl Pump {
         }
     }
 
-    /// Carries the session to its end.
-    pub(crate) async fn run(mut self) {
-        let end = match unless_it_panics(self.carry()).await {
+    /// Carries the session to its end. What it seldom waits for is boxed below: an idle session keeps the room of the largest future there is in it.
+    pub(crate) async fn run(mut self: Box<Self>) {
+        let carried = unless_it_panics(std::pin::pin!(self.carry())).await;
+        let end = match carried {
             Some(ControlFlow::Break(end) | ControlFlow::Continue(end)) => end,
             None => self.failed(),
         };
-        self.finish(end).await;
+        Box::pin(self.finish(end)).await;
     }
 
     /// The task panicked. What was not released by then may not be recorded, and goes nowhere.
@@ -194,8 +206,8 @@ impl Pump {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
             match self.next_event().await {
-                Event::Signal(signal) => self.signalled(signal).await?,
-                Event::Settled(verdict) => self.settled(verdict).await?,
+                Event::Signal(signal) => Box::pin(self.signalled(signal)).await?,
+                Event::Settled(verdict) => Box::pin(self.settled(verdict)).await?,
                 Event::Lagged => broken(self.session.commit())?,
                 Event::Io(io) => self.moved(io)?,
             }
@@ -291,12 +303,14 @@ impl Pump {
                 Move::Send(Side::Target, bytes) => self.target.hold_back(bytes),
                 Move::Ask(operation) => {
                     self.take_turn().await?;
-                    self.ask(Box::new(operation)).await?;
+                    if let Some(undecided) = self.ask(Box::new(operation))? {
+                        Box::pin(self.wait_for(undecided)).await?;
+                    }
                 }
                 Move::Show(reply) => self.show(reply)?,
                 Move::Answered(answer) => broken(self.session.answered(answer, Timestamp::now()))?,
-                Move::Learned(answers) => self.learned(answers).await?,
-                Move::Withdraw(operation) => self.withdraw(operation).await?,
+                Move::Learned(answers) => Box::pin(self.learned(answers)).await?,
+                Move::Withdraw(operation) => Box::pin(self.withdraw(operation)).await?,
                 Move::Wait => {
                     // Only here: before, moves of what has ended may still be to come.
                     self.session.transaction_stands(self.dialogue.transaction(), self.dialogue.is_at_rest());
@@ -336,14 +350,15 @@ impl Pump {
         ControlFlow::Continue(())
     }
 
-    async fn ask(&mut self, operation: Box<Operation>) -> ControlFlow<End> {
+    /// Has an operation decided; hands it back if something must be waited for.
+    fn ask(&mut self, operation: Box<Operation>) -> ControlFlow<End, Option<Undecided>> {
         if self.dialogue.settings().is_displaced() && self.restored_before != Some(operation.id) && self.dialogue.transaction() != Transaction::Failed
         {
             self.restored_before = Some(operation.id);
             let restore = self.dialogue.settings().restore_statement();
             self.dialogue.question(&[&restore]);
             self.stage = Stage::Learning(operation, Then::Restored);
-            return ControlFlow::Continue(());
+            return ControlFlow::Continue(None);
         }
         let asked = self.session.ask(&operation, self.dialogue.names(), self.dialogue.settings(), Timestamp::now());
         match broken(asked)? {
@@ -352,14 +367,23 @@ impl Pump {
                 self.question(&questions);
                 self.stage = Stage::Learning(operation, Then::Ask);
             }
-            Asked::Once => {
+            Asked::Once => return ControlFlow::Continue(Some(Undecided::Once(operation))),
+            Asked::Refresh => return ControlFlow::Continue(Some(Undecided::Refresh(operation))),
+            Asked::Hold(decided) => return ControlFlow::Continue(Some(Undecided::Hold(operation, decided))),
+        }
+        ControlFlow::Continue(None)
+    }
+
+    async fn wait_for(&mut self, undecided: Undecided) -> ControlFlow<End> {
+        match undecided {
+            Undecided::Once(operation) => {
                 let ruling = self.session.run_once(&operation, Timestamp::now()).await;
                 self.rule(broken(ruling)?);
+                ControlFlow::Continue(())
             }
-            Asked::Refresh => return self.refresh(operation).await,
-            Asked::Hold(decided) => self.hold(operation, &decided).await?,
+            Undecided::Refresh(operation) => self.refresh(operation).await,
+            Undecided::Hold(operation, decided) => self.hold(operation, &decided).await,
         }
-        ControlFlow::Continue(())
     }
 
     /// Reads the committed catalog for an operation, on another link than the session's. However long that takes, the caller can cancel and leave.
@@ -406,7 +430,10 @@ impl Pump {
     /// Asks again, now that the session knows more, or could not learn it.
     async fn knows(&mut self, operation: Box<Operation>, learned: Result<(), String>) -> ControlFlow<End> {
         match learned {
-            Ok(()) => Box::pin(self.ask(operation)).await,
+            Ok(()) => match self.ask(operation)? {
+                Some(undecided) => Box::pin(self.wait_for(undecided)).await,
+                None => ControlFlow::Continue(()),
+            },
             Err(why) => {
                 let known = (self.dialogue.names(), self.dialogue.settings());
                 let ruling = self.session.unread(&operation, &why, known, Timestamp::now());
@@ -518,7 +545,7 @@ impl Pump {
     }
 
     /// Says what is left to say, records the end, lets both sides go.
-    async fn finish(mut self, end: End) {
+    async fn finish(mut self: Box<Self>, end: End) {
         let now = Timestamp::now();
         let text = match &end {
             End::CallerLeft(text) | End::Told(text) | End::Broke(_, text) | End::Lost(_, text) => text.clone(),
@@ -570,8 +597,7 @@ impl Pump {
 }
 
 /// Runs a session's work to its end; none if it panicked, which the panic hook has told by then.
-async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
+async fn unless_it_panics<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(_) => Poll::Ready(None),
