@@ -145,7 +145,8 @@ mod tests {
         assert!(process.exists());
         drop(kept);
         assert!(!process.exists());
-        fs::remove_file(file).unwrap();
+        // It may have been killed before the keeper made the file.
+        let _ = fs::remove_file(file);
     }
 
     #[test]
