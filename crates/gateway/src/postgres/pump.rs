@@ -94,14 +94,20 @@ enum Then {
     Release(Waiting, Verdict),
 }
 
-/// An operation that is not settled without waiting for something.
-enum Undecided {
-    /// For the store, which marks its token.
+/// What must be waited for before the next move.
+enum Awaited {
+    /// Other sessions, which have their turn.
+    Turn,
+    /// The store, which marks the token of this operation.
     Once(Box<Operation>),
-    /// For a reading of the committed catalog.
+    /// A reading of the committed catalog, for this operation.
     Refresh(Box<Operation>),
-    /// For people.
+    /// People, to be asked about this operation.
     Hold(Box<Operation>, Arc<Decided>),
+    /// Whoever takes in the answers of the target.
+    Learned(Result<Vec<Rows>, String>),
+    /// The end of an operation's hold.
+    Withdraw,
 }
 
 /// What happened.
@@ -200,7 +206,9 @@ impl Pump {
     async fn carry(&mut self) -> ControlFlow<End, End> {
         self.received(Side::Target);
         loop {
-            self.drain_moves().await?;
+            while let Some(awaited) = self.drain_moves()? {
+                Box::pin(self.wait_for(awaited)).await?;
+            }
             self.commit()?;
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
@@ -296,25 +304,30 @@ impl Pump {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    async fn drain_moves(&mut self) -> ControlFlow<End> {
+    /// Makes moves until there is none, or one needs waiting.
+    fn drain_moves(&mut self) -> ControlFlow<End, Option<Awaited>> {
         loop {
             match self.dialogue.next_move() {
                 Move::Send(Side::Caller, bytes) => self.caller.hold_back(bytes),
                 Move::Send(Side::Target, bytes) => self.target.hold_back(bytes),
                 Move::Ask(operation) => {
-                    self.take_turn().await?;
-                    if let Some(undecided) = self.ask(Box::new(operation))? {
-                        Box::pin(self.wait_for(undecided)).await?;
+                    self.turn += 1;
+                    let awaited = self.ask(Box::new(operation))?;
+                    if awaited.is_some() {
+                        return ControlFlow::Continue(awaited);
+                    }
+                    if self.turn >= MAX_TURN {
+                        return ControlFlow::Continue(Some(Awaited::Turn));
                     }
                 }
                 Move::Show(reply) => self.show(reply)?,
                 Move::Answered(answer) => broken(self.session.answered(answer, Timestamp::now()))?,
-                Move::Learned(answers) => Box::pin(self.learned(answers)).await?,
-                Move::Withdraw(operation) => Box::pin(self.withdraw(operation)).await?,
+                Move::Learned(answers) => return ControlFlow::Continue(Some(Awaited::Learned(answers))),
+                Move::Withdraw(_) => return ControlFlow::Continue(Some(Awaited::Withdraw)),
                 Move::Wait => {
                     // Only here: before, moves of what has ended may still be to come.
                     self.session.transaction_stands(self.dialogue.transaction(), self.dialogue.is_at_rest());
-                    return ControlFlow::Continue(());
+                    return ControlFlow::Continue(None);
                 }
                 Move::End(Ending::Terminated) => return ControlFlow::Break(End::CallerLeft("the caller left".to_owned())),
                 Move::End(Ending::CallerBroke(why)) => {
@@ -330,12 +343,9 @@ impl Pump {
 
     /// A long pipeline is decided in turns, so that other sessions have theirs and what was decided goes out.
     async fn take_turn(&mut self) -> ControlFlow<End> {
-        self.turn += 1;
-        if self.turn >= MAX_TURN {
-            self.turn = 0;
-            self.commit()?;
-            tokio::task::yield_now().await;
-        }
+        self.turn = 0;
+        self.commit()?;
+        tokio::task::yield_now().await;
         ControlFlow::Continue(())
     }
 
@@ -351,7 +361,7 @@ impl Pump {
     }
 
     /// Has an operation decided; hands it back if something must be waited for.
-    fn ask(&mut self, operation: Box<Operation>) -> ControlFlow<End, Option<Undecided>> {
+    fn ask(&mut self, operation: Box<Operation>) -> ControlFlow<End, Option<Awaited>> {
         if self.dialogue.settings().is_displaced() && self.restored_before != Some(operation.id) && self.dialogue.transaction() != Transaction::Failed
         {
             self.restored_before = Some(operation.id);
@@ -367,22 +377,25 @@ impl Pump {
                 self.question(&questions);
                 self.stage = Stage::Learning(operation, Then::Ask);
             }
-            Asked::Once => return ControlFlow::Continue(Some(Undecided::Once(operation))),
-            Asked::Refresh => return ControlFlow::Continue(Some(Undecided::Refresh(operation))),
-            Asked::Hold(decided) => return ControlFlow::Continue(Some(Undecided::Hold(operation, decided))),
+            Asked::Once => return ControlFlow::Continue(Some(Awaited::Once(operation))),
+            Asked::Refresh => return ControlFlow::Continue(Some(Awaited::Refresh(operation))),
+            Asked::Hold(decided) => return ControlFlow::Continue(Some(Awaited::Hold(operation, decided))),
         }
         ControlFlow::Continue(None)
     }
 
-    async fn wait_for(&mut self, undecided: Undecided) -> ControlFlow<End> {
-        match undecided {
-            Undecided::Once(operation) => {
+    async fn wait_for(&mut self, awaited: Awaited) -> ControlFlow<End> {
+        match awaited {
+            Awaited::Turn => self.take_turn().await,
+            Awaited::Once(operation) => {
                 let ruling = self.session.run_once(&operation, Timestamp::now()).await;
                 self.rule(broken(ruling)?);
                 ControlFlow::Continue(())
             }
-            Undecided::Refresh(operation) => self.refresh(operation).await,
-            Undecided::Hold(operation, decided) => self.hold(operation, &decided).await,
+            Awaited::Refresh(operation) => self.refresh(operation).await,
+            Awaited::Hold(operation, decided) => self.hold(operation, &decided).await,
+            Awaited::Learned(answers) => self.learned(answers).await,
+            Awaited::Withdraw => self.withdraw().await,
         }
     }
 
@@ -431,7 +444,7 @@ impl Pump {
     async fn knows(&mut self, operation: Box<Operation>, learned: Result<(), String>) -> ControlFlow<End> {
         match learned {
             Ok(()) => match self.ask(operation)? {
-                Some(undecided) => Box::pin(self.wait_for(undecided)).await,
+                Some(awaited) => Box::pin(self.wait_for(awaited)).await,
                 None => ControlFlow::Continue(()),
             },
             Err(why) => {
@@ -508,7 +521,7 @@ impl Pump {
     }
 
     /// The target skips the operation that is being decided; the caller heard of it from the target.
-    async fn withdraw(&mut self, _operation: u64) -> ControlFlow<End> {
+    async fn withdraw(&mut self) -> ControlFlow<End> {
         if let Stage::Holding(operation, waiting) | Stage::Learning(operation, Then::Release(waiting, _)) =
             std::mem::replace(&mut self.stage, Stage::Flowing)
         {
@@ -643,7 +656,7 @@ fn broken<T>(done: Result<T, Broken>) -> ControlFlow<End, T> {
 
 async fn verdict_of(stage: &mut Stage) -> Verdict {
     match stage {
-        Stage::Holding(_, waiting) => waiting.settled().await,
+        Stage::Holding(_, waiting) => Box::pin(waiting.settled()).await,
         Stage::Flowing | Stage::Learning(..) => std::future::pending().await,
     }
 }
