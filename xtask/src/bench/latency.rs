@@ -29,6 +29,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
         bench.case(&paced, &lanes, |stand, lane| run(stand, lane, Some(pace)))?;
         for case in [fast, paced] {
             add_what_was_added(bench, &case, &lanes);
+            bench.keep(&case)?;
         }
     }
     Ok(())
