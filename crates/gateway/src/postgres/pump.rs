@@ -401,6 +401,8 @@ impl Pump {
 
     /// Reads the committed catalog for an operation, on another link than the session's. However long that takes, the caller can cancel and leave.
     async fn refresh(&mut self, operation: Box<Operation>) -> ControlFlow<End> {
+        // All of it: while this waits nobody looks at how long an outcome has been unwritten.
+        broken(self.session.commit())?;
         self.commit()?;
         let (mut changed, mut cancelled) = (false, None);
         let refreshed = {
