@@ -1,7 +1,7 @@
 //! The threads sessions run on: one for each processor, each with a runtime of its own.
 //!
 //! A session stays on the thread it began on. A runtime whose threads take work from each other wakes a second thread for each statement, which
-//! finds nothing to do: beside what a short statement costs here that is much (`docs/benchmarks.md`). Connections go to the thread that has the fewest.
+//! finds nothing to do: beside what a short statement costs here that is much. Connections go to the thread that has the fewest.
 
 use std::{
     future::Future,
