@@ -5,7 +5,7 @@
 #[path = "postgres/server.rs"]
 mod server;
 
-use policy::classify::postgres::catalog::Catalog;
+use policy::classify::postgres::{RESOLUTION_QUERY, catalog::Catalog};
 use server::Server;
 
 /// What a database goes through, each step after a snapshot of what was before.
@@ -65,6 +65,45 @@ fn another_database_of_the_same_name_is_read_whole() {
     let error = Catalog::from_answers("copied", Some(&known), answers).unwrap_err();
     assert!(error.to_string().contains("another server or database"), "{error}");
     assert!(!known.is_for_others(&server.read("copied", None)));
+}
+
+/// Paths that begin with the temporary schema, read without making it, with the server's own reading as the oracle.
+#[test]
+fn asking_how_names_resolve_makes_no_temporary_schema() {
+    const OWN_READING: &str =
+        "select array_to_json(array(select s from unnest(current_schemas(true)) with ordinality as u(s, o) where s not like 'pg_temp_%' order by o))";
+    let server = Server::start();
+    server.sql(
+        "shop",
+        "create schema \"Odd, \"\"one\"; create schema odd; create schema postgres; create schema other; create schema \"é\"; create role other; \
+         grant usage on schema odd to other; create schema kept_from; grant usage on schema other to other",
+    );
+    for path in [
+        "pg_temp",
+        "pg_temp, public",
+        "pg_temp, \"$user\", public",
+        "PG_TEMP , $user,public, absent",
+        "\"pg_temp\",\"Odd, \"\"one\",ODD",
+        "pg_temp, odd, pg_catalog, public",
+        "pg_temp, \"pg_catalog\", kept_from, \"ODD\"",
+        "pg_temp, \"é\", public",
+    ] {
+        for role in ["postgres", "other"] {
+            let quoted = path.replace('\'', "''");
+            let said = server.sql(
+                "shop",
+                &format!("set role {role}; \\o /dev/null\nselect set_config('search_path', '{quoted}', false);\n\\o\n{RESOLUTION_QUERY};\nselect pg_my_temp_schema();\n{OWN_READING};"),
+            );
+            let lines: Vec<_> = said.lines().collect();
+            let [row, temporary, own] = lines[..] else { panic!("{said}") };
+            let read = row.rsplitn(6, '|').last().unwrap();
+            if path.is_ascii() {
+                assert_eq!((read, temporary), (own, "0"), "{path} as {role}");
+            } else {
+                assert!(read.contains("\"é\"") || role == "other", "{path} as {role}: {read}");
+            }
+        }
+    }
 }
 
 /// The first part of two snapshots, as they are exported, that is not the same.

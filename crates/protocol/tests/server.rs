@@ -408,6 +408,17 @@ fn questions(s: &mut Session) {
     assert_eq!(s.query(INSERT), "C:INSERT_0_1 Z:T");
     assert_eq!(s.learned.take(), known());
     assert_eq!(s.query("ROLLBACK"), "C:ROLLBACK Z:I");
+    // What asking locks in a transaction is let go again, and the caller's savepoints stay, even one of that name.
+    assert_eq!(s.query("BEGIN"), "C:BEGIN Z:T");
+    assert_eq!(s.query("SAVEPOINT _countersign"), "C:SAVEPOINT Z:T");
+    assert_eq!(s.query(INSERT), "C:INSERT_0_1 Z:T");
+    s.ask_first = Some("SELECT 'known' FROM (SELECT count(*) FROM pg_catalog.pg_description) counted");
+    const LOCKS: &str = "SELECT count(*) FROM pg_catalog.pg_locks WHERE relation = 'pg_catalog.pg_description'::regclass";
+    assert_eq!(s.query(LOCKS), "T: D:0 C:SELECT_1 Z:T");
+    assert_eq!(s.learned.take(), known());
+    assert_eq!(s.query("ROLLBACK TO _countersign"), "C:ROLLBACK Z:T");
+    assert_eq!(s.query("COMMIT"), "C:COMMIT Z:I");
+    assert_eq!(s.rows(), String::new());
     // Inside a pipeline it ends nothing: what came before still falls with what comes after.
     s.say(0, |out| run(out, INSERT));
     s.ask_first = Some(QUESTION);

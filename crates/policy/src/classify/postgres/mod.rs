@@ -109,10 +109,36 @@ impl Default for SessionView {
     }
 }
 
+/// The effective search path as JSON, `current_schemas(true)`. Asked for that, a server makes the session's temporary schema where the path begins
+/// with `pg_temp`, and a transaction that made one cannot be prepared: there the path is put together from the setting (`SplitIdentifierString` and
+/// `recomputeNamespacePath` in the server's `varlena.c` and `namespace.c`), in which a schema that does not exist yet counts for nothing. How letters
+/// beyond ASCII are lowered depends on the database, so that with any such letter the server is asked.
+macro_rules! search_path {
+    () => {
+        "CASE WHEN pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.~~*) '%pg_temp%' \
+         AND pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.!~) '[^ -~]' \
+         THEN (WITH listed AS (SELECT i.place, CASE WHEN COALESCE(i.named[1], i.named[2]) OPERATOR(pg_catalog.=) '$user' THEN current_user::pg_catalog.text \
+         WHEN i.named[1] IS NULL THEN pg_catalog.lower(i.named[2] COLLATE pg_catalog.\"C\") ELSE pg_catalog.replace(i.named[1], '\"\"', '\"') END::pg_catalog.name AS name \
+         FROM pg_catalog.regexp_matches(pg_catalog.current_setting('search_path'), '\"((?:[^\"]|\"\")*)\"|([^\",[:space:]]+)', 'g') WITH ORDINALITY AS i(named, place)) \
+         SELECT pg_catalog.to_json(pg_catalog.array_agg(n.nspname ORDER BY l.place)) FROM (SELECT 0::pg_catalog.int8 AS place, 'pg_catalog'::pg_catalog.name AS name \
+         WHERE NOT EXISTS (SELECT FROM listed WHERE listed.name OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.name) UNION ALL SELECT listed.place, listed.name FROM listed) l \
+         JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) l.name \
+         AND (l.place OPERATOR(pg_catalog.=) 0::pg_catalog.int8 OR pg_catalog.has_schema_privilege(n.oid, 'USAGE'))) \
+         ELSE pg_catalog.to_json(pg_catalog.current_schemas(true)) END::pg_catalog.text"
+    };
+}
+
+/// As `search_path!`, for queries that are put together.
+const SEARCH_PATH: &str = search_path!();
+
 /// Asks a session for what [`SessionView::from_row`] takes: one row of text columns. Safe on a caller's own backend, whatever its search path.
-pub const RESOLUTION_QUERY: &str = "SELECT pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text, current_user::pg_catalog.text, session_user::pg_catalog.text, \
+pub const RESOLUTION_QUERY: &str = concat!(
+    "SELECT ",
+    search_path!(),
+    ", current_user::pg_catalog.text, session_user::pg_catalog.text, \
      pg_catalog.current_setting('client_encoding')::pg_catalog.text, pg_catalog.current_setting('standard_conforming_strings')::pg_catalog.text, \
-     (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())";
+     (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"
+);
 
 impl SessionView {
     /// Reads the row of [`RESOLUTION_QUERY`]; prepared statements and cursors are empty, the host is the default. None if the row is not of its shape.

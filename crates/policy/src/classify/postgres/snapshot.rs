@@ -16,9 +16,12 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::catalog::{
-    Cast, Column, Contents, FIRST_USER_OID, ForeignKey, KeyAction, Operator, Printed, Relation, RelationKind, Routine, Rule, Trigger, Type,
-    WriteEvent,
+use super::{
+    SEARCH_PATH,
+    catalog::{
+        Cast, Column, Contents, FIRST_USER_OID, ForeignKey, KeyAction, Operator, Printed, Relation, RelationKind, Routine, Rule, Trigger, Type,
+        WriteEvent,
+    },
 };
 
 /// The rows of one query, every cell as text.
@@ -39,7 +42,7 @@ pub struct CatalogError {
 /// A query, and how its rows are kept.
 struct Query {
     what: &'static str,
-    /// `{recent:x}` is put where a row of `x` must be new, for readings that build on an earlier one.
+    /// `{recent:x}` is put where a row of `x` must be new, for readings that build on an earlier one, `{path}` where the search path is asked for.
     sql: &'static str,
     kept: Kept,
 }
@@ -76,7 +79,7 @@ const QUERIES: [Query; 15] = [
     // transactions, too, which a crash may give out a second time. Numbers, so that no setting of a caller's session changes how they are written.
     Query {
         what: "the server",
-        sql: "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.text, pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text, \
+        sql: "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.text, {path}, \
               pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text, \
               pg_catalog.json_build_array((SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
               pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.int8, \
@@ -164,27 +167,27 @@ const QUERIES: [Query; 15] = [
               AND d.refobjid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM changed)) \
               SELECT 'v', r.oid::pg_catalog.text, r.ev_class::pg_catalog.text, NULL, \
               CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) OR r.ev_class OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) \
-              THEN NULL ELSE pg_catalog.pg_get_viewdef(r.ev_class) END, pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              THEN NULL ELSE pg_catalog.pg_get_viewdef(r.ev_class) END, {path} \
               FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
               AND ({recent:r} OR {unprinted:r} OR (SELECT schemas FROM renamed) OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
               UNION ALL SELECT 'r', r.oid::pg_catalog.text, r.ev_class::pg_catalog.text, r.ev_type::pg_catalog.text, \
               CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) OR r.ev_class OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) \
               THEN NULL ELSE pg_catalog.pg_get_ruledef(r.oid) END, \
-              pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              {path} \
               FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' AND r.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
               AND ({recent:r} OR {unprinted:r} OR (SELECT schemas FROM renamed) OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
               UNION ALL SELECT 'd', f.oid::pg_catalog.text, f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, \
               CASE WHEN f.adrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL ELSE pg_catalog.pg_get_expr(f.adbin, f.adrelid) END, \
-              pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              {path} \
               FROM pg_catalog.pg_attrdef f WHERE {recent:f} OR {unprinted:f} OR (SELECT schemas FROM renamed) OR f.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again) \
               UNION ALL SELECT 'b', p.oid::pg_catalog.text, NULL, NULL, \
               CASE WHEN p.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL ELSE pg_catalog.pg_get_functiondef(p.oid) END, \
-              pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              {path} \
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
               WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.=) '' AND l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name \
               AND p.prokind OPERATOR(pg_catalog.<>) 'a' AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
               UNION ALL SELECT 'a', p.oid::pg_catalog.text, NULL, NULL, pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid), \
-              pg_catalog.to_json(pg_catalog.current_schemas(true))::pg_catalog.text \
+              {path} \
               FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.proargdefaults IS NOT NULL \
               AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again))",
         kept: Kept::Text,
@@ -272,7 +275,7 @@ impl Reading {
             match condition.split_once(':') {
                 Some(("recent", alias)) => text.push_str(&self.recent(alias)),
                 Some((_, alias)) => text.push_str(&self.unprinted(alias)),
-                None => {}
+                None => text.push_str(SEARCH_PATH),
             }
             text.push_str(rest);
         }

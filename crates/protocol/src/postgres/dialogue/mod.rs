@@ -451,11 +451,21 @@ impl<P> Dialogue<P> {
     }
 
     /// Asks the target something of the gateway's own, on the caller's connection and in its transaction, while an operation is being decided.
-    /// Never ends an implicit transaction and never touches an unnamed statement. The answer comes as [`Move::Learned`].
+    /// Never ends an implicit transaction and never touches an unnamed statement; between the caller's operations in a transaction block it is undone
+    /// (`SAVEPOINT`, `ROLLBACK TO`), so that no lock of it stays. The answer comes as [`Move::Learned`].
     pub fn question(&mut self, statements: &[&str]) {
         self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), bytes: 0, failed: None });
+        // What asking locks, printed views for one, is let go again; the transaction the caller began would keep it to its end.
+        let undone = self.transaction == Transaction::Open && !self.unsynced && self.owed.is_empty();
+        if undone {
+            self.ask_target("SAVEPOINT _countersign", Part::Aside);
+        }
         for statement in statements {
-            self.ask_target(statement);
+            self.ask_target(statement, Part::Rows);
+        }
+        if undone {
+            self.ask_target("ROLLBACK TO SAVEPOINT _countersign", Part::Aside);
+            self.ask_target("RELEASE SAVEPOINT _countersign", Part::Aside);
         }
         if self.unsynced {
             self.unflushed = true;
@@ -469,7 +479,7 @@ impl<P> Dialogue<P> {
         }
     }
 
-    fn ask_target(&mut self, statement: &str) {
+    fn ask_target(&mut self, statement: &str, runs: Part) {
         const NAME: &[u8] = b"_countersign";
         self.send_to_target(|out| {
             frontend::close(out, Kind::Portal, NAME)?;
@@ -480,7 +490,7 @@ impl<P> Dialogue<P> {
             frontend::close(out, Kind::Portal, NAME)?;
             frontend::close(out, Kind::Statement, NAME)
         });
-        for part in [Part::Close, Part::Close, Part::Parse, Part::Bind, Part::Rows, Part::Close, Part::Close] {
+        for part in [Part::Close, Part::Close, Part::Parse, Part::Bind, runs, Part::Close, Part::Close] {
             self.owed.push(Owed::Question(part));
         }
     }

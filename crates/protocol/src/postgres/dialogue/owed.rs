@@ -55,7 +55,10 @@ pub(super) struct MadeReal {
 pub(super) enum Part {
     Parse,
     Bind,
+    /// What was asked.
     Rows,
+    /// A statement beside it, whose completion says nothing.
+    Aside,
     Close,
     Sync,
 }

@@ -554,7 +554,7 @@ impl<P> Dialogue<P> {
     /// Answers to the gateway's own question.
     fn learn(&mut self, part: Part, tag: u8, body: &[u8]) -> Result<Fate, Broken> {
         match (part, tag) {
-            (Part::Parse, b'1') | (Part::Bind, b'2') | (Part::Close, b'3') => {
+            (Part::Parse, b'1') | (Part::Bind, b'2') | (Part::Aside, b'C') | (Part::Close, b'3') => {
                 self.owed.pop();
             }
             (Part::Rows, b'D') => {

@@ -234,6 +234,7 @@ impl Model {
     }
 
     fn run(&mut self, text: &str, extended: bool, at: &mut usize, limit: usize) -> Result<(), Failed> {
+        let text = &*text.to_lowercase();
         if !known(text) {
             return Err(self.error("syntax"));
         }
@@ -288,6 +289,10 @@ impl Model {
                     self.block = Block::Open;
                     self.complete("ROLLBACK");
                 }
+            }
+            "release" => {
+                self.savepoints.pop().ok_or_else(|| self.error("no savepoint"))?;
+                self.complete("RELEASE");
             }
             "copyin" => {
                 self.kept.put_slice(b"G\0\0\0\x07\0\0\0");
@@ -367,7 +372,7 @@ impl Model {
 
 /// What parses.
 fn known(text: &str) -> bool {
-    const WORDS: [&str; 12] =
-        ["ins", "sel", "secret", "begin", "commit", "rollback", "savepoint", "copyin", "prepare", "deallocate", "execute", "fail"];
-    WORDS.contains(&text.split(' ').next().unwrap_or_default())
+    const WORDS: [&str; 13] =
+        ["ins", "sel", "secret", "begin", "commit", "rollback", "savepoint", "release", "copyin", "prepare", "deallocate", "execute", "fail"];
+    WORDS.contains(&&*text.split(' ').next().unwrap_or_default().to_lowercase())
 }
