@@ -419,6 +419,14 @@ fn questions(s: &mut Session) {
     assert_eq!(s.query("ROLLBACK TO _countersign"), "C:ROLLBACK Z:T");
     assert_eq!(s.query("COMMIT"), "C:COMMIT Z:I");
     assert_eq!(s.rows(), String::new());
+    // If it fails in one, the transaction goes on, and what was set in it stays.
+    assert_eq!(s.query("BEGIN"), "C:BEGIN Z:T");
+    assert_eq!(s.query(INSERT), "C:INSERT_0_1 Z:T");
+    s.ask_first = Some("SELECT 1/0");
+    assert_eq!(s.query("SELECT 1"), "T: D:1 C:SELECT_1 Z:T");
+    assert!(s.learned.take().unwrap().unwrap_err().contains("22012"));
+    assert_eq!(s.query("SELECT 2"), "T: D:2 C:SELECT_1 Z:T");
+    assert_eq!(s.query("ROLLBACK"), "C:ROLLBACK Z:I");
     // Inside a pipeline it ends nothing: what came before still falls with what comes after.
     s.say(0, |out| run(out, INSERT));
     s.ask_first = Some(QUESTION);

@@ -329,6 +329,8 @@ struct Question {
     /// What is kept of the answers so far.
     bytes: usize,
     failed: Option<String>,
+    /// It is undone, so that its failure is none of the caller's transaction.
+    undone: bool,
 }
 
 impl<P> Dialogue<P> {
@@ -451,19 +453,20 @@ impl<P> Dialogue<P> {
     }
 
     /// Asks the target something of the gateway's own, on the caller's connection and in its transaction, while an operation is being decided.
-    /// Never ends an implicit transaction and never touches an unnamed statement; between the caller's operations in a transaction block it is undone
-    /// (`SAVEPOINT`, `ROLLBACK TO`), so that no lock of it stays. The answer comes as [`Move::Learned`].
+    /// Never ends an implicit transaction and never touches an unnamed statement. Between the caller's operations in a transaction block it is undone
+    /// (`SAVEPOINT`, `ROLLBACK TO`): no lock of it stays, and if it fails the transaction does not. The answer comes as [`Move::Learned`].
     pub fn question(&mut self, statements: &[&str]) {
-        self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), bytes: 0, failed: None });
-        // What asking locks, printed views for one, is let go again; the transaction the caller began would keep it to its end.
         let undone = self.transaction == Transaction::Open && !self.unsynced && self.owed.is_empty();
+        self.question = Some(Question { asked: statements.len(), rows: Rows::new(), results: Vec::new(), bytes: 0, failed: None, undone });
         if undone {
             self.ask_target("SAVEPOINT _countersign", Part::Aside);
+            self.sync_question(Part::Pause);
         }
         for statement in statements {
             self.ask_target(statement, Part::Rows);
         }
         if undone {
+            self.sync_question(Part::Pause);
             self.ask_target("ROLLBACK TO SAVEPOINT _countersign", Part::Aside);
             self.ask_target("RELEASE SAVEPOINT _countersign", Part::Aside);
         }
@@ -471,12 +474,16 @@ impl<P> Dialogue<P> {
             self.unflushed = true;
             self.flush_owed();
         } else {
-            self.owed.push(Owed::Question(Part::Sync));
-            self.send_to_target(|out| {
-                frontend::sync(out);
-                Ok(())
-            });
+            self.sync_question(Part::Sync);
         }
+    }
+
+    fn sync_question(&mut self, part: Part) {
+        self.owed.push(Owed::Question(part));
+        self.send_to_target(|out| {
+            frontend::sync(out);
+            Ok(())
+        });
     }
 
     fn ask_target(&mut self, statement: &str, runs: Part) {

@@ -60,6 +60,8 @@ pub(super) enum Part {
     /// A statement beside it, whose completion says nothing.
     Aside,
     Close,
+    /// The end of a part of it that may fail alone, the transaction being brought back behind it.
+    Pause,
     Sync,
 }
 
@@ -143,7 +145,7 @@ impl Ledger {
 }
 
 pub(super) const fn is_sync(owed: &Owed) -> bool {
-    matches!(owed, Owed::Sync | Owed::Question(Part::Sync))
+    matches!(owed, Owed::Sync | Owed::Question(Part::Pause | Part::Sync))
 }
 
 fn reads_copy(owed: &Owed) -> bool {

@@ -361,8 +361,9 @@ impl<P> Dialogue<P> {
             self.fatal(error, now_us);
             return Ok(told);
         }
-        self.undone = true;
-        match self.owed.head() {
+        let head = self.owed.head();
+        self.undone |= !(matches!(head, Some(Owed::Question(_))) && self.question.as_ref().is_some_and(|question| question.undone));
+        match head {
             // Nothing was asked of it.
             None => Ok(told),
             Some(Owed::Query(run) | Owed::FunctionCall(run)) => {
@@ -372,7 +373,7 @@ impl<P> Dialogue<P> {
             }
             // The commit at a Sync failed.
             Some(Owed::Sync) => Ok(told),
-            Some(Owed::Question(Part::Sync)) => Ok(Fate::Swallow),
+            Some(Owed::Question(Part::Pause | Part::Sync)) => Ok(Fate::Swallow),
             Some(Owed::Refusal(MadeReal { whole: true, .. })) => Ok(self.tell_refusal()),
             Some(_) => Ok(self.fail_pipeline(&error, told, now_us)),
         }
@@ -418,7 +419,9 @@ impl<P> Dialogue<P> {
         if !self.owed.has_sync() {
             self.skip_with_target();
         }
-        self.finish_question();
+        if self.question.as_ref().is_some_and(|question| !question.undone) {
+            self.finish_question();
+        }
         fate
     }
 
@@ -434,7 +437,7 @@ impl<P> Dialogue<P> {
             Fate::Replace(out.freeze())
         };
         if let Some(question) = &mut self.question {
-            question.failed = Some(why);
+            question.failed.get_or_insert(why);
         }
         fate
     }
@@ -501,7 +504,9 @@ impl<P> Dialogue<P> {
     fn ready(&mut self, body: &[u8], now_us: u64) -> Result<Fate, Broken> {
         let transaction = Transaction::decode(body)?;
         match self.owed.pop() {
+            Some(Owed::Question(Part::Pause)) => return Ok(Fate::Swallow),
             Some(Owed::Question(Part::Sync)) => {
+                self.undone |= transaction == Transaction::Failed;
                 self.transaction_stands(transaction);
                 self.finish_question();
                 return Ok(Fate::Swallow);
