@@ -166,7 +166,7 @@ pub(crate) struct Frames {
     last_seen: bool,
     /// Where a record began whose end was not seen yet: the frame's number, and the bytes of its frames so far.
     unfinished: Option<(u32, u64)>,
-    /// A frame head of zeros was met: all that follows must be zeros.
+    /// A header or frame head of zeros was met: all that follows must be zeros.
     zeros: bool,
 }
 
@@ -300,7 +300,7 @@ impl Frames {
     fn skip_zeros<T>(&mut self) -> Result<Option<T>, Fault> {
         self.zeros = true;
         if self.buffer.get(self.used..).unwrap_or_default().iter().any(|byte| *byte != 0) {
-            return Err(self.fault(FaultKind::FrameHead));
+            return Err(self.fault(if self.header.is_some() { FaultKind::FrameHead } else { HeaderError::Magic.into() }));
         }
         // Enough of them stay that a cut-off end is still seen as one; the count of bytes is then a lower bound.
         self.buffer.truncate(self.used + FRAME_OVERHEAD_BYTES);
@@ -308,7 +308,13 @@ impl Frames {
     }
 
     fn take_header(&mut self) -> Result<bool, Fault> {
+        if self.zeros {
+            return self.skip_zeros::<()>().map(|_| false);
+        }
         let Some(bytes) = self.buffer.get(self.used..).and_then(<[u8]>::first_chunk::<HEADER_BYTES>) else { return Ok(false) };
+        if *bytes == [0; HEADER_BYTES] {
+            return self.skip_zeros::<()>().map(|_| false);
+        }
         let header = Header::decode(bytes).map_err(|error| self.fault(error.into()))?;
         self.check_header(&header).map_err(|what| self.fault(what))?;
         self.recording = Some((header.session, header.commitment));

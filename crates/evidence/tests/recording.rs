@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use evidence::{
     DeploymentKey, Fault, KeyRing, Reader, Record, Verifier, Writer,
-    format::{FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, HEADER_BYTES, Head},
+    format::{FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, HEADER_BYTES, Head, HeaderError},
     reader::Placed,
     record::{
         Answered, Asked, AskedOutcome, Cell, Closed, CopyData, Direction, Failure, Held, Hex, Note, Opened, Parameter, Rows, Ruling, Settled, Shape,
@@ -421,6 +421,27 @@ fn zeros_after_the_last_frame_are_a_power_cut_and_nothing_else_is() {
     assert_eq!(read(&written.keys, &[bytes.clone()], 100).0, written.records);
     *bytes.last_mut().unwrap() = 1;
     assert_eq!(verify(&[bytes]).expect_err("not all zeros").what, FaultKind::FrameHead);
+}
+
+/// The power went while a further segment was begun: its name and length are there, its bytes are not.
+#[test]
+fn zeros_in_place_of_the_last_header_are_a_power_cut_and_nothing_else_is() {
+    let written = write(&[vec![opened()], vec![asked(1, 10, "SELECT 1", Via::Simple)]], &[]);
+    for length in [1, 20, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, 5000] {
+        let mut segments = vec![written.bytes(0), vec![0; length]];
+        let walked = verify(&segments).unwrap();
+        assert_eq!((walked.segments, walked.head, walked.cut_off.map(|cut| cut.frame)), (2, written.head, Some(None)), "{length}");
+        for piece in [1, 7, 64, 100_000] {
+            let (records, walked) = read(&written.keys, &segments, piece);
+            assert!(walked.unwrap().cut_off.is_some() && records == written.records, "{length} in pieces of {piece}");
+        }
+        let fault = verify(&[segments.clone(), vec![written.bytes(0)]].concat()).expect_err("others follow");
+        assert!(matches!(fault.what, FaultKind::CutOff(_)), "{length}: {fault}");
+        if length >= HEADER_BYTES {
+            *segments[1].last_mut().unwrap() = 1;
+            assert_eq!(verify(&segments).expect_err("not all zeros").what, FaultKind::Header(HeaderError::Magic), "{length}");
+        }
+    }
 }
 
 #[test]
