@@ -4,14 +4,17 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use model::{Connection, ConnectionName, Timestamp, name::printable};
-use protocol::postgres::{
-    dialogue::{Dialogue, Limits, Settings},
-    login::{
-        caller::{CallerLogin, CallerMove, Peer, SignIn, TlsOffer},
-        target::TargetReady,
+use protocol::{
+    Side,
+    postgres::{
+        dialogue::{Dialogue, Limits, Settings},
+        login::{
+            caller::{CallerLogin, CallerMove, Peer, SignIn, TlsOffer},
+            target::TargetReady,
+        },
+        message::backend::{self, Transaction},
+        refusal::{Refusal, Sqlstate},
     },
-    message::backend::{self, Transaction},
-    refusal::{Refusal, Sqlstate},
 };
 use session::{
     Admission, NotAdmitted, Opening, Session, Wanted, admit,
@@ -37,13 +40,13 @@ const LOGIN_ROOM_BYTES: usize = 16 << 10;
 
 /// Logs a caller in and its target for it. None when there is nothing to carry on with; the caller was told what it may know.
 pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Box<Pump>> {
-    let (mut wire, sign_in) = greet(shared, stream, peer).await?;
+    let Greeted { mut wire, sign_in, ahead } = greet(shared, stream, peer).await?;
     let mut span = shared.guard.traces().begin("login");
     span.note("client.address", peer.ip());
     match open(shared, *sign_in, peer, &span).await {
         Ok((opened, greeting)) => {
             wire.push(greeting);
-            Some(opened.pump(wire, shared))
+            Some(opened.pump(wire, &ahead, shared))
         }
         Err(refusal) => {
             span.note("db.response.status_code", refusal.sqlstate());
@@ -57,8 +60,16 @@ pub(crate) async fn log_in(shared: &Arc<Shared>, stream: TcpStream, peer: Socket
     }
 }
 
+/// A caller who has said all that a sign-in needs.
+struct Greeted {
+    wire: Wire,
+    sign_in: Box<SignIn>,
+    /// What it said after its secret without waiting for an answer: in a buffer of its own, for the secret's is to be gone.
+    ahead: BytesMut,
+}
+
 /// The caller's side up to the secret. Cancel requests are carried out here.
-async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<(Wire, Box<SignIn>)> {
+async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Option<Greeted> {
     let from = if dial::is_loopback(&peer) { Peer::Loopback } else { Peer::Remote };
     let offer = if shared.tls.is_some() { TlsOffer::Offered } else { TlsOffer::Unavailable };
     let mut login = CallerLogin::new(from, offer);
@@ -90,7 +101,7 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) -> Opt
                 let _ = wire.finish().await;
                 return None;
             }
-            CallerMove::SignIn(sign_in) => return Some((wire, sign_in)),
+            CallerMove::SignIn(sign_in) => return Some(Greeted { wire, sign_in, ahead: input.as_ref().into() }),
             CallerMove::Refused(refusal) => {
                 tracing::debug!(%peer, refusal = refusal.message(), "a login was refused");
                 let _ = wire.finish().await;
@@ -121,7 +132,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn pump(self, caller: Wire, shared: &Shared) -> Box<Pump> {
+    fn pump(mut self, caller: Wire, ahead: &[u8], shared: &Shared) -> Box<Pump> {
+        self.dialogue.input(Side::Caller).extend_from_slice(ahead);
         let signals = Signals::new(&self.session, self.cancels, shared.stop.clone());
         Box::new(Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel))
     }

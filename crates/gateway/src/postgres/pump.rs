@@ -51,7 +51,10 @@ const MAX_TURN: u32 = 64;
 /// How long it may be unwritten how an operation ended whose answer went out.
 const MAX_LAG: Duration = Duration::from_millis(10);
 
-/// How long the last words to either side may take.
+/// How long the target may say nothing while something waits for its answer that a caller said before it left.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How long the last words to either side may take, and what a caller said before it left may wait for a catalog.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A session with everything it runs on.
@@ -72,6 +75,8 @@ pub(crate) struct Pump {
     /// Operations asked in this turn.
     turn: u32,
     lag: Lag,
+    /// The caller says nothing more, but not all it said is with the target yet: until then.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the operation being decided waits for.
@@ -115,11 +120,13 @@ enum Event {
     Signal(Signal),
     Settled(Verdict),
     Lagged,
+    Left,
     Io(Io),
 }
 
 enum Io {
     Read { caller: bool, target: bool },
+    CallerEnded,
     CallerGone,
     TargetGone(std::io::Error),
 }
@@ -183,6 +190,7 @@ impl Pump {
             mid_message: false,
             turn: 0,
             lag: Lag::default(),
+            leaving: None,
         }
     }
 
@@ -213,10 +221,14 @@ impl Pump {
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
+            if self.leaving.is_some() && !self.dialogue.has_words_left() {
+                return ControlFlow::Break(End::caller_is_gone());
+            }
             match self.next_event().await {
                 Event::Signal(signal) => Box::pin(self.signalled(signal)).await?,
                 Event::Settled(verdict) => Box::pin(self.settled(verdict)).await?,
                 Event::Lagged => broken(self.session.commit())?,
+                Event::Left => return ControlFlow::Break(End::caller_is_gone()),
                 Event::Io(io) => self.moved(io)?,
             }
         }
@@ -266,12 +278,13 @@ impl Pump {
     }
 
     async fn next_event(&mut self) -> Event {
-        let Self { stage, dialogue, caller, target, signals, draining, lag, .. } = self;
+        let Self { stage, dialogue, caller, target, signals, draining, lag, leaving, .. } = self;
         tokio::select! {
             biased;
             signal = signals.next() => Event::Signal(signal),
             verdict = verdict_of(stage) => Event::Settled(verdict),
             () = lag.due() => Event::Lagged,
+            () = left(leaving) => Event::Left,
             io = std::future::poll_fn(|cx| poll_io(cx, dialogue, caller, target, *draining)) => Event::Io(io),
         }
     }
@@ -281,13 +294,21 @@ impl Pump {
             Io::Read { caller, target } => {
                 if target {
                     self.received(Side::Target);
+                    if let Some(leaving) = &mut self.leaving {
+                        leaving.as_mut().reset(tokio::time::Instant::now() + LEAVING);
+                    }
                 }
                 if caller {
                     self.received(Side::Caller);
                 }
                 ControlFlow::Continue(())
             }
-            Io::CallerGone => ControlFlow::Break(End::caller_is_gone()),
+            // PostgreSQL runs what a client said to its end before it left, too.
+            Io::CallerEnded if self.dialogue.has_words_left() => {
+                self.leaving = Some(Box::pin(tokio::time::sleep(LEAVING)));
+                ControlFlow::Continue(())
+            }
+            Io::CallerEnded | Io::CallerGone => ControlFlow::Break(End::caller_is_gone()),
             Io::TargetGone(error) => {
                 let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target closed the connection");
                 ControlFlow::Break(End::Lost(refusal, format!("the target closed the connection: {error}")))
@@ -421,7 +442,7 @@ impl Pump {
                             break Ok(());
                         }
                     },
-                    () = std::future::poll_fn(|cx| poll_departure(cx, dialogue, caller)) => return ControlFlow::Break(End::caller_is_gone()),
+                    () = departed(dialogue, caller) => return ControlFlow::Break(End::caller_is_gone()),
                 }
             }
         };
@@ -663,6 +684,19 @@ async fn verdict_of(stage: &mut Stage) -> Verdict {
     }
 }
 
+async fn left(leaving: &mut Option<Pin<Box<Sleep>>>) {
+    match leaving {
+        Some(until) => until.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns some time after the caller has gone: what it said last may still be decided.
+async fn departed(dialogue: &mut Dialogue<Permit>, caller: &mut Wire) {
+    std::future::poll_fn(|cx| poll_departure(cx, dialogue, caller)).await;
+    tokio::time::sleep(FAREWELL).await;
+}
+
 /// Writes what waits for the caller and reads what it sends meanwhile, as far as there is room. Ready when it is gone.
 fn poll_departure(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut Wire) -> Poll<()> {
     if let Poll::Ready(Err(_)) = caller.poll_drain(cx) {
@@ -690,9 +724,10 @@ fn poll_io(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut W
         return Poll::Ready(Io::Read { caller: false, target: false });
     }
     let (mut from_caller, mut from_target) = (false, false);
-    if target.queued_bytes() < MAX_QUEUED_BYTES && dialogue.wants(Side::Caller) {
+    if target.queued_bytes() < MAX_QUEUED_BYTES && dialogue.wants(Side::Caller) && !caller.ended() {
         match caller.poll_fill(cx, dialogue.input(Side::Caller), CALLER_ROOM_BYTES) {
-            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Io::CallerGone),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Io::CallerEnded),
+            Poll::Ready(Err(_)) => return Poll::Ready(Io::CallerGone),
             Poll::Ready(Ok(_)) => from_caller = true,
             Poll::Pending => {}
         }

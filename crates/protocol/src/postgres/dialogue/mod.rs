@@ -385,12 +385,19 @@ impl<P> Dialogue<P> {
     pub fn wants(&self, side: Side) -> bool {
         match side {
             Side::Caller => {
-                let waits = self.stalled || (self.pending.is_some() && !self.held);
+                let waits = self.stalled || self.has_words_left();
                 let full = waits && self.caller.len() >= self.limits.max_waiting_bytes;
                 !self.ended && !full && self.has_room()
             }
             Side::Target => !self.ended,
         }
+    }
+
+    /// Whether a message of the caller's that is here in full waits for a ruling or an answer, and so for no person: what a caller said before it
+    /// left is still to be done.
+    #[must_use]
+    pub const fn has_words_left(&self) -> bool {
+        !self.ended && !self.held && (self.stalled || self.pending.is_some())
     }
 
     /// Takes in what was appended to `side`. `now_us`: microseconds since some fixed moment of the session.
