@@ -41,9 +41,21 @@ impl Authority {
     /// # Errors
     /// The cryptographic library failed.
     pub fn server(&self) -> Result<Signed> {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        params.distinguished_name.push(DnType::CommonName, "localhost");
+        self.named("localhost", &[SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))])
+    }
+
+    /// A server's certificate for this name and no other.
+    ///
+    /// # Errors
+    /// The cryptographic library failed.
+    pub fn server_elsewhere(&self, name: &str) -> Result<Signed> {
+        self.named(name, &[])
+    }
+
+    fn named(&self, name: &str, more: &[SanType]) -> Result<Signed> {
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.subject_alt_names.extend(more.iter().cloned());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         self.sign(params)
     }

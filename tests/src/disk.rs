@@ -1,8 +1,9 @@
-//! A disk of one's own, whose file system becomes read-only as one does whose device fails: files that are open for writing are no exception.
+//! A disk of one's own, whose file system becomes full, or read-only as one does whose device fails: files that are open for writing are no exception.
 
 use std::{
     ffi::OsStr,
     fs::{self, File, Permissions},
+    io::{ErrorKind, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -41,7 +42,7 @@ impl Disk {
         let disk = Self { keeper, folder };
         run("mkfs.ext4", ["-q", "-F"].map(OsStr::new).into_iter().chain([disk.image().as_os_str()]))?;
         if let Err(error) = disk.mount() {
-            println!("NOT TESTED: nothing can be mounted here, so that no file system can become read-only: {error:#}");
+            println!("NOT TESTED: nothing can be mounted here, so that no file system can become full or read-only: {error:#}");
             return Ok(None);
         }
         Ok(Some(disk))
@@ -71,6 +72,38 @@ impl Disk {
             ensure!(Instant::now() < end, "{error:#}");
         }
         self.mount()
+    }
+
+    /// Leaves no room on it.
+    ///
+    /// # Errors
+    /// It cannot be written for another reason.
+    pub fn is_filled(&self) -> Result<()> {
+        let mut filler = File::create(self.filler())?;
+        // Until not even a byte fits: at last a block is as large as what is left.
+        for size in [1 << 20, 4 << 10, 1] {
+            let bytes = vec![1; size];
+            loop {
+                match filler.write_all(&bytes).and_then(|()| if size > 1 { Ok(()) } else { filler.sync_all() }) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error).context("it cannot be filled"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// There is room again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn has_room(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
     }
 
     fn image(&self) -> PathBuf {

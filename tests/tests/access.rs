@@ -217,7 +217,7 @@ fn settings_in_the_startup_packet_are_decided_and_recorded() -> Result<()> {
 }
 
 #[test]
-fn every_wrong_secret_gets_the_same_answer() -> Result<()> {
+fn sql_10_every_wrong_secret_gets_the_same_answer() -> Result<()> {
     let target = Postgres::start()?;
     let gateway = start(&target)?;
     let alice = gateway.login("alice")?;

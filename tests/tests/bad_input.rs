@@ -386,3 +386,39 @@ fn sigterm_lets_work_finish_ends_what_is_idle_and_takes_nobody_new() -> Result<(
     }
     Ok(())
 }
+
+#[test]
+fn sigterm_cuts_what_has_not_ended_after_the_time_it_has() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut gateway = start(&target, |setup| {
+        let listeners = fs::read_to_string(setup.file("countersign.toml"))?;
+        setup.write("countersign.toml", &format!("{listeners}drain_ms = 500\n"))
+    })?;
+    target.sql(DATABASE, "create table t (id int); alter table t owner to app")?;
+    let login = gateway.login("alice")?.without_tls();
+    let (mut working, mut transaction) = (Wire::open(&login, &[])?, Wire::open(&login, &[])?);
+    transaction.say(&query("begin; insert into t values (1)"))?;
+    transaction.hear_until_ready(1)?;
+    working.say(&query("select pg_sleep(600)"))?;
+    target.wait_until_logged("pg_sleep(600)")?;
+    gateway.signal(Signal::TERM)?;
+    for wire in [&mut working, &mut transaction] {
+        let told = wire.hear()?;
+        ensure!(told.kind == 'E' && String::from_utf8_lossy(&told.body).contains("the gateway is stopping") && wire.ends()?, "{told:?}");
+    }
+    ensure!(gateway.ended_within(PATIENCE) == Some(0), "{}", gateway.printed());
+    target.wait_until_true(DATABASE, "not exists (select from pg_stat_activity where usename = 'app')")?;
+    ensure!(target.sql(DATABASE, "select count(*) from t")? == "0\n", "half a transaction was kept");
+    gateway.start_again()?;
+    let sessions = gateway.json(gateway.administrator(), &["sessions", "--identity", "alice"])?;
+    let sessions = sessions.get("sessions").and_then(Value::as_array).context("no sessions")?;
+    let ended = |session: &&Value| session.get("ending").and_then(Value::as_str) == Some("the gateway is stopping");
+    ensure!(sessions.len() == 2 && sessions.iter().filter(ended).count() == 2, "{sessions:?}");
+    let stories = sessions.iter().map(|session| {
+        let id = session.get("id").and_then(Value::as_str).context("no id")?;
+        gateway.run(gateway.administrator(), &["show", id])
+    });
+    let stories = stories.collect::<Result<String>>()?;
+    ensure!(stories.matches("outcome unknown").count() == 1, "what was cut in the middle, and nothing else: {stories}");
+    Ok(())
+}

@@ -26,9 +26,12 @@ struct Stand {
 impl Stand {
     /// With the starter policies, and `change` to the files before they are served.
     fn start(change: impl FnOnce(&Setup) -> Result<()>) -> Result<Self> {
+        Self::of(Setup::init()?, change)
+    }
+
+    fn of(setup: Setup, change: impl FnOnce(&Setup) -> Result<()>) -> Result<Self> {
         let target = Postgres::start()?;
         target.sql(DATABASE, "create table t (id int primary key); insert into t values (1), (2), (3); alter table t owner to app")?;
-        let setup = Setup::init()?;
         setup.target(&target, DATABASE, "record = \"full\"")?;
         change(&setup)?;
         let mut gateway = setup.serve()?;
@@ -364,7 +367,8 @@ impl Drop for Lock {
 
 #[test]
 fn without_the_state_store_nothing_begins_or_is_released_and_what_lives_ends_after_the_grace() -> Result<()> {
-    let stand = Stand::configured("[limits]\nrevocation_grace_ms = 4000\n")?;
+    // In files: on a server that is `state_store.rs`.
+    let stand = Stand::of(Setup::init_in_files()?, |setup| configure(setup, "[limits]\nrevocation_grace_ms = 4000\n"))?;
     let mut idle = stand.wire("bob")?;
     let mut running = stand.psql("barbara")?;
     running.type_line("select pg_sleep(600);")?;

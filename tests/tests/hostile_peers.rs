@@ -29,14 +29,19 @@ struct Stand {
 impl Stand {
     /// With these lines before `[listen]` in `countersign.toml`.
     fn start(more: &str) -> Result<Self> {
+        Self::start_with(more, |setup, target| setup.target(target, DATABASE, ""))
+    }
+
+    fn start_with(more: &str, connect: impl FnOnce(&Setup, &Postgres) -> Result<()>) -> Result<Self> {
         let target = Postgres::start_with(Method::Cleartext, &[])?;
         target.sql(
             DATABASE,
-            "create table marks (mark text); create table doomed (id int); alter table marks owner to app; alter table doomed owner to app",
+            "create table marks (mark text); create table doomed (id int); alter table marks owner to app; alter table doomed owner to app;
+             create table classified (word text); insert into classified values ('ten signs.'); grant select on classified to app",
         )?;
         let setup = Setup::init()?;
         setup.permit_all()?;
-        setup.target(&target, DATABASE, "")?;
+        connect(&setup, &target)?;
         let before = fs::read_to_string(setup.file("countersign.toml"))?;
         setup.write("countersign.toml", &format!("{more}\n{before}"))?;
         let mut gateway = setup.serve()?;
@@ -60,6 +65,15 @@ impl Stand {
         let status = fs::read_to_string(format!("/proc/{}/status", self.gateway.pid()))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(resident.trim().trim_end_matches(" kB").trim().parse()?)
+    }
+
+    /// Waits until the gateway has at least so many open: a connection the kernel keeps for it is none of its own yet.
+    fn holds_descriptors(&self, count: usize) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while fs::read_dir(format!("/proc/{}/fd", self.gateway.pid()))?.count() < count {
+            ensure!(Instant::now() < end, "the gateway does not take {count} connections");
+        }
+        Ok(())
     }
 
     fn newest_session(&self) -> Result<Value> {
@@ -105,8 +119,9 @@ fn a_caller_who_breaks_off_at_any_byte_runs_nothing_he_did_not_say_to_its_end() 
     let ran = |mark: &str| -> Result<usize> {
         Ok(stand.target.sql(DATABASE, &format!("select count(*) from marks where mark = '{mark}'"))?.trim().parse()?)
     };
+    // As PostgreSQL does, whoever says a statement to its end and then nothing more has it run.
     let (simple_ran, extended_ran) = (ran("simple")?, ran("extended")?);
-    ensure!(simple_ran <= extended.len() + 1 && extended_ran <= 1, "{simple_ran} and {extended_ran}");
+    ensure!(simple_ran == extended.len() + 1 && extended_ran == 1, "{simple_ran} of {} and {extended_ran}", extended.len() + 1);
     let log = stand.target.log()?;
     ensure!(!log.contains("ERROR:") && !log.contains("FATAL:"), "the target was sent what is no message: {log}");
     ensure!(ask(&mut bystander, "select 1")? == "TDCZ" && !stand.gateway.printed().contains("panicked"), "{}", stand.gateway.printed());
@@ -183,7 +198,7 @@ fn logins(stand: &Stand, count: usize) -> Result<Vec<Duration>> {
 #[test]
 fn near_01_a_thousand_who_dawdle_before_their_login_at_most_double_the_time_of_others() -> Result<()> {
     const ROUNDS: usize = 5;
-    const LOGINS: usize = 40;
+    const LOGINS: usize = 100;
     let most = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: most.maximum, ..most })?;
     let stand = Stand::start("[limits]\nmax_logins = 1200\nmax_logins_per_address = 1200\nlogin_timeout_ms = 300000\n")?;
@@ -194,21 +209,26 @@ fn near_01_a_thousand_who_dawdle_before_their_login_at_most_double_the_time_of_o
         alone.push(logins(&stand, LOGINS)?);
         let mut dawdling =
             (0..1_000).map(|_| TcpStream::connect(("127.0.0.1", stand.gateway.port()?)).map_err(Into::into)).collect::<Result<Vec<_>>>()?;
+        stand.holds_descriptors(dawdling.len())?;
         let over = AtomicBool::new(false);
-        let measured = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for byte in packet.chunks(1) {
-                    if over.load(Ordering::Relaxed) || dawdling.iter_mut().take(500).any(|stream| stream.write_all(byte).is_err()) {
-                        return;
-                    }
+        crowded.push(std::thread::scope(|scope| {
+            let saying = scope.spawn(|| {
+                for byte in packet.chunks(1).take_while(|_| !over.load(Ordering::Relaxed)) {
+                    dawdling.iter_mut().take(500).try_for_each(|stream| stream.write_all(byte))?;
                     std::thread::park_timeout(Duration::from_millis(100));
                 }
+                anyhow::Ok(())
             });
             let measured = logins(&stand, LOGINS);
             over.store(true, Ordering::Relaxed);
+            saying.join().ok().context("the slow ones panicked")?.context("a slow one was sent away")?;
             measured
-        });
-        crowded.push(measured?);
+        })?);
+        // All of them were there all the time.
+        for stream in &dawdling {
+            stream.set_nonblocking(true)?;
+            ensure!(matches!(stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "one of the thousand is gone");
+        }
     }
     let in_the_middle = |rounds: &[Vec<Duration>], percent: usize| {
         let mut of_rounds: Vec<Duration> = rounds.iter().map(|took| took[(took.len() * percent / 100).min(took.len() - 1)]).collect();
@@ -221,7 +241,28 @@ fn near_01_a_thousand_who_dawdle_before_their_login_at_most_double_the_time_of_o
         in_the_middle(&alone, 50),
         in_the_middle(&crowded, 50)
     );
-    ensure!(crowded_p99 <= alone_p99 * 2 + Duration::from_millis(5), "p99 {crowded_p99:?} beside a thousand, {alone_p99:?} alone");
+    ensure!(crowded_p99 <= alone_p99 * 2, "p99 {crowded_p99:?} beside a thousand, {alone_p99:?} alone");
+    Ok(())
+}
+
+/// Whoever does not finish his login in time is sent away, however he goes about it.
+#[test]
+fn near_01_a_login_that_takes_too_long_ends() -> Result<()> {
+    const TIMEOUT: Duration = Duration::from_millis(1_500);
+    let stand = Stand::start(&format!("[limits]\nlogin_timeout_ms = {}\n", TIMEOUT.as_millis()))?;
+    let mut bystander = stand.alice()?;
+    let hello = startup([("user", "alice"), ("database", CONNECTION)].iter());
+    let tls = [8u32.to_be_bytes(), 80_877_103u32.to_be_bytes()].concat();
+    for (what, said) in [("nothing", &[][..]), ("half a packet", &hello[..20]), ("no password", &hello), ("no handshake", &tls)] {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(("127.0.0.1", stand.gateway.port()?))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(said)?;
+        let ended = stream.read_to_end(&mut Vec::new());
+        ensure!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "{what}: still connected");
+        ensure!(began.elapsed() >= TIMEOUT, "{what}: sent away after {:?}", began.elapsed());
+    }
+    ensure!(ask(&mut bystander, "select 'undisturbed'")? == "TDCZ");
     Ok(())
 }
 
@@ -230,28 +271,49 @@ fn near_01_a_thousand_who_dawdle_before_their_login_at_most_double_the_time_of_o
 fn near_02_a_caller_who_stops_reading_a_gigabyte_costs_less_than_a_mebibyte() -> Result<()> {
     const STALLED: u64 = 8;
     let stand = Stand::start("")?;
+    let mut wires = stalled_by_a_gigabyte(&stand, STALLED, "repeat('x', 10000)")?;
+    // Whoever reads on gets the rest, in order and whole.
+    let heard = wires[0].hear_until_ready(1)?;
+    ensure!(heard.len() == 100_003 && heard.iter().filter(|message| message.kind == 'D').all(|row| row.body.len() == 10_006), "{}", heard.len());
+    Ok(())
+}
+
+/// The same where rows are written into the recording, and where a value of each is masked.
+#[test]
+fn near_02_rows_that_are_recorded_or_masked_cost_no_more_when_nobody_reads_them() -> Result<()> {
+    for (record, letter) in [("record = \"full\"", "repeat('x', 10000)"), ("", "repeat(word, 1000), word")] {
+        let stand = Stand::start_with("", |setup, target| {
+            setup.classes(&[("word", "redact", "public.classified.word")])?;
+            setup.target(target, DATABASE, record)
+        })?;
+        stalled_by_a_gigabyte(&stand, 4, letter)?;
+    }
+    Ok(())
+}
+
+/// Sessions that asked for a gigabyte and do not read on.
+fn stalled_by_a_gigabyte(stand: &Stand, stalled: u64, columns: &str) -> Result<Vec<Wire>> {
     let mut bystander = stand.alice()?;
-    let mut wires = (0..STALLED).map(|_| stand.alice()).collect::<Result<Vec<_>>>()?;
+    let mut wires = (0..stalled).map(|_| stand.alice()).collect::<Result<Vec<_>>>()?;
+    let rows = |count: u32| query(&format!("select {columns} from classified, generate_series(1, {count})"));
     for wire in &mut wires {
-        ask(wire, "select repeat('x', 1000) from generate_series(1, 1000)")?;
+        wire.say(&rows(1_000))?;
+        ensure!(kinds(&wire.hear_until_ready(1)?).starts_with("TD"));
     }
     let before = stand.resident_kib()?;
     for wire in &mut wires {
-        wire.say(&query("select repeat('x', 10000) from generate_series(1, 100000)"))?;
+        wire.say(&rows(100_000))?;
     }
-    let blocked = format!("(select count(*) from pg_stat_activity where wait_event = 'ClientWrite' and query like '%100000)') = {STALLED}");
+    let blocked = format!("(select count(*) from pg_stat_activity where wait_event = 'ClientWrite' and query like '%100000)') = {stalled}");
     stand.target.wait_until_true(DATABASE, &blocked)?;
     for _ in 0..20 {
         let began = Instant::now();
         ensure!(ask(&mut bystander, "select 'undisturbed'")? == "TDCZ" && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
     let grown = stand.resident_kib()?.saturating_sub(before);
-    println!("{} KiB for each of {STALLED} that do not read", grown / STALLED);
-    ensure!(grown < STALLED << 10, "{grown} KiB for {STALLED}");
-    // Whoever reads on gets the rest, in order and whole.
-    let heard = wires[0].hear_until_ready(1)?;
-    ensure!(heard.len() == 100_003 && heard.iter().filter(|message| message.kind == 'D').all(|row| row.body.len() == 10_006), "{}", heard.len());
-    Ok(())
+    println!("{} KiB for each of {stalled} that do not read", grown / stalled);
+    ensure!(grown < stalled << 10, "{grown} KiB for {stalled}");
+    Ok(wires)
 }
 
 #[test]
@@ -285,6 +347,26 @@ fn a_pipeline_of_100_000_statements_is_answered_recorded_and_kept_in_little_memo
     }
 }
 
+/// Waits until the kernel keeps nothing any more of what a client with this port has said (`tx_queue`, and `rx_queue` at the other end):
+/// <https://docs.kernel.org/networking/proc_net_tcp.html>.
+fn all_is_read(port: u16) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    let place = format!(":{port:04X}");
+    loop {
+        let sockets = fs::read_to_string("/proc/net/tcp")?;
+        let kept = sockets.lines().filter_map(|row| {
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            let (sent, received) = fields.get(4)?.split_once(':')?;
+            if fields.get(1)?.ends_with(&place) { Some(sent.to_owned()) } else { fields.get(2)?.ends_with(&place).then(|| received.to_owned()) }
+        });
+        let kept: Vec<String> = kept.collect();
+        if kept.len() == 2 && kept.iter().all(|bytes| bytes == "00000000") {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "not read: {kept:?}");
+    }
+}
+
 #[test]
 fn a_hold_with_10_000_messages_behind_it_keeps_them_in_order_and_in_little_memory() -> Result<()> {
     const BEHIND: usize = 10_000;
@@ -300,6 +382,7 @@ fn a_hold_with_10_000_messages_behind_it_keeps_them_in_order_and_in_little_memor
     let notice = wire.hear()?;
     let words = String::from_utf8_lossy(&notice.body).into_owned();
     let hold = words.split(|c: char| !c.is_alphanumeric() && c != '_').find(|word| word.starts_with("h_")).with_context(|| words.clone())?;
+    all_is_read(wire.another_hand()?.local_addr()?.port())?;
     let grown = stand.resident_kib()?.saturating_sub(before);
     println!("{grown} KiB for {BEHIND} messages behind a hold");
     ensure!(grown < 8 << 10, "{grown} KiB");

@@ -194,17 +194,25 @@ fn under_load<T>(login: &Login, round: u64, end: impl FnOnce() -> T, statements:
     })
 }
 
-/// Runs statements with markers of their own, by the simple and by the extended protocol, until the connection breaks.
+/// Runs statements with markers of their own until the connection breaks: by the simple and by the extended protocol, with a bound marker, several
+/// in one message, and in a transaction of several messages.
 fn work(login: &Login, round: u64, client: u64, tell: &Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let _ = runtime.block_on(async {
         let connection = login.connect().await?;
         for number in 0u64.. {
             let marker = format!("marker-{round}-{client}-{number}");
-            if number % 2 == 0 {
-                connection.simple_query(&format!("insert into load values ('{marker}')")).await?;
-            } else {
-                connection.query(&format!("select count(*) from load where marker = '{marker}'"), &[]).await?;
+            let insert = format!("insert into load values ('{marker}')");
+            match number % 5 {
+                0 => drop(connection.simple_query(&insert).await?),
+                1 => drop(connection.query(&format!("select count(*) from load where marker = '{marker}'"), &[]).await?),
+                2 => drop(connection.execute("insert into load values ($1)", &[&marker]).await?),
+                3 => connection.batch_execute(&format!("begin; {insert}; commit")).await?,
+                _ => {
+                    connection.batch_execute("begin").await?;
+                    connection.execute(&insert, &[]).await?;
+                    connection.batch_execute("commit").await?;
+                }
             }
             let _ = tell.send(());
         }

@@ -53,6 +53,8 @@ fn without_free_file_descriptors_nobody_new_comes_in_and_nobody_who_is_in_is_dis
     ensure!(before.current == before.maximum, "it takes as many as it may");
     let mut let_in = 0;
     for spare in 0..8 {
+        // Whoever came in the round before has left, and what the gateway asked for itself is done: nothing more is closed by itself.
+        target.wait_until_true("postgres", "(select count(*) from pg_stat_activity where usename = 'app') = 1")?;
         let open = fs::read_dir(format!("/proc/{}/fd", gateway.pid()))?.count() as u64;
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + spare), maximum: Some(1024) })?;
         let attempts: Vec<_> = (0..3)
@@ -64,6 +66,8 @@ fn without_free_file_descriptors_nobody_new_comes_in_and_nobody_who_is_in_is_dis
         for _ in 0..20 {
             ensure!(ask(&mut live, "select 'undisturbed'")? == "TDCZ", "{spare} free descriptors");
         }
+        let at_target = target.sql("postgres", "select count(*) from pg_stat_activity where usename = 'app'")?;
+        ensure!(spare > 0 || at_target == "1\n", "no free descriptor, and somebody new is at the target");
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) })?;
         for attempt in attempts {
             let_in += usize::from(attempt.join().ok().context("a login panicked")?);
@@ -165,6 +169,46 @@ fn a_file_system_that_becomes_read_only_ends_all_sessions_and_keeps_what_ran() -
     let told = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<Vec<_>>>()?;
     let (executed, recorded) = (markers(&target.log()?), markers(&told.concat()));
     let lost: Vec<_> = executed.difference(&recorded).filter(|marker| next(marker).is_none_or(|next| executed.contains(&next))).collect();
+    ensure!(
+        executed.len() >= STATEMENTS && lost.is_empty(),
+        "{} of {} executed statements are in no recording: {lost:?}",
+        lost.len(),
+        executed.len()
+    );
+    ensure!(told.concat().contains("recorded again") && told.iter().all(|story| story.matches("outcome unknown").count() <= 1), "{told:?}");
+    Ok(())
+}
+
+/// As a disk is that others fill: the gateway has no part in it, and no file of its own is too large.
+#[test]
+fn a_file_system_that_is_full_ends_all_sessions_and_keeps_what_ran_until_there_is_room() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(DATABASE, "create table load (marker text); grant all on load to public")?;
+    let Some(disk) = Disk::mounted()? else { return Ok(()) };
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.target(&target, DATABASE, "")?;
+    fs::create_dir(disk.path().join("recordings"))?;
+    fs::remove_dir(setup.file("data/recordings")).ok();
+    symlink(disk.path().join("recordings"), setup.file("data/recordings"))?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    let login = gateway.login("alice")?.without_tls();
+    let mut idle = Wire::open(&login, &[])?;
+    while_at_work(&login, || disk.is_filled())?;
+    let told = last_words(&mut idle)?;
+    ensure!(told.contains("57P01") && told.contains("unrecorded"), "{told}");
+    let refused = Wire::open(&login, &[]).err().context("a session was let in that cannot be recorded")?.to_string();
+    ensure!(refused.contains("57P03") && refused.contains("cannot record"), "{refused}");
+    let health = gateway.health()?;
+    ensure!(health.contains("503") && health.contains("recordings cannot be written"), "{health}");
+
+    disk.has_room()?;
+    let mut again = begins_again(&login)?;
+    ensure!(ask(&mut again, "select 'recorded again'")? == "TDCZ");
+    let told = sessions(&gateway)?.iter().map(|session| story(&gateway, session)).collect::<Result<Vec<_>>>()?;
+    let (executed, recorded) = (markers(&target.log()?), markers(&told.concat()));
+    let lost: Vec<_> = executed.difference(&recorded).collect();
     ensure!(
         executed.len() >= STATEMENTS && lost.is_empty(),
         "{} of {} executed statements are in no recording: {lost:?}",

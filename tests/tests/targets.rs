@@ -1,6 +1,8 @@
 //! The other side: the gateway signs in at a target in each way a target may ask, checks whom it talks to, and says
 //! clearly what is wrong when it cannot.
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     authority::Authority,
@@ -44,19 +46,40 @@ async fn every_way_to_ask_for_a_credential_is_answered() -> Result<()> {
     Ok(())
 }
 
-/// NEAR-08, SQL-11.
-#[test]
-fn a_target_with_another_certificate_gets_no_credential() -> Result<()> {
-    let target = Postgres::start_with(Method::CleartextOverTls, &[])?;
+/// The target asks for the password itself: what it is sent it could keep.
+fn gets_no_credential(target: &Postgres, change: impl FnOnce(&Setup) -> Result<()>) -> Result<String> {
     let setup = Setup::init()?;
     setup.permit_all()?;
-    setup.target(&target, DATABASE, "")?;
-    setup.write("target-ca.pem", &Authority::new("somebody else")?.certificate)?;
+    setup.target(target, DATABASE, "")?;
+    change(&setup)?;
     let mut gateway = setup.serve()?;
     gateway.add_user("alice", &[])?;
-    let told = refused(&gateway.login("alice")?, &target)?;
+    let told = refused(&gateway.login("alice")?, target)?;
+    let log = target.log()?;
+    let tried = log.contains("host=127.0.0.1") && log.contains("could not accept SSL connection");
+    ensure!(tried && !log.contains(&format!("user={ROLE}")) && !log.contains("authentication"), "a credential was sent, or nobody came: {log}");
+    Ok(told)
+}
+
+#[test]
+fn near_08_a_target_whose_certificate_somebody_else_signed_gets_no_credential() -> Result<()> {
+    let target = Postgres::start_with(Method::CleartextOverTls, &["log_connections = on", "log_statement = none"])?;
+    let told = gets_no_credential(&target, |setup| setup.write("target-ca.pem", &Authority::new("somebody else")?.certificate))?;
     ensure!(told.contains("certificate"), "{told}");
-    ensure!(!target.log()?.contains("connection authorized"), "a credential was sent");
+    Ok(())
+}
+
+#[test]
+fn sql_11_a_target_whose_certificate_names_another_host_gets_no_credential() -> Result<()> {
+    let target = Postgres::start_with(Method::CleartextOverTls, &["log_connections = on", "log_statement = none"])?;
+    let elsewhere = target.authority.as_ref().context("no authority")?.server_elsewhere("db.elsewhere")?;
+    let data = target.socket_folder().join("data");
+    fs::write(data.join("server.pem"), elsewhere.certificate)?;
+    fs::write(data.join("server.key"), elsewhere.key)?;
+    target.sql("postgres", "select pg_reload_conf()")?;
+    target.wait_until_logged("reloading configuration files")?;
+    let told = gets_no_credential(&target, |_| Ok(()))?;
+    ensure!(told.contains("certificate"), "{told}");
     Ok(())
 }
 

@@ -318,9 +318,9 @@ mod tests {
         assert!(fields[4].1.len() <= MAX_TEXT_BYTES && fields[4].1.ends_with("é..."));
     }
 
-    /// SQL-10: no way to find out which names exist.
+    /// In PostgreSQL's words; whether the name exists is not known here.
     #[test]
-    fn unknown_names_and_wrong_secrets_read_the_same() {
+    fn a_wrong_password_is_told_as_postgresql_does() {
         let mut out = BytesMut::new();
         Refusal::wrong_password("alice").fatal(&mut out);
         assert_eq!(said(&out)[2..], [(b'C', "28P01".to_owned()), (b'M', "password authentication failed for user \"alice\"".to_owned())]);

@@ -176,9 +176,9 @@ fn any_cut_gives_the_same_moves() {
     assert_eq!(converse(&bytewise), whole);
 }
 
-/// SQL-08: the ReadyForQuery after a refusal is the target's own, and what followed in the pipeline is discarded until Sync.
+/// The ReadyForQuery after a refusal is the target's own, and what followed in the pipeline is discarded until Sync.
 #[test]
-fn a_refusal_in_an_open_transaction_fails_it_at_the_target() {
+fn sql_08_a_refusal_in_an_open_transaction_fails_it_at_the_target() {
     let moved = converse(&[
         caller(&[&query("BEGIN")]),
         target(&[b"C\0\0\0\x0aBEGIN\0", READY_OPEN]),
