@@ -130,7 +130,8 @@ impl Setup {
             "[store.postgres]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{DATABASE}\"\nuser = \"{ROLE}\"\n\
              password = {{ env = \"{STORE_PASSWORD}\" }}\nschema = \"{schema}\"\n{tls}"
         );
-        self.write("countersign.toml", &format!("{before}{store}"))?;
+        // Before what is there: tests add lines to its last section.
+        self.write("countersign.toml", &format!("{store}{before}"))?;
         said(&self.offline(&["store", "copy", "--from", "embedded", "--to", "postgres"])?)?;
         Ok(schema)
     }
@@ -373,7 +374,8 @@ impl Gateway {
         let mut command = Command::new(binary()?);
         command
             .env("COUNTERSIGN_CONFIG_DIR", self.setup.folder.path().join("people").join(who))
-            .env("COUNTERSIGN_SERVER", self.setup.file("data/api.sock"));
+            .env("COUNTERSIGN_SERVER", self.setup.file("data/api.sock"))
+            .env(STORE_PASSWORD, PASSWORD);
         Ok(command)
     }
 
