@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, bench,
     command::{self, cargo},
     install, tidy,
 };
@@ -23,7 +23,9 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", run: tidy::run },
     Step { name: "licences, bans and sources", run: cargo_deny },
     Step { name: "clippy", run: || command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])) },
-    Step { name: "tests", run: cargo_test },
+    Step { name: "tests", run: || cargo_test(&["--workspace"], &[]) },
+    Step { name: "end-to-end tests with the state in PostgreSQL", run: with_state_in_postgresql },
+    Step { name: "speed", run: bench::check },
 ];
 
 /// Installs what is missing, then runs everything.
@@ -33,6 +35,7 @@ const STEPS: &[Step] = &[
 pub fn run() -> Outcome<()> {
     let began = Instant::now();
     install::for_tests()?;
+    install::for_bench()?;
     install::cargo_deny()?;
     let mut results = Vec::new();
     for step in STEPS {
@@ -54,13 +57,23 @@ fn cargo_deny() -> Outcome<()> {
     command::run(&mut cargo(&["deny", "--log-level", "error", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
-fn cargo_test() -> Outcome<()> {
+/// The tests of `tests/`, whose gateways keep their state where this says. All are named, so that every dependency has the features it was built with.
+fn with_state_in_postgresql() -> Outcome<()> {
+    let folder = command::workspace().join("tests/tests");
+    let files = std::fs::read_dir(&folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let mut names: Vec<String> = files.flatten().filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    let named: Vec<&str> = names.iter().flat_map(|name| ["--test", name]).collect();
+    cargo_test(&[&["--workspace"], named.as_slice()].concat(), &[("COUNTERSIGN_TEST_STORE", "postgres")])
+}
+
+fn cargo_test(selected: &[&str], environment: &[(&str, &str)]) -> Outcome<()> {
     let python = install::python_with_drivers()?;
     // The program and the tests in one selection, so that they share every dependency's features and nothing is built twice.
     command::run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
-    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut tests = cargo(&[&["test", "--no-fail-fast"], selected].concat());
     without_proxies(&mut tests);
-    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
+    command::run(tests.envs(environment.iter().copied()).env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
 }
 
 /// The program as it was just built; tests that are told of it need not build it in a selection of their own.
