@@ -1,15 +1,17 @@
 //! `cargo xtask test`: every check and every test, with real servers and real clients.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
 use crate::{
-    Outcome, bench,
+    Outcome,
     command::{self, cargo},
-    install, tidy,
+    install,
+    json::Json,
+    tidy,
 };
 
 /// One part of the run. Later parts run even when an earlier one failed, so that one run shows all there is to mend.
@@ -23,9 +25,8 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", run: tidy::run },
     Step { name: "licences, bans and sources", run: cargo_deny },
     Step { name: "clippy", run: || command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])) },
-    Step { name: "tests", run: || cargo_test(&["--workspace"], &[]) },
+    Step { name: "tests", run: cargo_test },
     Step { name: "end-to-end tests with the state in PostgreSQL", run: with_state_in_postgresql },
-    Step { name: "speed", run: bench::check },
 ];
 
 /// Installs what is missing, then runs everything.
@@ -35,7 +36,6 @@ const STEPS: &[Step] = &[
 pub fn run() -> Outcome<()> {
     let began = Instant::now();
     install::for_tests()?;
-    install::for_bench()?;
     install::cargo_deny()?;
     let mut results = Vec::new();
     for step in STEPS {
@@ -57,23 +57,52 @@ fn cargo_deny() -> Outcome<()> {
     command::run(&mut cargo(&["deny", "--log-level", "error", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
-/// The tests of `tests/`, whose gateways keep their state where this says. All are named, so that every dependency has the features it was built with.
+/// Fewer than in the step before: that nothing is lost, the recordings see to, which are files always.
+const KILLINGS_IN_POSTGRESQL: &str = "20";
+
+/// The tests of `tests/` once more, whose gateways keep their state in PostgreSQL. Their programs are run as they were built for the step before: with
+/// another selection of targets cargo would choose other features, and build all dependencies again.
 fn with_state_in_postgresql() -> Outcome<()> {
-    let folder = command::workspace().join("tests/tests");
-    let files = std::fs::read_dir(&folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
-    let mut names: Vec<String> = files.flatten().filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned())).collect();
-    names.sort();
-    let named: Vec<&str> = names.iter().flat_map(|name| ["--test", name]).collect();
-    cargo_test(&[&["--workspace"], named.as_slice()].concat(), &[("COUNTERSIGN_TEST_STORE", "postgres")])
+    let folder = command::workspace().join("tests");
+    let python = install::python_with_drivers()?;
+    let built = command::capture(&mut cargo(&["test", "--workspace", "--no-run", "--quiet", "--message-format=json"]))?;
+    let programs = built.lines().map(Json::read).collect::<Outcome<Vec<_>>>()?;
+    let programs: Vec<&str> = programs.iter().filter_map(|message| end_to_end(message, &folder)).collect();
+    let mut failed = Vec::new();
+    for program in &programs {
+        let mut tests = Command::new(program);
+        without_proxies(&mut tests);
+        tests
+            .current_dir(&folder)
+            .env("COUNTERSIGN_TEST_STORE", "postgres")
+            .env("COUNTERSIGN_TEST_KILLINGS", KILLINGS_IN_POSTGRESQL)
+            .env("COUNTERSIGN_TEST_PYTHON", &python)
+            .env("COUNTERSIGN_BIN", self::built());
+        if command::run(&mut tests).is_err() {
+            failed.push(*program);
+        }
+    }
+    match failed.as_slice() {
+        [] if programs.is_empty() => Err("cargo names no end-to-end test".to_owned()),
+        [] => Ok(()),
+        failed => Err(format!("failed: {}", failed.join(", "))),
+    }
 }
 
-fn cargo_test(selected: &[&str], environment: &[(&str, &str)]) -> Outcome<()> {
+/// The program of a file in `tests/tests`, if this is what cargo says of one: <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>.
+fn end_to_end<'a>(message: &'a Json, folder: &Path) -> Option<&'a str> {
+    let source = Path::new(message.get("target")?.text("src_path")?);
+    let program = message.text("executable")?;
+    source.starts_with(folder.join("tests")).then_some(program)
+}
+
+fn cargo_test() -> Outcome<()> {
     let python = install::python_with_drivers()?;
     // The program and the tests in one selection, so that they share every dependency's features and nothing is built twice.
     command::run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
-    let mut tests = cargo(&[&["test", "--no-fail-fast"], selected].concat());
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     without_proxies(&mut tests);
-    command::run(tests.envs(environment.iter().copied()).env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
+    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
 }
 
 /// The program as it was just built; tests that are told of it need not build it in a selection of their own.

@@ -83,14 +83,6 @@ pub fn run(arguments: &[&str]) -> Option<Outcome<()>> {
     Some(if wish.quick { quick::run(wish.only, wish.accept) } else { whole(&wish) })
 }
 
-/// The quick bench, compared with what is committed: a step of `cargo xtask test`.
-///
-/// # Errors
-/// As [`run`].
-pub fn check() -> Outcome<()> {
-    quick::run("", false)
-}
-
 /// The whole bench. Each case is kept as soon as it is measured, so that what fails later costs nothing.
 fn whole(wish: &Wish<'_>) -> Outcome<()> {
     let mut results = Results::read(&results_file())?;
