@@ -255,6 +255,31 @@ async fn who_waits_for_a_catalog_that_is_not_read_can_cancel_and_leave() -> Resu
     stand.bystander_goes_on("a silent target")
 }
 
+/// Its statement was here in full when it left, and is run once the catalog is read; then the session ends.
+#[test]
+fn who_leaves_while_a_catalog_is_read_has_its_statement_run_and_no_session_any_more() -> Result<()> {
+    let mut stand = Stand::start()?;
+    let mut leaving = stand.alice()?;
+    leaving.say(&query("select 1"))?;
+    leaving.hear_until_ready(1)?;
+    stand.target.sql(DATABASE, "create table appeared (id int); grant all on appeared to app")?;
+    stand.valve.close();
+    leaving.say(&query("insert into appeared values (1)"))?;
+    drop(leaving);
+    // Whatever is known of the departure by now: nothing passes before the valve opens.
+    ensure!(stand.target.sql(DATABASE, "select count(*) from appeared")? == "0\n");
+    stand.valve.open();
+    stand.target.wait_until_true(DATABASE, "(select count(*) from appeared) = 1")?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let live = stand.gateway.json(stand.gateway.administrator(), &["sessions", "--live", "--identity", "alice"])?;
+        if live.pointer("/sessions").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            return stand.bystander_goes_on("a departure");
+        }
+        ensure!(Instant::now() < end, "whoever left is still there: {live}");
+    }
+}
+
 #[test]
 fn a_target_that_dies_in_the_middle_of_a_copy_ends_it_with_a_word_in_both_directions() -> Result<()> {
     let mut stand = Stand::start()?;

@@ -51,10 +51,10 @@ const MAX_TURN: u32 = 64;
 /// How long it may be unwritten how an operation ended whose answer went out.
 const MAX_LAG: Duration = Duration::from_millis(10);
 
-/// How long the target may say nothing while something waits for its answer that a caller said before it left.
+/// How long what a caller said before it left may wait, for a catalog or for a target that says nothing.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// How long the last words to either side may take, and what a caller said before it left may wait for a catalog.
+/// How long the last words to either side may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A session with everything it runs on.
@@ -75,7 +75,7 @@ pub(crate) struct Pump {
     /// Operations asked in this turn.
     turn: u32,
     lag: Lag,
-    /// The caller says nothing more, but not all it said is with the target yet: until then.
+    /// The caller says nothing more: how long what it said may still wait.
     leaving: Option<Pin<Box<Sleep>>>,
 }
 
@@ -221,6 +221,7 @@ impl Pump {
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
+            // PostgreSQL, too, runs what a client said to its end before it left.
             if self.leaving.is_some() && !self.dialogue.has_words_left() {
                 return ControlFlow::Break(End::caller_is_gone());
             }
@@ -303,12 +304,11 @@ impl Pump {
                 }
                 ControlFlow::Continue(())
             }
-            // PostgreSQL runs what a client said to its end before it left, too.
-            Io::CallerEnded if self.dialogue.has_words_left() => {
+            Io::CallerEnded => {
                 self.leaving = Some(Box::pin(tokio::time::sleep(LEAVING)));
                 ControlFlow::Continue(())
             }
-            Io::CallerEnded | Io::CallerGone => ControlFlow::Break(End::caller_is_gone()),
+            Io::CallerGone => ControlFlow::Break(End::caller_is_gone()),
             Io::TargetGone(error) => {
                 let refusal = Refusal::new(Sqlstate::CONNECTION_FAILURE, "the target closed the connection");
                 ControlFlow::Break(End::Lost(refusal, format!("the target closed the connection: {error}")))
@@ -427,7 +427,7 @@ impl Pump {
         self.commit()?;
         let (mut changed, mut cancelled) = (false, None);
         let refreshed = {
-            let Self { session, dialogue, caller, signals, draining, .. } = self;
+            let Self { session, dialogue, caller, signals, draining, leaving, .. } = self;
             let mut refreshing = std::pin::pin!(session.refresh());
             loop {
                 tokio::select! {
@@ -442,7 +442,10 @@ impl Pump {
                             break Ok(());
                         }
                     },
-                    () = departed(dialogue, caller) => return ControlFlow::Break(End::caller_is_gone()),
+                    () = std::future::poll_fn(|cx| poll_departure(cx, dialogue, caller)), if leaving.is_none() => {
+                        *leaving = Some(Box::pin(tokio::time::sleep(LEAVING)));
+                    }
+                    () = left(leaving), if leaving.is_some() => return ControlFlow::Break(End::caller_is_gone()),
                 }
             }
         };
@@ -689,12 +692,6 @@ async fn left(leaving: &mut Option<Pin<Box<Sleep>>>) {
         Some(until) => until.await,
         None => std::future::pending().await,
     }
-}
-
-/// Returns some time after the caller has gone: what it said last may still be decided.
-async fn departed(dialogue: &mut Dialogue<Permit>, caller: &mut Wire) {
-    std::future::poll_fn(|cx| poll_departure(cx, dialogue, caller)).await;
-    tokio::time::sleep(FAREWELL).await;
 }
 
 /// Writes what waits for the caller and reads what it sends meanwhile, as far as there is room. Ready when it is gone.

@@ -385,8 +385,7 @@ impl<P> Dialogue<P> {
     pub fn wants(&self, side: Side) -> bool {
         match side {
             Side::Caller => {
-                let waits = self.stalled || self.has_words_left();
-                let full = waits && self.caller.len() >= self.limits.max_waiting_bytes;
+                let full = self.has_words_left() && self.caller.len() >= self.limits.max_waiting_bytes;
                 !self.ended && !full && self.has_room()
             }
             Side::Target => !self.ended,
