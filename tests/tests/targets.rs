@@ -55,9 +55,10 @@ fn gets_no_credential(target: &Postgres, change: impl FnOnce(&Setup) -> Result<(
     let mut gateway = setup.serve()?;
     gateway.add_user("alice", &[])?;
     let told = refused(&gateway.login("alice")?, target)?;
+    target.wait_until_logged("could not accept SSL connection")?;
     let log = target.log()?;
-    let tried = log.contains("host=127.0.0.1") && log.contains("could not accept SSL connection");
-    ensure!(tried && !log.contains(&format!("user={ROLE}")) && !log.contains("authentication"), "a credential was sent, or nobody came: {log}");
+    let came = log.contains("host=127.0.0.1");
+    ensure!(came && !log.contains(&format!("user={ROLE}")) && !log.contains("authentication"), "a credential was sent, or nobody came: {log}");
     Ok(told)
 }
 
