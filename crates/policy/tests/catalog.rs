@@ -24,6 +24,8 @@ const STEPS: &[&str] = &[
     "alter table b.refers enable trigger all; create function b.fires() returns trigger language plpgsql as 'begin return new; end'; \
      create trigger t before insert on b.refers for each row execute function b.fires()",
     "alter table b.refers disable trigger t; create operator b.=== (leftarg = int, rightarg = int, procedure = int4eq); create cast (b.mood as int) with inout",
+    "alter schema b rename to c",
+    "alter schema c rename to b",
     "drop cast (b.mood as int); drop operator b.=== (int, int); drop view b.both; drop function b.std(int)",
     "create or replace view b.shown as select id, title as name, 1 as one from b.people; create materialized view b.kept as select * from b.shown; analyze",
     "begin; create table b.undone (id int); alter table b.people rename to never; rollback",
@@ -47,6 +49,13 @@ fn what_changed_since_is_all_that_must_be_read() {
         let next = server.read("shop", Some(&known));
         let whole = server.read("shop", None);
         assert!(next == whole, "after {step}: {}", first_difference(&next, &whole));
+        for relation in known.relations().chain(whole.relations()) {
+            let found = |catalog: &Catalog| {
+                let named = catalog.relation(&relation.schema, &relation.name).cloned();
+                (named, catalog.relation_of_row_type(relation.row_type).cloned())
+            };
+            assert!(found(&next) == found(&whole), "after {step}: {}.{}", relation.schema, relation.name);
+        }
         known = next;
     }
 }

@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{self, Reading};
-pub use super::snapshot::{CatalogError, Rows};
+pub use super::catalog_queries::{CatalogError, Rows};
+use super::snapshot::{Changed, Reading};
 
 /// The first OID that an object made after `initdb` can have (`FirstNormalObjectId` in `access/transam.h`).
 pub const FIRST_USER_OID: u32 = 16_384;
@@ -53,10 +53,10 @@ pub struct Relation {
     /// What it is.
     pub kind: RelationKind,
     /// Its live columns, by number.
-    pub columns: Vec<Column>,
+    pub columns: Arc<[Column]>,
     /// Columns, sorted, of each unique index without a predicate or expression.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<Vec<i16>>,
+    pub keys: Vec<Arc<[i16]>>,
     /// What it directly inherits from or is a partition of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<u32>,
@@ -313,11 +313,12 @@ pub(super) struct Contents {
     pub(super) database: Arc<str>,
     pub(super) server_version: u32,
     pub(super) schemas: Vec<Arc<str>>,
-    pub(super) relations: Vec<Relation>,
-    pub(super) types: Vec<Type>,
-    pub(super) routines: Vec<Routine>,
-    pub(super) operators: Vec<Operator>,
-    pub(super) casts: Vec<Cast>,
+    /// By OID.
+    pub(super) relations: Vec<Arc<Relation>>,
+    pub(super) types: Arc<[Arc<Type>]>,
+    pub(super) routines: Arc<[Arc<Routine>]>,
+    pub(super) operators: Arc<[Arc<Operator>]>,
+    pub(super) casts: Arc<[Cast]>,
     pub(super) event_triggers: Vec<u32>,
 }
 
@@ -328,15 +329,34 @@ pub struct Catalog {
     contents: Contents,
     /// What it was made of; nothing if it was imported.
     reading: Reading,
-    relation_names: HashMap<(Arc<str>, Arc<str>), usize>,
-    relation_oids: HashMap<u32, usize>,
-    type_names: HashMap<Arc<str>, Vec<usize>>,
-    type_oids: HashMap<u32, usize>,
+    relation_names: HashMap<(Arc<str>, Arc<str>), u32>,
     row_types: HashMap<u32, u32>,
-    routine_names: HashMap<Arc<str>, Vec<usize>>,
-    routine_oids: HashMap<u32, usize>,
-    operator_names: HashMap<Arc<str>, Vec<usize>>,
-    casts: HashMap<(u32, u32), usize>,
+    types: Arc<Found>,
+    routines: Arc<Found>,
+    operators: Arc<Found>,
+    casts: Arc<HashMap<(u32, u32), usize>>,
+}
+
+/// Where objects of a kind are found, in their list.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    names: HashMap<Arc<str>, Vec<usize>>,
+    oids: HashMap<u32, usize>,
+}
+
+impl Found {
+    fn of<'a>(objects: impl Iterator<Item = (&'a Arc<str>, u32)>) -> Arc<Self> {
+        let mut found = Self::default();
+        for (at, (name, oid)) in objects.enumerate() {
+            found.names.entry(name.clone()).or_default().push(at);
+            found.oids.insert(oid, at);
+        }
+        Arc::new(found)
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = usize> {
+        self.names.get(name).into_iter().flatten().copied()
+    }
 }
 
 impl PartialEq for Catalog {
@@ -354,31 +374,9 @@ impl From<Catalog> for Contents {
 }
 
 impl From<Contents> for Catalog {
-    fn from(contents: Contents) -> Self {
-        let mut catalog = Self::default();
-        for (at, relation) in contents.relations.iter().enumerate() {
-            catalog.relation_names.insert((relation.schema.clone(), relation.name.clone()), at);
-            catalog.relation_oids.insert(relation.oid, at);
-            if relation.row_type != 0 {
-                catalog.row_types.insert(relation.row_type, relation.oid);
-            }
-        }
-        for (at, kind) in contents.types.iter().enumerate() {
-            catalog.type_names.entry(kind.name.clone()).or_default().push(at);
-            catalog.type_oids.insert(kind.oid, at);
-        }
-        for (at, routine) in contents.routines.iter().enumerate() {
-            catalog.routine_names.entry(routine.name.clone()).or_default().push(at);
-            catalog.routine_oids.insert(routine.oid, at);
-        }
-        for (at, operator) in contents.operators.iter().enumerate() {
-            catalog.operator_names.entry(operator.name.clone()).or_default().push(at);
-        }
-        for (at, cast) in contents.casts.iter().enumerate() {
-            catalog.casts.insert((cast.source, cast.target), at);
-        }
-        catalog.contents = contents;
-        catalog
+    fn from(mut contents: Contents) -> Self {
+        contents.relations.sort_by_key(|relation| relation.oid);
+        Self::new(contents, Reading::default(), &Changed::new(), None)
     }
 }
 
@@ -395,19 +393,53 @@ impl Catalog {
     /// # Errors
     /// An answer is missing, a cell is not what its query gives, or more changed than can be told: then only a snapshot without an earlier one helps.
     pub fn from_answers(database: &str, earlier: Option<&Self>, answers: Vec<Rows>) -> Result<Self, CatalogError> {
-        let reading = match earlier {
-            Some(earlier) => earlier.reading.with(answers),
-            None => Reading::default().with(answers),
-        }?;
-        let catalog = Self::from(snapshot::contents(database, &reading)?);
-        Ok(Self { reading, ..catalog })
+        let nothing = Self::default();
+        let before = earlier.unwrap_or(&nothing);
+        let (reading, changed) = before.reading.with(answers)?;
+        let contents = reading.contents(database, &changed, earlier.map(|earlier| (&earlier.reading, &earlier.contents)));
+        Ok(Self::new(contents, reading, &changed, earlier))
+    }
+
+    /// What an earlier one has too is found as there: lists that are the same, relations but those that changed.
+    fn new(contents: Contents, reading: Reading, changed: &Changed, earlier: Option<&Self>) -> Self {
+        let same = |is_same: fn(&Contents, &Contents) -> bool| earlier.filter(|earlier| is_same(&contents, &earlier.contents));
+        let types = same(|these, those| Arc::ptr_eq(&these.types, &those.types));
+        let routines = same(|these, those| Arc::ptr_eq(&these.routines, &those.routines));
+        let operators = same(|these, those| Arc::ptr_eq(&these.operators, &those.operators));
+        let casts = same(|these, those| Arc::ptr_eq(&these.casts, &those.casts));
+        let by_types = || contents.casts.iter().enumerate().map(|(at, cast)| ((cast.source, cast.target), at)).collect();
+        let name_of = |relation: &Relation| (relation.schema.clone(), relation.name.clone());
+        let (mut relation_names, mut row_types) =
+            earlier.map(|earlier| (earlier.relation_names.clone(), earlier.row_types.clone())).unwrap_or_default();
+        for gone in changed.iter().filter_map(|oid| earlier?.relation_by_oid(*oid)) {
+            // Another one may have its name by now.
+            relation_names.remove(&name_of(gone));
+            row_types.remove(&gone.row_type);
+        }
+        for relation in contents.relations.iter().filter(|relation| earlier.is_none() || changed.contains(&relation.oid)) {
+            relation_names.insert(name_of(relation), relation.oid);
+            row_types.insert(relation.row_type, relation.oid);
+        }
+        row_types.remove(&0);
+        Self {
+            relation_names,
+            row_types,
+            types: types.map_or_else(|| Found::of(contents.types.iter().map(|kind| (&kind.name, kind.oid))), |same| same.types.clone()),
+            routines: routines
+                .map_or_else(|| Found::of(contents.routines.iter().map(|routine| (&routine.name, routine.oid))), |same| same.routines.clone()),
+            operators: operators
+                .map_or_else(|| Found::of(contents.operators.iter().map(|operator| (&operator.name, operator.oid))), |same| same.operators.clone()),
+            casts: casts.map_or_else(|| Arc::new(by_types()), |same| same.casts.clone()),
+            contents,
+            reading,
+        }
     }
 
     /// Whether another session, which can name no temporary objects but its own, finds the same in both, and can build on either.
     #[must_use]
     pub fn is_for_others(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.contents, &other.contents);
-        let lasting = |relation: &&Relation| !relation.temporary;
+        let lasting = |relation: &&Arc<Relation>| !relation.temporary;
         self.reading.is_of_the_place_of(&other.reading)
             && mine.relations.iter().filter(lasting).eq(theirs.relations.iter().filter(lasting))
             && (&mine.schemas, &mine.types, &mine.routines, &mine.operators, &mine.casts, &mine.event_triggers, mine.server_version)
@@ -427,9 +459,8 @@ impl Catalog {
     }
 
     /// Every relation.
-    #[must_use]
-    pub fn relations(&self) -> &[Relation] {
-        &self.contents.relations
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.contents.relations.iter().map(Arc::as_ref)
     }
 
     /// Whether there is a schema of this name.
@@ -442,13 +473,14 @@ impl Catalog {
     #[must_use]
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         let key = (Arc::from(schema), Arc::from(name));
-        self.relation_names.get(&key).and_then(|at| self.contents.relations.get(*at))
+        self.relation_names.get(&key).and_then(|oid| self.relation_by_oid(*oid))
     }
 
     /// The relation with this `pg_class.oid`.
     #[must_use]
     pub fn relation_by_oid(&self, oid: u32) -> Option<&Relation> {
-        self.relation_oids.get(&oid).and_then(|at| self.contents.relations.get(*at))
+        let at = self.contents.relations.binary_search_by_key(&oid, |relation| relation.oid).ok()?;
+        self.contents.relations.get(at).map(Arc::as_ref)
     }
 
     /// The relation whose rows have this composite type.
@@ -460,28 +492,28 @@ impl Catalog {
     /// The type with this `pg_type.oid`; none for row types of relations.
     #[must_use]
     pub fn type_by_oid(&self, oid: u32) -> Option<&Type> {
-        self.type_oids.get(&oid).and_then(|at| self.contents.types.get(*at))
+        self.types.oids.get(&oid).and_then(|at| self.contents.types.get(*at)).map(Arc::as_ref)
     }
 
     /// Types of this name, in any schema.
     pub fn types_named(&self, name: &str) -> impl Iterator<Item = &Type> {
-        self.type_names.get(name).into_iter().flatten().filter_map(|at| self.contents.types.get(*at))
+        self.types.named(name).filter_map(|at| self.contents.types.get(at)).map(Arc::as_ref)
     }
 
     /// Routines of this name, in any schema.
     pub fn routines_named(&self, name: &str) -> impl Iterator<Item = &Routine> {
-        self.routine_names.get(name).into_iter().flatten().filter_map(|at| self.contents.routines.get(*at))
+        self.routines.named(name).filter_map(|at| self.contents.routines.get(at)).map(Arc::as_ref)
     }
 
     /// The routine with this `pg_proc.oid`.
     #[must_use]
     pub fn routine_by_oid(&self, oid: u32) -> Option<&Routine> {
-        self.routine_oids.get(&oid).and_then(|at| self.contents.routines.get(*at))
+        self.routines.oids.get(&oid).and_then(|at| self.contents.routines.get(*at)).map(Arc::as_ref)
     }
 
     /// Operators of this name, in any schema.
     pub fn operators_named(&self, name: &str) -> impl Iterator<Item = &Operator> {
-        self.operator_names.get(name).into_iter().flatten().filter_map(|at| self.contents.operators.get(*at))
+        self.operators.named(name).filter_map(|at| self.contents.operators.get(at)).map(Arc::as_ref)
     }
 
     /// The cast from one type to another.

@@ -6,6 +6,7 @@
 mod analysis;
 mod builtins;
 pub mod catalog;
+mod catalog_queries;
 mod constants;
 mod definitions;
 mod expressions;

@@ -555,7 +555,7 @@ impl<'a> Analysis<'a> {
         if !any {
             let database = self.database();
             self.found.pair(Action::Define, database);
-            if self.catalog.relations().iter().any(|relation| !relation.code.is_empty()) {
+            if self.catalog.relations().any(|relation| !relation.code.is_empty()) {
                 self.found.code_runs();
             }
         }
@@ -604,7 +604,7 @@ impl<'a> Analysis<'a> {
         match (rename.rename_type(), relation) {
             (ObjectType::ObjectSchema, _) => {
                 let catalog = self.catalog;
-                catalog.relations().iter().filter(|relation| *relation.schema == *rename.subname).for_each(|relation| self.renames(relation, None));
+                catalog.relations().filter(|relation| *relation.schema == *rename.subname).for_each(|relation| self.renames(relation, None));
             }
             (ObjectType::ObjectColumn, Some(relation)) => self.renames(relation, Some(&rename.subname)),
             (ObjectType::ObjectTabconstraint | ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectPolicy, _) | (_, None) => {}
@@ -793,7 +793,7 @@ impl<'a> Analysis<'a> {
             let kept = |relation: &&Relation| {
                 relation.schema == real && !matches!(relation.kind, RelationKind::Index | RelationKind::Toast | RelationKind::Composite)
             };
-            for relation in self.catalog.relations().iter().filter(kept) {
+            for relation in self.catalog.relations().filter(kept) {
                 self.touch(Action::Destroy, relation, true);
             }
         }

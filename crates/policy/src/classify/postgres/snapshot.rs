@@ -1,265 +1,186 @@
-//! How a catalog is read from a server: whole, or only what changed since an earlier reading.
-//!
-//! The queries may run on a caller's own backend, under whatever search path the caller chose: every name in them, operators too, is qualified.
-//! They take no parameters, write nothing, and need no privilege beyond CONNECT.
+//! How a catalog is made of what a server answers, whole or on top of an earlier reading.
 //!
 //! A row that an earlier reading does not have was written by a transaction that had not ended when that reading began: its `xmin` is not below the
 //! lowest transaction then running, the reading's horizon. Rows that are gone are found by the lists of what is there. Text that the server prints of
 //! a definition also changes with the names of what it refers to, so it is printed again when that has changed. Printing locks what is printed,
 //! which is why nothing else is printed: a migration that holds its tables must not make everybody wait.
+//!
+//! Each row is read once, and what did not change is shared with the reading before. What is left to do for each reading still grows with what is there:
+//! the lists are gone through, but nothing in them is put together again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt,
     sync::Arc,
 };
 
-use serde::de::DeserializeOwned;
-
 use super::{
-    SEARCH_PATH,
     catalog::{
         Cast, Column, Contents, FIRST_USER_OID, ForeignKey, KeyAction, Operator, Printed, Relation, RelationKind, Routine, Rule, Trigger, Type,
         WriteEvent,
     },
+    catalog_queries::{
+        ABOUT, Answers, CASTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE, LISTS, OPERATORS,
+        Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions,
+    },
 };
 
-/// The rows of one query, every cell as text.
-pub type Rows = Vec<Row>;
-
-/// One of them.
-type Row = Vec<Option<String>>;
-
-/// A result is not what its query gives.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog query for {what} gave something unexpected: {problem}")]
-pub struct CatalogError {
-    /// Which query.
-    what: &'static str,
-    problem: String,
-}
-
-/// A query, and how its rows are kept.
-struct Query {
-    what: &'static str,
-    /// `{recent:x}` is put where a row of `x` must be new, for readings that build on an earlier one, `{path}` where the search path is asked for.
-    sql: &'static str,
-    kept: Kept,
-}
-
-/// How the rows of a query are kept from one reading to the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    /// They are not: it is asked as a whole.
-    Whole,
-    /// By OID, in the first column. The list of what is there has this number.
-    ByOid(usize),
-    /// By kind and OID, in the first two columns.
-    Text,
-}
-
-const ABOUT: usize = 0;
-const SCHEMAS: usize = 1;
-const RELATIONS: usize = 2;
-const TYPES: usize = 3;
-const FUNCTIONS: usize = 4;
-const OPERATORS: usize = 5;
-const CASTS: usize = 6;
-const INDEXES: usize = 7;
-const INHERITANCE: usize = 8;
-const TEXTS: usize = 9;
-const TRIGGERS: usize = 10;
-const FOREIGN_KEYS: usize = 11;
-const DEPENDENCIES: usize = 12;
-const EVENT_TRIGGERS: usize = 13;
-const THERE: usize = 14;
-
-const QUERIES: [Query; 15] = [
-    // Version, the path under which definitions are printed, the horizon, and which database of which start of which server this is: an identity of
-    // transactions, too, which a crash may give out a second time. Numbers, so that no setting of a caller's session changes how they are written.
-    Query {
-        what: "the server",
-        sql: "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.text, {path}, \
-              pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text, \
-              pg_catalog.json_build_array((SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), \
-              pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.int8, \
-              pg_catalog.date_part('epoch', pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::pg_catalog.int8)::pg_catalog.text",
-        kept: Kept::Whole,
-    },
-    Query { what: "schemas", sql: "SELECT oid::pg_catalog.text, nspname::pg_catalog.text FROM pg_catalog.pg_namespace", kept: Kept::Whole },
-    // Relations with their columns
-    Query {
-        what: "relations",
-        sql: "SELECT c.oid::pg_catalog.text, c.relnamespace::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text, c.relispartition::pg_catalog.text, \
-              c.reltype::pg_catalog.text, c.reltoastrelid::pg_catalog.text, c.relpersistence::pg_catalog.text, \
-              (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname, a.atttypid, a.attnotnull, a.atthasdef) ORDER BY a.attnum)::pg_catalog.text \
-               FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
-               AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relkind OPERATOR(pg_catalog.<>) 'I' AND c.relkind OPERATOR(pg_catalog.<>) 't') \
-              FROM pg_catalog.pg_class c WHERE {recent:c} OR c.oid OPERATOR(pg_catalog.=) ANY (SELECT r.attrelid FROM pg_catalog.pg_attribute r WHERE {recent:r})",
-        kept: Kept::ByOid(0),
-    },
-    // Types, but for row types of relations and their arrays
-    Query {
-        what: "types",
-        sql: "SELECT t.oid::pg_catalog.text, t.typnamespace::pg_catalog.text, t.typname::pg_catalog.text, t.typbasetype::pg_catalog.text, t.typelem::pg_catalog.text, \
-              t.typinput::pg_catalog.oid::pg_catalog.text, t.typlen::pg_catalog.text \
-              FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem \
-              LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) CASE WHEN t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN t.typrelid ELSE e.typrelid END \
-              WHERE (c.oid IS NULL OR c.relkind OPERATOR(pg_catalog.=) 'c') AND {recent:t}",
-        kept: Kept::ByOid(1),
-    },
-    // Functions; bodies in the standard form are among the texts
-    Query {
-        what: "functions",
-        sql: "SELECT p.oid::pg_catalog.text, p.pronamespace::pg_catalog.text, p.proname::pg_catalog.text, p.proargtypes::pg_catalog.text, p.pronargdefaults::pg_catalog.text, \
-              p.provariadic::pg_catalog.text, p.provolatile::pg_catalog.text, p.prorettype::pg_catalog.text, p.proretset::pg_catalog.text, \
-              CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid THEN l.lanname::pg_catalog.text END, \
-              CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name THEN p.prosrc END, \
-              CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name THEN pg_catalog.to_json(p.proargnames)::pg_catalog.text END, \
-              pg_catalog.to_json(p.proconfig)::pg_catalog.text \
-              FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang WHERE {recent:p}",
-        kept: Kept::ByOid(2),
-    },
-    Query {
-        what: "operators",
-        sql: "SELECT o.oid::pg_catalog.text, o.oprnamespace::pg_catalog.text, o.oprname::pg_catalog.text, o.oprleft::pg_catalog.text, o.oprright::pg_catalog.text, \
-              o.oprresult::pg_catalog.text, o.oprcode::pg_catalog.oid::pg_catalog.text FROM pg_catalog.pg_operator o WHERE {recent:o}",
-        kept: Kept::ByOid(3),
-    },
-    Query {
-        what: "casts",
-        sql: "SELECT c.oid::pg_catalog.text, c.castsource::pg_catalog.text, c.casttarget::pg_catalog.text, c.castfunc::pg_catalog.text, c.castcontext::pg_catalog.text \
-              FROM pg_catalog.pg_cast c WHERE {recent:c}",
-        kept: Kept::ByOid(4),
-    },
-    // Indexes: the table, and the columns of a plain unique one
-    Query {
-        what: "indexes",
-        sql: "SELECT i.indexrelid::pg_catalog.text, i.indrelid::pg_catalog.text, \
-              CASE WHEN i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
-              THEN pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:(i.indnkeyatts::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)], ' ') END \
-              FROM pg_catalog.pg_index i WHERE {recent:i}",
-        kept: Kept::ByOid(0),
-    },
-    // Inheritance and partitions
-    Query {
-        what: "inheritance",
-        sql: "SELECT inhrelid::pg_catalog.text, inhparent::pg_catalog.text FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno",
-        kept: Kept::Whole,
-    },
-    // What the server prints: views (v) that are not built in; rules (r), but for those that make a view and those that are disabled; defaults and generated
-    // columns (d); bodies of functions in the standard form (b); defaults of arguments (a)
-    Query {
-        what: "texts",
-        sql: "WITH changed AS MATERIALIZED (SELECT c.oid FROM pg_catalog.pg_class c WHERE {recent:c} UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE {recent:a} \
-              UNION ALL SELECT p.oid FROM pg_catalog.pg_proc p WHERE {recent:p} UNION ALL SELECT t.oid FROM pg_catalog.pg_type t WHERE {recent:t} \
-              UNION ALL SELECT o.oid FROM pg_catalog.pg_operator o WHERE {recent:o}), \
-              renamed AS MATERIALIZED (SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE {recent:n}) AS schemas), \
-              locked AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock' \
-              AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.database OPERATOR(pg_catalog.=) ANY (SELECT d.oid FROM pg_catalog.pg_database d \
-              WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AND (l.pid IS NULL OR l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid())), \
-              unprintable AS MATERIALIZED (SELECT d.objid AS oid FROM pg_catalog.pg_depend d WHERE d.refobjid OPERATOR(pg_catalog.=) ANY (SELECT relation FROM locked) \
-              AND d.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid UNION ALL SELECT relation FROM locked), \
-              again AS MATERIALIZED (SELECT d.objid FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-              AND (d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
-              OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid \
-              OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid) \
-              AND d.refobjid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM changed)) \
-              SELECT 'v', r.oid::pg_catalog.text, r.ev_class::pg_catalog.text, NULL, \
-              CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) OR r.ev_class OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) \
-              THEN NULL ELSE pg_catalog.pg_get_viewdef(r.ev_class) END, {path} \
-              FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-              AND ({recent:r} OR {unprinted:r} OR (SELECT schemas FROM renamed) OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
-              UNION ALL SELECT 'r', r.oid::pg_catalog.text, r.ev_class::pg_catalog.text, r.ev_type::pg_catalog.text, \
-              CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) OR r.ev_class OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) \
-              THEN NULL ELSE pg_catalog.pg_get_ruledef(r.oid) END, \
-              {path} \
-              FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' AND r.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
-              AND ({recent:r} OR {unprinted:r} OR (SELECT schemas FROM renamed) OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
-              UNION ALL SELECT 'd', f.oid::pg_catalog.text, f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, \
-              CASE WHEN f.adrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL ELSE pg_catalog.pg_get_expr(f.adbin, f.adrelid) END, \
-              {path} \
-              FROM pg_catalog.pg_attrdef f WHERE {recent:f} OR {unprinted:f} OR (SELECT schemas FROM renamed) OR f.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again) \
-              UNION ALL SELECT 'b', p.oid::pg_catalog.text, NULL, NULL, \
-              CASE WHEN p.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL ELSE pg_catalog.pg_get_functiondef(p.oid) END, \
-              {path} \
-              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang \
-              WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prosrc OPERATOR(pg_catalog.=) '' AND l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name \
-              AND p.prokind OPERATOR(pg_catalog.<>) 'a' AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
-              UNION ALL SELECT 'a', p.oid::pg_catalog.text, NULL, NULL, pg_catalog.pg_get_expr(p.proargdefaults, 0::pg_catalog.oid), \
-              {path} \
-              FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.proargdefaults IS NOT NULL \
-              AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again))",
-        kept: Kept::Text,
-    },
-    Query {
-        what: "triggers",
-        sql: "SELECT t.oid::pg_catalog.text, t.tgrelid::pg_catalog.text, t.tgtype::pg_catalog.text, t.tgfoid::pg_catalog.text, \
-              (NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D')::pg_catalog.text FROM pg_catalog.pg_trigger t WHERE {recent:t}",
-        kept: Kept::ByOid(5),
-    },
-    Query {
-        what: "foreign keys",
-        sql: "SELECT c.oid::pg_catalog.text, c.conrelid::pg_catalog.text, c.confrelid::pg_catalog.text, c.confdeltype::pg_catalog.text, c.confupdtype::pg_catalog.text \
-              FROM pg_catalog.pg_constraint c WHERE c.contype OPERATOR(pg_catalog.=) 'f' AND {recent:c}",
-        kept: Kept::ByOid(6),
-    },
-    // Code that writing a table (a), making a value of a domain (t) or row security (p) runs
-    Query {
-        what: "dependencies",
-        sql: "WITH d AS (SELECT DISTINCT dep.classid, dep.objid, \
-              CASE WHEN dep.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid THEN o.oprcode::pg_catalog.oid ELSE dep.refobjid END AS code \
-              FROM pg_catalog.pg_depend dep LEFT JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) dep.refobjid \
-              AND dep.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid \
-              WHERE dep.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (dep.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
-              OR dep.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid)) \
-              SELECT 'a', a.adrelid::pg_catalog.text, d.code::pg_catalog.text FROM d JOIN pg_catalog.pg_attrdef a ON a.oid OPERATOR(pg_catalog.=) d.objid \
-              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid \
-              UNION SELECT 'a', i.indrelid::pg_catalog.text, d.code::pg_catalog.text FROM d JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) d.objid \
-              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
-              UNION SELECT 'a', c.conrelid::pg_catalog.text, d.code::pg_catalog.text FROM d JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) d.objid \
-              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid AND c.conrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
-              UNION SELECT 't', c.contypid::pg_catalog.text, d.code::pg_catalog.text FROM d JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) d.objid \
-              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid AND c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
-              UNION SELECT 'p', p.polrelid::pg_catalog.text, d.code::pg_catalog.text FROM d JOIN pg_catalog.pg_policy p ON p.oid OPERATOR(pg_catalog.=) d.objid \
-              WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid",
-        kept: Kept::Whole,
-    },
-    Query {
-        what: "event triggers",
-        sql: "SELECT evtfoid::pg_catalog.text FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'",
-        kept: Kept::Whole,
-    },
-    // What is there by now, by the lists' numbers; how many of them are built in
-    Query {
-        what: "what is there",
-        sql: "SELECT o.list::pg_catalog.text, pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FILTER (WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid), \
-              pg_catalog.count(*) FILTER (WHERE o.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)::pg_catalog.text FROM \
-              (SELECT 0 AS list, oid FROM pg_catalog.pg_class UNION ALL SELECT 1, oid FROM pg_catalog.pg_type UNION ALL SELECT 2, oid FROM pg_catalog.pg_proc \
-              UNION ALL SELECT 3, oid FROM pg_catalog.pg_operator UNION ALL SELECT 4, oid FROM pg_catalog.pg_cast UNION ALL SELECT 5, oid FROM pg_catalog.pg_trigger \
-              UNION ALL SELECT 6, oid FROM pg_catalog.pg_constraint UNION ALL SELECT 7, oid FROM pg_catalog.pg_rewrite WHERE ev_enabled OPERATOR(pg_catalog.<>) 'D' \
-              UNION ALL SELECT 8, oid FROM pg_catalog.pg_attrdef) o GROUP BY o.list ORDER BY o.list",
-        kept: Kept::Whole,
-    },
-];
-/// The rows of every query: what a catalog is made of, and what the next reading builds on.
+/// What a catalog is made of, and what the next reading builds on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
     /// The lowest transaction that was running when it began; what is written later is not below it.
     horizon: u64,
-    tables: Vec<Table>,
-    built_in: HashMap<String, String>,
-    /// Which database of which start of which server; on any other a row may be new whatever its `xmin` is.
+    /// Which database of which start of which server; on any other a row may be new whatever its `xmin` is. Empty: nothing was read.
     place: String,
+    server_version: u32,
+    built_in: HashMap<String, String>,
+    schemas: Schemas,
+    relations: Table<u32, Placed<Relation>>,
+    /// By relation, its out-of-line storage.
+    toasts: Table<u32, u32>,
+    types: Table<u32, Placed<Type>>,
+    routines: Table<u32, Placed<Routine>>,
+    operators: Table<u32, Placed<Operator>>,
+    casts: Table<u32, Cast>,
+    indexes: Table<u32, Index>,
+    triggers: Table<u32, TriggerRow>,
+    foreign_keys: Table<u32, (u32, ForeignKey)>,
+    /// Of relations, by kind and OID: `v`iews, `r`ules, `d`efaults.
+    texts: Table<(char, u32), Text>,
+    /// Of routines: their `b`odies, their `a`rguments' defaults.
+    routine_texts: Table<(char, u32), Text>,
+    /// Child and parent.
+    inheritance: Vec<(u32, u32)>,
+    /// What runs which code: `a` relation on a write, a relation on any use by `p`olicy, a `t`ype.
+    dependencies: Vec<(char, u32, u32)>,
+    event_triggers: Vec<u32>,
 }
 
-/// Rows by kind and OID, or by their place where they are not kept.
-type Table = BTreeMap<(char, u32), Arc<Row>>;
+type Schemas = HashMap<u32, Arc<str>>;
+
+/// Something in a schema, and that schema's OID: a schema is renamed without a word in what lies in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Placed<T> {
+    schema: u32,
+    object: Arc<T>,
+}
+
+impl<T> Clone for Placed<T> {
+    fn clone(&self) -> Self {
+        Self { schema: self.schema, object: self.object.clone() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Index {
+    table: u32,
+    /// Columns of a plain unique one, sorted.
+    key: Option<Arc<[i16]>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TriggerRow {
+    table: u32,
+    /// None if it does not fire, or only enforces a constraint.
+    fires: Option<Trigger>,
+}
+
+/// What the server printed of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text {
+    /// The relation it is of; 0 for one of a routine.
+    relation: u32,
+    /// The event of a rule, the column of a default.
+    of: String,
+    printed: Printed,
+    /// Whether something that holds its objects was in the way.
+    unprinted: bool,
+}
+
+/// Rows by what tells them apart, shared with the earlier reading while none has changed.
+#[derive(Debug, Clone)]
+struct Table<K, T>(Arc<BTreeMap<K, T>>);
+
+impl<K, T> Default for Table<K, T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Ord + Copy, T: Clone + PartialEq> Table<K, T> {
+    /// What it has once these were read and everything else is gone. `changed` hears of each row that is new, was another, or is gone.
+    fn with(
+        &self,
+        read: impl Iterator<Item = Result<(K, T), CatalogError>>,
+        is_there: impl Fn(K) -> bool,
+        mut changed: impl FnMut(K, &T),
+    ) -> Result<Self, CatalogError> {
+        let mut rows = self.0.clone();
+        for row in read {
+            let (key, row) = row?;
+            let before = rows.get(&key);
+            if before != Some(&row) {
+                before.into_iter().chain([&row]).for_each(|row| changed(key, row));
+                Arc::make_mut(&mut rows).insert(key, row);
+            }
+        }
+        let gone: Vec<K> = rows.keys().copied().filter(|key| !is_there(*key)).collect();
+        for key in gone {
+            if let Some(row) = Arc::make_mut(&mut rows).remove(&key) {
+                changed(key, &row);
+            }
+        }
+        Ok(Self(rows))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T: Clone + InSchema> Table<u32, Placed<T>> {
+    /// Those in schemas that have another name than before are told it.
+    fn moved(mut self, renamed: &Schemas, mut changed: impl FnMut(u32)) -> Self {
+        if self.0.values().any(|placed| renamed.contains_key(&placed.schema)) {
+            for (oid, placed) in Arc::make_mut(&mut self.0) {
+                if let Some(name) = renamed.get(&placed.schema) {
+                    name.clone_into(Arc::make_mut(&mut placed.object).schema());
+                    changed(*oid);
+                }
+            }
+        }
+        self
+    }
+
+    fn objects(&self) -> Vec<Arc<T>> {
+        self.0.values().map(|placed| placed.object.clone()).collect()
+    }
+}
+
+trait InSchema {
+    fn schema(&mut self) -> &mut Arc<str>;
+}
+
+macro_rules! in_schema {
+    ($($kind:ty),*) => {$(
+        impl InSchema for $kind {
+            fn schema(&mut self) -> &mut Arc<str> {
+                &mut self.schema
+            }
+        }
+    )*};
+}
+
+in_schema!(Relation, Type, Routine, Operator);
 
 impl Reading {
     /// What to ask a server, in order, for a reading that builds on this one; a whole one builds on the default.
     pub(super) fn questions(&self) -> Vec<String> {
-        QUERIES.iter().map(|query| self.conditions(query.sql)).collect()
+        if self.is_nothing() {
+            return questions(None);
+        }
+        let texts = self.texts.0.iter().chain(self.routine_texts.0.iter());
+        let unprinted = texts.filter(|(_, text)| text.unprinted).map(|((_, oid), _)| *oid).collect();
+        questions(Some(&Since { horizon: self.horizon, unprinted }))
     }
 
     /// Whether both are of the same database of the same start of the same server.
@@ -267,182 +188,251 @@ impl Reading {
         self.place == other.place
     }
 
-    fn conditions(&self, sql: &str) -> String {
-        let mut parts = sql.split('{');
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (condition, rest) = part.split_once('}').unwrap_or((part, ""));
-            match condition.split_once(':') {
-                Some(("recent", alias)) => text.push_str(&self.recent(alias)),
-                Some((_, alias)) => text.push_str(&self.unprinted(alias)),
-                None => text.push_str(SEARCH_PATH),
-            }
-            text.push_str(rest);
-        }
-        text
+    const fn is_nothing(&self) -> bool {
+        self.place.is_empty()
     }
 
-    /// Whether a row may be new: `age` compares as the server does, across a wraparound too.
-    fn recent(&self, alias: &str) -> String {
-        if self.tables.is_empty() {
-            return "TRUE".to_owned();
-        }
-        let horizon = self.horizon & u64::from(u32::MAX);
-        format!("pg_catalog.age({alias}.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{horizon}'::pg_catalog.xid)")
-    }
-
-    /// Whether a definition could not be printed the last time.
-    fn unprinted(&self, alias: &str) -> String {
-        let texts = self.tables.get(TEXTS).into_iter().flatten();
-        let unprinted: Vec<String> = texts.filter(|(_, row)| is_unprinted(row)).map(|((_, oid), _)| oid.to_string()).collect();
-        if unprinted.is_empty() {
-            return "FALSE".to_owned();
-        }
-        format!("{alias}.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])", unprinted.join(","))
-    }
-
-    /// The reading that has these answers to [`Self::questions`].
-    pub(super) fn with(&self, answers: Vec<Rows>) -> Result<Self, CatalogError> {
-        let mut reading = Self { tables: Vec::with_capacity(QUERIES.len()), ..Self::default() };
-        let there = There::of(answers.get(THERE).map(Vec::as_slice).unwrap_or_default())?;
-        if !self.tables.is_empty() && self.built_in != there.built_in {
-            return Err(CatalogError { what: "what is there", problem: "built-in objects changed".to_owned() });
-        }
-        let mut answers = answers.into_iter();
-        for (at, query) in QUERIES.iter().enumerate() {
-            let rows = answers.next().ok_or_else(|| CatalogError { what: query.what, problem: "there is no such result".to_owned() })?;
-            let mut table = match query.kept {
-                Kept::Whole => Table::default(),
-                Kept::ByOid(_) | Kept::Text => self.tables.get(at).cloned().unwrap_or_default(),
-            };
-            for (place, row) in rows.into_iter().enumerate() {
-                table.insert(query.key(&row, place)?, Arc::new(row));
-            }
-            there.retain(query.kept, &mut table);
-            reading.tables.push(table);
-        }
-        let about = Answer::of(&reading, ABOUT);
-        let about = about.rows().next().ok_or_else(|| CatalogError { what: "the server", problem: "no row".to_owned() })?;
+    /// The reading that has these answers to [`Self::questions`], and the relations of which something is not as in this one.
+    pub(super) fn with(&self, answers: Vec<Rows>) -> Result<(Self, Changed), CatalogError> {
+        let answers = Answers::new(answers)?;
+        let there = There::of(&answers)?;
+        let about = answers.row(ABOUT)?;
         let (horizon, place) = (about.parsed(2)?, about.text(3)?.to_owned());
-        if !self.tables.is_empty() && (self.place != place || self.horizon > horizon) {
-            return Err(about.wrong("this is another server or database than before"));
+        if !self.is_nothing() {
+            if self.built_in != there.built_in {
+                return Err(answers.row(THERE)?.wrong("built-in objects changed"));
+            }
+            if self.place != place || self.horizon > horizon {
+                return Err(about.wrong("this is another server or database than before"));
+            }
         }
-        Ok(Self { horizon, place, built_in: there.built_in, ..reading })
+        let schemas: Schemas = answers.rows(SCHEMAS).map(|row| Ok((row.parsed(0)?, Arc::from(row.text(1)?)))).collect::<Result<_, _>>()?;
+        let named_anew = |(oid, name): &(&u32, &Arc<str>)| self.schemas.get(oid) != Some(name);
+        let renamed: Schemas = schemas.iter().filter(named_anew).map(|(oid, name)| (*oid, name.clone())).collect();
+        let names = &mut Interner::default();
+        let mut relations = Vec::new();
+        let mut toasts = Vec::new();
+        let (mut texts, mut routine_texts, mut paths) = (Vec::new(), Vec::new(), Paths::default());
+        for row in answers.rows(TEXTS) {
+            let (kind, oid) = (row.letter(0)?, row.parsed(1)?);
+            match kind {
+                'c' => {
+                    let (relation, toast) = relation(&row, &schemas, names)?;
+                    relations.push(Ok((oid, relation)));
+                    toasts.push(Ok((oid, toast)));
+                }
+                'a' | 'b' => routine_texts.push(Ok(((kind, oid), text(&row, &mut paths)?))),
+                _ => texts.push(Ok(((kind, oid), text(&row, &mut paths)?))),
+            }
+        }
+        let types = answers.rows(TYPES).map(|row| Ok((row.parsed(0)?, kind(&row, &schemas)?)));
+        let routines = answers.rows(FUNCTIONS).map(|row| Ok((row.parsed(0)?, routine(&row, &schemas, names)?)));
+        let operators = answers.rows(OPERATORS).map(|row| Ok((row.parsed(0)?, operator(&row, &schemas)?)));
+        let casts = answers.rows(CASTS).map(|row| Ok((row.parsed(0)?, cast(&row)?)));
+        let indexes = answers.rows(INDEXES).map(|row| Ok((row.parsed(0)?, index(&row)?)));
+        let triggers = answers.rows(TRIGGERS).map(|row| Ok((row.parsed(0)?, trigger(&row)?)));
+        let foreign_keys = answers.rows(FOREIGN_KEYS).map(|row| Ok((row.parsed(0)?, foreign_key(&row)?)));
+        let inheritance = answers.rows(INHERITANCE).map(|row| Ok((row.parsed(0)?, row.parsed(1)?))).collect::<Result<Vec<_>, _>>()?;
+        let mut dependencies =
+            answers.rows(DEPENDENCIES).map(|row| Ok((row.letter(0)?, row.parsed(1)?, row.parsed(2)?))).collect::<Result<Vec<_>, _>>()?;
+        dependencies.sort_unstable();
+        let is_printed = |(kind, oid): (char, u32)| match kind {
+            'd' => there.has(8, oid),
+            'v' | 'r' => there.has(7, oid),
+            _ => there.has(2, oid),
+        };
+        let mut changed = Changed::new();
+        changed.extend(differing(&self.inheritance, &inheritance).flat_map(|(child, parent)| [child, parent]));
+        changed.extend(differing(&self.dependencies, &dependencies).map(|(_, oid, _)| oid));
+        let reading = Self {
+            horizon,
+            place,
+            server_version: about.parsed(0)?,
+            relations: {
+                let relations = self.relations.with(relations.into_iter(), there.list(0), |oid, _| changed.extend([oid]))?;
+                relations.moved(&renamed, |oid| changed.extend([oid]))
+            },
+            toasts: self.toasts.with(toasts.into_iter(), there.list(0), |_, toast| changed.extend([*toast]))?,
+            types: self.types.with(types, there.list(1), |_, _| {})?.moved(&renamed, |_| {}),
+            routines: self.routines.with(routines, there.list(2), |_, _| {})?.moved(&renamed, |_| {}),
+            operators: self.operators.with(operators, there.list(3), |_, _| {})?.moved(&renamed, |_| {}),
+            casts: self.casts.with(casts, there.list(4), |_, _| {})?,
+            indexes: self.indexes.with(indexes, there.list(0), |oid, index| changed.extend([oid, index.table]))?,
+            triggers: self.triggers.with(triggers, there.list(5), |_, trigger| changed.extend([trigger.table]))?,
+            foreign_keys: self.foreign_keys.with(foreign_keys, there.list(6), |_, (parent, _)| changed.extend([*parent]))?,
+            texts: self.texts.with(texts.into_iter(), is_printed, |_, text| changed.extend([text.relation]))?,
+            routine_texts: self.routine_texts.with(routine_texts.into_iter(), is_printed, |_, _| {})?,
+            inheritance,
+            dependencies,
+            event_triggers: answers.rows(EVENT_TRIGGERS).map(|row| row.parsed(0)).collect::<Result<_, _>>()?,
+            schemas,
+            built_in: there.built_in,
+        };
+        Ok((reading, changed))
+    }
+
+    /// Puts everything together. What has not changed since an earlier reading is what was put together then.
+    pub(super) fn contents(&self, database: &str, changed: &Changed, earlier: Option<(&Self, &Contents)>) -> Contents {
+        let unless_changed = |is_same: fn(&Self, &Self) -> bool| earlier.filter(|(reading, _)| is_same(self, reading)).map(|(_, contents)| contents);
+        let same_types = unless_changed(|this, that| this.types.is(&that.types) && this.code_of_types().eq(that.code_of_types()));
+        let same_routines = unless_changed(|this, that| this.routines.is(&that.routines) && this.routine_texts.is(&that.routine_texts));
+        let same_operators = unless_changed(|this, that| this.operators.is(&that.operators));
+        let same_casts = unless_changed(|this, that| this.casts.is(&that.casts));
+        Contents {
+            database: Arc::from(database),
+            server_version: self.server_version,
+            relations: self.whole_relations(changed, earlier.map(|(_, contents)| &*contents.relations).unwrap_or_default()),
+            types: same_types.map_or_else(|| Arc::from(self.whole_types()), |same| same.types.clone()),
+            routines: same_routines.map_or_else(|| Arc::from(self.whole_routines()), |same| same.routines.clone()),
+            operators: same_operators.map_or_else(|| Arc::from(self.operators.objects()), |same| same.operators.clone()),
+            casts: same_casts.map_or_else(|| self.casts.0.values().cloned().collect(), |same| same.casts.clone()),
+            event_triggers: self.event_triggers.clone(),
+            schemas: BTreeSet::from_iter(self.schemas.values().cloned()).into_iter().collect(),
+        }
+    }
+
+    fn code_of_types(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.dependencies.iter().filter(|(kind, ..)| *kind == 't').map(|(_, oid, code)| (*oid, *code))
+    }
+
+    fn whole_types(&self) -> Vec<Arc<Type>> {
+        let mut types = self.types.objects();
+        for (oid, code) in self.code_of_types() {
+            if let Ok(at) = types.binary_search_by_key(&oid, |kind| kind.oid)
+                && let Some(kind) = types.get_mut(at)
+            {
+                Arc::make_mut(kind).code.push(code);
+            }
+        }
+        types
+    }
+
+    fn whole_routines(&self) -> Vec<Arc<Routine>> {
+        let mut routines = self.routines.objects();
+        for ((kind, oid), text) in self.routine_texts.0.iter() {
+            if let Ok(at) = routines.binary_search_by_key(oid, |routine| routine.oid)
+                && let Some(routine) = routines.get_mut(at)
+            {
+                attach_text_of(Arc::make_mut(routine), *kind, &text.printed);
+            }
+        }
+        routines
+    }
+
+    /// Those that changed are put together anew.
+    fn whole_relations(&self, changed: &Changed, earlier: &[Arc<Relation>]) -> Vec<Arc<Relation>> {
+        let mut relations = Relations { changed, all: earlier.to_vec() };
+        relations.all.retain(|relation| !changed.contains(&relation.oid));
+        relations.all.extend(changed.iter().filter_map(|oid| self.relations.0.get(oid)).map(|placed| placed.object.clone()));
+        relations.all.sort_unstable_by_key(|relation| relation.oid);
+        for (owner, toast) in self.toasts.0.iter() {
+            relations.change(*toast, |toast| toast.owner = Some(*owner));
+        }
+        for (oid, index) in self.indexes.0.iter() {
+            relations.change(*oid, |relation| relation.owner = Some(index.table));
+            if let Some(key) = &index.key {
+                relations.change(index.table, |table| table.keys.push(key.clone()));
+            }
+        }
+        for (child, parent) in &self.inheritance {
+            relations.change(*child, |child| {
+                child.parents.push(*parent);
+                if child.kind == RelationKind::Table {
+                    child.kind = RelationKind::InheritanceChild;
+                }
+            });
+            relations.change(*parent, |parent| parent.children.push(*child));
+        }
+        for trigger in self.triggers.0.values() {
+            if let Some(fires) = &trigger.fires {
+                relations.change(trigger.table, |table| table.triggers.push(fires.clone()));
+            }
+        }
+        for (parent, key) in self.foreign_keys.0.values() {
+            relations.change(*parent, |parent| parent.referenced_by.push(key.clone()));
+        }
+        for (kind, oid, code) in &self.dependencies {
+            match kind {
+                't' => {}
+                'p' => relations.change(*oid, |relation| relation.policy_code.push(*code)),
+                _ => relations.change(*oid, |relation| relation.code.push(*code)),
+            }
+        }
+        for ((kind, _), text) in self.texts.0.iter() {
+            let printed = &text.printed;
+            match kind {
+                'd' if !calls_something(printed) => {}
+                'd' => relations.change(text.relation, |relation| relation.defaults.push((text.of.parse().unwrap_or(0), printed.clone()))),
+                'v' => relations.change(text.relation, |relation| relation.definition = Some(printed.clone())),
+                _ => relations.change(text.relation, |relation| {
+                    relation.rules.push(Rule { event: event_of_rule(&text.of), printed: printed.clone() });
+                }),
+            }
+        }
+        relations.all
     }
 }
 
-fn is_unprinted(text: &Row) -> bool {
-    text.get(4).is_some_and(Option::is_none)
+/// OIDs of relations of which something is not as it was.
+pub(super) type Changed = HashSet<u32>;
+
+/// What is in one of them alone.
+fn differing<'a, T: Copy + Ord + 'a>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = T> {
+    let sets: [BTreeSet<T>; 2] = [these, those].map(|list| if these == those { BTreeSet::new() } else { list.iter().copied().collect() });
+    let [these, those] = sets;
+    these.symmetric_difference(&those).copied().collect::<Vec<_>>().into_iter()
 }
 
-impl Query {
-    fn key(&self, cells: &Row, place: usize) -> Result<(char, u32), CatalogError> {
-        let row = Cells { what: self.what, cells };
-        match self.kept {
-            Kept::Whole => Ok((' ', u32::try_from(place).unwrap_or(u32::MAX))),
-            Kept::ByOid(_) => Ok((' ', row.parsed(0)?)),
-            Kept::Text => Ok((row.letter(0)?, row.parsed(1)?)),
+/// Relations by OID, under way.
+struct Relations<'a> {
+    changed: &'a Changed,
+    all: Vec<Arc<Relation>>,
+}
+
+impl Relations<'_> {
+    /// Adds to one of those that are put together.
+    fn change(&mut self, oid: u32, change: impl FnOnce(&mut Relation)) {
+        if self.changed.contains(&oid)
+            && let Ok(at) = self.all.binary_search_by_key(&oid, |relation| relation.oid)
+            && let Some(relation) = self.all.get_mut(at)
+        {
+            change(Arc::make_mut(relation));
         }
     }
 }
 
 /// What a server says is there by now: OIDs of what somebody made, and how much is built in.
 struct There {
-    made: Vec<HashSet<u32>>,
+    /// In order.
+    made: Vec<Vec<u32>>,
     built_in: HashMap<String, String>,
 }
 
 impl There {
-    fn of(rows: &[Row]) -> Result<Self, CatalogError> {
-        let mut there = Self { made: vec![HashSet::new(); 9], built_in: HashMap::new() };
-        for cells in rows {
-            let row = Cells { what: "what is there", cells };
+    fn of(answers: &Answers) -> Result<Self, CatalogError> {
+        let mut there = Self { made: vec![Vec::new(); LISTS], built_in: HashMap::new() };
+        for row in answers.rows(THERE) {
             if let Some(made) = there.made.get_mut(row.parsed::<usize>(0)?) {
-                *made = row.list(1)?.into_iter().collect();
+                *made = row.list(1)?;
+                made.sort_unstable();
             }
-            if row.text(2)? != "0" {
-                there.built_in.insert(row.text(0)?.to_owned(), row.text(2)?.to_owned());
-            }
+            there.built_in.insert(row.text(0)?.to_owned(), row.text(2)?.to_owned());
         }
         Ok(there)
     }
 
-    /// Forgets what is gone.
-    fn retain(&self, kept: Kept, table: &mut Table) {
-        let list = |kind| match (kept, kind) {
-            (Kept::ByOid(list), _) => Some(list),
-            (Kept::Text, 'v' | 'r') => Some(7),
-            (Kept::Text, 'd') => Some(8),
-            (Kept::Text, _) => Some(2),
-            (Kept::Whole, _) => None,
-        };
-        let is_there = |kind, oid| list(kind).and_then(|list| self.made.get(list)).is_none_or(|made| made.contains(&oid));
-        table.retain(|(kind, oid), _| *oid < FIRST_USER_OID || is_there(*kind, *oid));
-    }
-}
-
-/// One result under way: its name for errors, and its rows.
-struct Answer<'a> {
-    what: &'static str,
-    rows: Option<&'a Table>,
-}
-
-/// One row of an answer.
-struct Cells<'a> {
-    what: &'static str,
-    cells: &'a [Option<String>],
-}
-
-impl<'a> Cells<'a> {
-    fn wrong(&self, problem: impl fmt::Display) -> CatalogError {
-        CatalogError { what: self.what, problem: problem.to_string() }
+    fn has(&self, list: usize, oid: u32) -> bool {
+        oid < FIRST_USER_OID || self.made.get(list).is_some_and(|made| made.binary_search(&oid).is_ok())
     }
 
-    fn text(&self, at: usize) -> Result<&'a str, CatalogError> {
-        self.optional(at).ok_or_else(|| self.wrong(format_args!("column {at} has no value")))
-    }
-
-    fn optional(&self, at: usize) -> Option<&'a str> {
-        self.cells.get(at).and_then(Option::as_deref)
-    }
-
-    fn parsed<T: std::str::FromStr>(&self, at: usize) -> Result<T, CatalogError> {
-        let text = self.text(at)?;
-        text.parse().map_err(|_| self.wrong(format_args!("column {at} is no number")))
-    }
-
-    fn letter(&self, at: usize) -> Result<char, CatalogError> {
-        self.text(at).map(|text| text.chars().next().unwrap_or('?'))
-    }
-
-    fn yes(&self, at: usize) -> Result<bool, CatalogError> {
-        self.text(at).map(|text| text.starts_with('t'))
-    }
-
-    fn json<T: DeserializeOwned + Default>(&self, at: usize) -> Result<T, CatalogError> {
-        self.optional(at).map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|error| self.wrong(error)))
-    }
-
-    fn list<T: std::str::FromStr>(&self, at: usize) -> Result<Vec<T>, CatalogError> {
-        let words = self.optional(at).unwrap_or_default().split_whitespace();
-        words.map(|word| word.parse().map_err(|_| self.wrong(format_args!("column {at} is no list of numbers")))).collect()
-    }
-}
-
-impl<'a> Answer<'a> {
-    fn of(reading: &'a Reading, at: usize) -> Self {
-        Self { what: QUERIES.get(at).map_or("nothing", |query| query.what), rows: reading.tables.get(at) }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = Cells<'a>> + use<'a> {
-        let what = self.what;
-        self.rows.into_iter().flat_map(BTreeMap::values).map(move |cells| Cells { what, cells })
+    fn list(&self, list: usize) -> impl Fn(u32) -> bool {
+        move |oid| self.has(list, oid)
     }
 }
 
 /// Texts that repeat, kept once.
 #[derive(Default)]
-struct Interner(std::collections::HashSet<Arc<str>>);
+struct Interner(HashSet<Arc<str>>);
 
 impl Interner {
     fn keep(&mut self, text: &str) -> Arc<str> {
@@ -455,78 +445,45 @@ impl Interner {
     }
 }
 
-/// Reads everything.
-pub(super) fn contents(database: &str, reading: &Reading) -> Result<Contents, CatalogError> {
-    let mut names = Interner::default();
-    let about = Answer::of(reading, ABOUT);
-    let about = about.rows().next().ok_or_else(|| CatalogError { what: "the server", problem: "no row".to_owned() })?;
-    let schemas = schemas(reading, &mut names)?;
-    let mut relations = relations(reading, &schemas, &mut names)?;
-    let at: HashMap<u32, usize> = relations.iter().enumerate().map(|(at, relation)| (relation.oid, at)).collect();
-    attach_owners(reading, &mut relations, &at)?;
-    attach_indexes(reading, &mut relations, &at)?;
-    attach_inheritance(reading, &mut relations, &at)?;
-    attach_triggers(reading, &mut relations, &at)?;
-    attach_foreign_keys(reading, &mut relations, &at)?;
-    let mut types = types(reading, &schemas, &mut names)?;
-    attach_code(reading, &mut relations, &at, &mut types)?;
-    let mut routines = routines(reading, &schemas, &mut names)?;
-    attach_texts(reading, &mut relations, &at, &mut routines)?;
-    Ok(Contents {
-        database: Arc::from(database),
-        server_version: about.parsed(0)?,
-        relations,
-        types,
-        routines,
-        operators: operators(reading, &schemas, &mut names)?,
-        casts: casts(reading)?,
-        event_triggers: Answer::of(reading, EVENT_TRIGGERS).rows().map(|row| row.parsed(0)).collect::<Result<_, _>>()?,
-        schemas: BTreeSet::from_iter(schemas.into_values()).into_iter().collect(),
-    })
-}
-
-type Schemas = HashMap<u32, Arc<str>>;
-
-fn schemas(reading: &Reading, names: &mut Interner) -> Result<Schemas, CatalogError> {
-    Answer::of(reading, SCHEMAS).rows().map(|row| Ok((row.parsed(0)?, names.keep(row.text(1)?)))).collect()
-}
-
-fn schema_of(row: &Cells<'_>, at: usize, schemas: &Schemas) -> Result<Arc<str>, CatalogError> {
+fn placed<T>(schema: u32, schemas: &Schemas, object: impl FnOnce(Arc<str>) -> Result<T, CatalogError>) -> Result<Placed<T>, CatalogError> {
     // An object made between two of the queries may lie in a schema that was not there yet; nothing can name it through this snapshot.
-    Ok(schemas.get(&row.parsed(at)?).cloned().unwrap_or_default())
+    let name = schemas.get(&schema).cloned().unwrap_or_default();
+    Ok(Placed { schema, object: Arc::new(object(name)?) })
 }
 
-type ColumnCells = Vec<(i16, String, serde_json::Value, bool, bool)>;
+type ColumnCells = (i16, String, serde_json::Value, bool, bool);
+type RelationCells = (serde_json::Value, String, char, bool, serde_json::Value, serde_json::Value, char, Option<Vec<ColumnCells>>);
 
-fn relations(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Result<Vec<Relation>, CatalogError> {
-    let mut found = Vec::new();
-    for row in Answer::of(reading, RELATIONS).rows() {
-        let kind = match (row.letter(3)?, row.yes(4)?) {
-            ('r' | 'p', true) => RelationKind::Partition,
-            ('r', false) => RelationKind::Table,
-            ('p', false) => RelationKind::Partitioned,
-            ('v', _) => RelationKind::View,
-            ('m', _) => RelationKind::MaterializedView,
-            ('f', _) => RelationKind::Foreign,
-            ('S', _) => RelationKind::Sequence,
-            ('i' | 'I', _) => RelationKind::Index,
-            ('c', _) => RelationKind::Composite,
-            ('t', _) => RelationKind::Toast,
-            (other, _) => return Err(row.wrong(format_args!("unknown kind of relation {other:?}"))),
-        };
-        let columns = row.json::<ColumnCells>(8)?;
-        let columns = columns.into_iter().map(|(number, name, type_oid, not_null, has_default)| Column {
-            number,
-            name: names.keep(&name),
-            type_oid: json_oid(&type_oid),
-            not_null,
-            has_default,
-        });
-        let columns = columns.collect();
-        found.push(Relation {
-            oid: row.parsed(0)?,
-            schema: schema_of(&row, 1, schemas)?,
-            name: names.keep(row.text(2)?),
+/// A relation, and its out-of-line storage.
+fn relation(row: &Cells<'_>, schemas: &Schemas, names: &mut Interner) -> Result<(Placed<Relation>, u32), CatalogError> {
+    let (schema, name, kind, partition, row_type, toast, persistence, columns) =
+        row.json::<Option<RelationCells>>(4)?.ok_or_else(|| row.wrong("no relation"))?;
+    let kind = match (kind, partition) {
+        ('r' | 'p', true) => RelationKind::Partition,
+        ('r', false) => RelationKind::Table,
+        ('p', false) => RelationKind::Partitioned,
+        ('v', _) => RelationKind::View,
+        ('m', _) => RelationKind::MaterializedView,
+        ('f', _) => RelationKind::Foreign,
+        ('S', _) => RelationKind::Sequence,
+        ('i' | 'I', _) => RelationKind::Index,
+        ('c', _) => RelationKind::Composite,
+        ('t', _) => RelationKind::Toast,
+        (other, _) => return Err(row.wrong(format_args!("unknown kind of relation {other:?}"))),
+    };
+    let columns = columns.unwrap_or_default().into_iter().map(|(number, name, type_oid, not_null, has_default)| Column {
+        number,
+        name: names.keep(&name),
+        type_oid: json_oid(&type_oid),
+        not_null,
+        has_default,
+    });
+    let columns = columns.collect();
+    let relation = placed(json_oid(&schema), schemas, |schema| {
+        Ok(Relation {
+            oid: row.parsed(1)?,
+            schema,
+            name: Arc::from(name),
             kind,
             columns,
             keys: vec![],
@@ -539,12 +496,12 @@ fn relations(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Resu
             code: vec![],
             policy_code: vec![],
             defaults: vec![],
-            row_type: row.parsed(5)?,
+            row_type: json_oid(&row_type),
             owner: None,
-            temporary: row.letter(7)? == 't',
-        });
-    }
-    Ok(found)
+            temporary: persistence == 't',
+        })
+    });
+    Ok((relation?, json_oid(&toast)))
 }
 
 /// `json_build_array` writes an OID as a string, other numbers as numbers.
@@ -555,105 +512,48 @@ fn json_oid(value: &serde_json::Value) -> u32 {
     }
 }
 
-type Places = HashMap<u32, usize>;
-
-fn relation_mut<'r>(relations: &'r mut [Relation], at: &Places, oid: u32) -> Option<&'r mut Relation> {
-    at.get(&oid).and_then(|at| relations.get_mut(*at))
-}
-
-fn attach_owners(reading: &Reading, relations: &mut [Relation], at: &Places) -> Result<(), CatalogError> {
-    for row in Answer::of(reading, RELATIONS).rows() {
-        let (owner, toast) = (row.parsed(0)?, row.parsed(6)?);
-        if let Some(toast) = relation_mut(relations, at, toast) {
-            toast.owner = Some(owner);
-        }
-    }
-    Ok(())
-}
-
-fn attach_indexes(reading: &Reading, relations: &mut [Relation], at: &Places) -> Result<(), CatalogError> {
-    for row in Answer::of(reading, INDEXES).rows() {
-        let (index, table) = (row.parsed(0)?, row.parsed(1)?);
-        if let Some(index) = relation_mut(relations, at, index) {
-            index.owner = Some(table);
-        }
-        if let (Some(_), Some(table)) = (row.optional(2), relation_mut(relations, at, table)) {
-            let mut key = row.list::<i16>(2)?;
-            key.sort_unstable();
-            if !key.is_empty() && !key.contains(&0) {
-                table.keys.push(key);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn attach_inheritance(reading: &Reading, relations: &mut [Relation], at: &Places) -> Result<(), CatalogError> {
-    for row in Answer::of(reading, INHERITANCE).rows() {
-        let (child, parent) = (row.parsed(0)?, row.parsed(1)?);
-        if let Some(child) = relation_mut(relations, at, child) {
-            child.parents.push(parent);
-            if child.kind == RelationKind::Table {
-                child.kind = RelationKind::InheritanceChild;
-            }
-        }
-        if let Some(parent) = relation_mut(relations, at, parent) {
-            parent.children.push(child);
-        }
-    }
-    Ok(())
+fn index(row: &Cells<'_>) -> Result<Index, CatalogError> {
+    let mut key = row.list::<i16>(2)?;
+    key.sort_unstable();
+    let plain = !key.is_empty() && !key.contains(&0);
+    Ok(Index { table: row.parsed(1)?, key: plain.then(|| Arc::from(key)) })
 }
 
 /// In place of a definition that could not be printed: no SQL, so that what uses it is not understood.
 const UNPRINTED: &str = "(";
 
-fn attach_texts(reading: &Reading, relations: &mut [Relation], at: &Places, routines: &mut [Routine]) -> Result<(), CatalogError> {
-    let places: HashMap<u32, usize> = routines.iter().enumerate().map(|(at, routine)| (routine.oid, at)).collect();
-    let mut paths: HashMap<String, Arc<[Arc<str>]>> = HashMap::new();
-    for row in Answer::of(reading, TEXTS).rows() {
-        let text = row.optional(4).unwrap_or(UNPRINTED);
-        let path = match paths.get(row.text(5)?) {
-            Some(path) => path.clone(),
-            None => paths.entry(row.text(5)?.to_owned()).or_insert(row.json::<Vec<Arc<str>>>(5)?.into()).clone(),
-        };
-        let printed = Printed { text: Arc::from(text), path };
-        let kind = row.letter(0)?;
-        if matches!(kind, 'a' | 'b') {
-            if let Some(routine) = places.get(&row.parsed(1)?).and_then(|at| routines.get_mut(*at)) {
-                attach_text_of(routine, kind, printed);
-            }
-            continue;
-        }
-        let Some(relation) = relation_mut(relations, at, row.parsed(2)?) else { continue };
-        match kind {
-            'v' => relation.definition = Some(printed),
-            'd' if text == UNPRINTED || calls_something(text) => relation.defaults.push((row.parsed(3)?, printed)),
-            'd' => {}
-            _ => relation.rules.push(Rule { event: event_of_rule(row.letter(3)?), printed }),
-        }
-    }
-    Ok(())
+type Paths = HashMap<String, Arc<[Arc<str>]>>;
+
+fn text(row: &Cells<'_>, paths: &mut Paths) -> Result<Text, CatalogError> {
+    let path = match paths.get(row.text(5)?) {
+        Some(path) => path.clone(),
+        None => paths.entry(row.text(5)?.to_owned()).or_insert(row.json::<Vec<Arc<str>>>(5)?.into()).clone(),
+    };
+    let relation = row.optional(2).map_or(Ok(0), |_| row.parsed(2))?;
+    let printed = Printed { text: Arc::from(row.optional(4).unwrap_or(UNPRINTED)), path };
+    Ok(Text { relation, of: row.optional(3).unwrap_or_default().to_owned(), printed, unprinted: row.optional(4).is_none() })
 }
 
-fn attach_text_of(routine: &mut Routine, kind: char, printed: Printed) {
+fn attach_text_of(routine: &mut Routine, kind: char, printed: &Printed) {
     if kind == 'b' {
-        routine.body = Some(printed.text);
-        routine.printed_under = Some(printed.path);
-    } else if &*printed.text == UNPRINTED || calls_something(&printed.text) {
-        routine.default_values = Some(printed);
+        routine.body = Some(printed.text.clone());
+        routine.printed_under = Some(printed.path.clone());
+    } else if calls_something(printed) {
+        routine.default_values = Some(printed.clone());
     }
 }
 
-const fn event_of_rule(letter: char) -> WriteEvent {
+fn event_of_rule(letter: &str) -> WriteEvent {
     match letter {
-        '2' => WriteEvent::Update,
-        '3' => WriteEvent::Insert,
+        "2" => WriteEvent::Update,
+        "3" => WriteEvent::Insert,
         _ => WriteEvent::Delete,
     }
 }
 
 /// Whether a default is worth reading: constants and the commonest calls are not.
-fn calls_something(text: &str) -> bool {
+fn calls_something(printed: &Printed) -> bool {
+    let text = &*printed.text;
     text.contains(['(', '+', '|', '@', '#', '%', '~', '!'])
         && !matches!(text, "now()" | "gen_random_uuid()" | "clock_timestamp()")
         && !is_plain_nextval(text)
@@ -663,118 +563,78 @@ fn is_plain_nextval(text: &str) -> bool {
     text.strip_prefix("nextval('").and_then(|rest| rest.strip_suffix("'::regclass)")).is_some_and(|name| !name.contains('\''))
 }
 
-fn attach_triggers(reading: &Reading, relations: &mut [Relation], at: &Places) -> Result<(), CatalogError> {
-    for row in Answer::of(reading, TRIGGERS).rows() {
-        let events = row.parsed::<i16>(2)?;
-        if let (true, Some(relation)) = (row.yes(4)?, relation_mut(relations, at, row.parsed(1)?)) {
-            relation.triggers.push(Trigger { events: u8::try_from(events & 0x7f).unwrap_or(0x7f), function: row.parsed(3)? });
-        }
-    }
-    Ok(())
+fn trigger(row: &Cells<'_>) -> Result<TriggerRow, CatalogError> {
+    let events = row.parsed::<i16>(2)?;
+    let fires = Trigger { events: u8::try_from(events & 0x7f).unwrap_or(0x7f), function: row.parsed(3)? };
+    Ok(TriggerRow { table: row.parsed(1)?, fires: row.yes(4)?.then_some(fires) })
 }
 
-fn attach_foreign_keys(reading: &Reading, relations: &mut [Relation], at: &Places) -> Result<(), CatalogError> {
+/// A foreign key, and the table it points at.
+fn foreign_key(row: &Cells<'_>) -> Result<(u32, ForeignKey), CatalogError> {
     let action = |letter| match letter {
         'c' => KeyAction::Cascade,
         'n' | 'd' => KeyAction::Set,
         _ => KeyAction::Refuse,
     };
-    for row in Answer::of(reading, FOREIGN_KEYS).rows() {
-        let key = ForeignKey { child: row.parsed(1)?, on_delete: action(row.letter(3)?), on_update: action(row.letter(4)?) };
-        if let Some(parent) = relation_mut(relations, at, row.parsed(2)?) {
-            parent.referenced_by.push(key);
-        }
-    }
-    Ok(())
+    let key = ForeignKey { child: row.parsed(1)?, on_delete: action(row.letter(3)?), on_update: action(row.letter(4)?) };
+    Ok((row.parsed(2)?, key))
 }
 
-fn attach_code(reading: &Reading, relations: &mut [Relation], at: &Places, types: &mut [Type]) -> Result<(), CatalogError> {
-    let places: HashMap<u32, usize> = types.iter().enumerate().map(|(at, kind)| (kind.oid, at)).collect();
-    for row in Answer::of(reading, DEPENDENCIES).rows() {
-        let (oid, code) = (row.parsed(1)?, row.parsed(2)?);
-        match row.letter(0)? {
-            't' => {
-                if let Some(kind) = places.get(&oid).and_then(|at| types.get_mut(*at)) {
-                    kind.code.push(code);
-                }
-            }
-            'p' => {
-                if let Some(relation) = relation_mut(relations, at, oid) {
-                    relation.policy_code.push(code);
-                }
-            }
-            _ => {
-                if let Some(relation) = relation_mut(relations, at, oid) {
-                    relation.code.push(code);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn types(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Result<Vec<Type>, CatalogError> {
-    let mut found = Vec::new();
-    for row in Answer::of(reading, TYPES).rows() {
-        let input: u32 = row.parsed(5)?;
-        // `typelem` is also set for types that are merely subscripted, such as `point`; true arrays have variable length (-1).
-        let element = if row.text(6)? == "-1" { row.parsed(4)? } else { 0 };
-        found.push(Type {
+fn kind(row: &Cells<'_>, schemas: &Schemas) -> Result<Placed<Type>, CatalogError> {
+    let input: u32 = row.parsed(5)?;
+    // `typelem` is also set for types that are merely subscripted, such as `point`; true arrays have variable length (-1).
+    let element = if row.text(6)? == "-1" { row.parsed(4)? } else { 0 };
+    placed(row.parsed(1)?, schemas, |schema| {
+        Ok(Type {
             oid: row.parsed(0)?,
-            schema: schema_of(&row, 1, schemas)?,
-            name: names.keep(row.text(2)?),
+            schema,
+            name: Arc::from(row.text(2)?),
             base: row.parsed(3)?,
             element,
             code: if input >= FIRST_USER_OID { vec![input] } else { vec![] },
-        });
-    }
-    Ok(found)
+        })
+    })
 }
 
-fn routines(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Result<Vec<Routine>, CatalogError> {
-    let mut found = Vec::new();
-    for row in Answer::of(reading, FUNCTIONS).rows() {
-        let keep_all = |texts: Option<Vec<String>>, names: &mut Interner| texts.unwrap_or_default().iter().map(|text| names.keep(text)).collect();
-        found.push(Routine {
+fn routine(row: &Cells<'_>, schemas: &Schemas, names: &mut Interner) -> Result<Placed<Routine>, CatalogError> {
+    let mut keep_all = |at| Ok(row.json::<Option<Vec<String>>>(at)?.unwrap_or_default().iter().map(|text| names.keep(text)).collect());
+    let (argument_names, settings) = (keep_all(11)?, keep_all(12)?);
+    let (name, language) = (names.keep(row.text(2)?), names.keep(row.optional(9).unwrap_or_default()));
+    placed(row.parsed(1)?, schemas, |schema| {
+        Ok(Routine {
             oid: row.parsed(0)?,
-            schema: schema_of(&row, 1, schemas)?,
-            name: names.keep(row.text(2)?),
+            schema,
+            name,
             arguments: row.list(3)?,
             defaults: row.parsed(4)?,
             variadic: row.parsed(5)?,
             volatility: row.letter(6)?,
             returns: row.parsed(7)?,
             returns_set: row.yes(8)?,
-            language: names.keep(row.optional(9).unwrap_or_default()),
+            language,
             body: row.optional(10).map(Arc::from),
-            argument_names: keep_all(row.json(11)?, names),
-            settings: keep_all(row.json(12)?, names),
+            argument_names,
+            settings,
             printed_under: None,
             default_values: None,
-        });
-    }
-    Ok(found)
+        })
+    })
 }
 
-fn operators(reading: &Reading, schemas: &Schemas, names: &mut Interner) -> Result<Vec<Operator>, CatalogError> {
-    let mut found = Vec::new();
-    for row in Answer::of(reading, OPERATORS).rows() {
-        found.push(Operator {
+fn operator(row: &Cells<'_>, schemas: &Schemas) -> Result<Placed<Operator>, CatalogError> {
+    placed(row.parsed(1)?, schemas, |schema| {
+        Ok(Operator {
             oid: row.parsed(0)?,
-            schema: schema_of(&row, 1, schemas)?,
-            name: names.keep(row.text(2)?),
+            schema,
+            name: Arc::from(row.text(2)?),
             left: row.parsed(3)?,
             right: row.parsed(4)?,
             result: row.parsed(5)?,
             function: row.parsed(6)?,
-        });
-    }
-    Ok(found)
+        })
+    })
 }
 
-fn casts(reading: &Reading) -> Result<Vec<Cast>, CatalogError> {
-    let rows = Answer::of(reading, CASTS);
-    rows.rows()
-        .map(|row| Ok(Cast { source: row.parsed(1)?, target: row.parsed(2)?, function: row.parsed(3)?, implicit: row.letter(4)? == 'i' }))
-        .collect()
+fn cast(row: &Cells<'_>) -> Result<Cast, CatalogError> {
+    Ok(Cast { source: row.parsed(1)?, target: row.parsed(2)?, function: row.parsed(3)?, implicit: row.letter(4)? == 'i' })
 }

@@ -345,7 +345,7 @@ impl<'a> Analysis<'a> {
             self.run_oid(*code);
         }
         // The checks of domains run on every column, whatever is assigned.
-        for column in &relation.columns {
+        for column in relation.columns.iter() {
             self.coerce(Some(super::types::UNKNOWN), column.type_oid);
         }
         for (_, printed) in &relation.defaults {
