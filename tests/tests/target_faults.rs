@@ -29,6 +29,10 @@ struct Stand {
 
 impl Stand {
     fn start() -> Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    fn start_with(change: impl FnOnce(&Setup) -> Result<()>) -> Result<Self> {
         let target = Postgres::start()?;
         let valve = Valve::before(target.port())?;
         let setup = Setup::init()?;
@@ -37,6 +41,7 @@ impl Stand {
         let file = format!("connections/{CONNECTION}.toml");
         let behind = fs::read_to_string(setup.file(&file))?.replace(&format!("port = {}\n", target.port()), &format!("port = {}\n", valve.port()));
         setup.write(&file, &behind)?;
+        change(&setup)?;
         let mut gateway = setup.serve()?;
         gateway.add_user("alice", &[])?;
         gateway.add_user("bob", &[])?;
@@ -54,6 +59,18 @@ impl Stand {
         let heard = self.bystander.hear_until_ready(1).with_context(|| format!("the bystander ended after {after}"))?;
         ensure!(kinds(&heard) == "TDCZ", "after {after}: {heard:?}");
         Ok(())
+    }
+
+    /// Waits until no session of alice's is live.
+    fn alice_is_gone(&self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let live = self.gateway.json(self.gateway.administrator(), &["sessions", "--live", "--identity", "alice"])?;
+            if live.pointer("/sessions").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "whoever left is still there: {live}");
+        }
     }
 
     /// How the newest session of alice's went, as `show` tells it.
@@ -169,6 +186,71 @@ fn a_target_that_lies_about_a_length_costs_its_own_session_and_no_memory() -> Re
     Ok(())
 }
 
+/// A row whose count of cells, or whose cells' lengths, do not fit in it: to be masked it is taken apart, and nothing of it is shown.
+#[test]
+fn a_target_that_lies_about_cells_shows_nothing_of_them_and_ends_its_own_session() -> Result<()> {
+    let mut stand = Stand::start_with(|setup| {
+        setup.classes(&[("words", "keep-last-four", "public.classified.word")])?;
+        setup.write("policy/masked.cedar", "forbid (principal, action == Action::\"reveal\", resource);\n")
+    })?;
+    stand.target.sql(
+        DATABASE,
+        "create table classified (id int, word text); insert into classified values (1, 'plain text'); grant select on classified to app",
+    )?;
+    let ask = query("select id, word from classified");
+    let mut wire = stand.alice()?;
+    wire.say(&ask)?;
+    let heard = wire.hear_until_ready(1)?;
+    ensure!(kinds(&heard) == "TDCZ" && !text(&heard).contains("plain text"), "{heard:?}");
+    // `D`, its length, the count, then each cell's length and bytes.
+    for (at, lies) in [
+        (5, [&[0u8, 0] as &[u8], &[0, 1], &[0, 3], &[0x7f, 0xff], &[0xff, 0xff]]),
+        (13, [&[0, 0, 0, 9], &[0, 0, 0, 11], &[0x7f, 0xff, 0xff, 0xff], &[0x80, 0, 0, 0], &[0xff, 0xff, 0xff, 0xfe]]),
+    ] {
+        for lie in lies {
+            let said = lie.to_vec();
+            let harm = move |whole: &[u8]| {
+                let mut whole = whole.to_vec();
+                let row = bounds(&whole).into_iter().find(|at| whole.get(*at) == Some(&b'D')).unwrap_or_default();
+                whole.splice(row + at..row + at + said.len(), said.iter().copied());
+                whole
+            };
+            stand.valve.alter("plain text", harm, Then::GoOn);
+            let mut wire = stand.alice()?;
+            wire.say(&ask)?;
+            let heard = last_words(&mut wire).with_context(|| format!("{lie:?} at {at}"))?;
+            ensure!(kinds(&heard) == "TE", "{lie:?} at {at}: {heard:?}");
+            ensure!(!text(&heard).contains("plain"), "{lie:?} at {at}: {heard:?}");
+        }
+    }
+    stand.bystander_goes_on("lies about cells")?;
+    ensure!(!stand.gateway.printed().contains("panicked"), "{}", stand.gateway.printed());
+    Ok(())
+}
+
+#[test]
+fn a_target_that_dies_at_any_byte_of_a_login_is_not_available_and_costs_nobody_else_anything() -> Result<()> {
+    let mut stand = Stand::start()?;
+    // What it says first, its part of the proof, and how the session stands.
+    for marker in ["SCRAM-SHA-256", ",i=4096", "server_version"] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let count = move |said: &[u8]| {
+            let _ = tell.send(said.len());
+            said.to_vec()
+        };
+        stand.valve.alter(marker, count, Then::GoOn);
+        drop(stand.alice()?);
+        for at in 0..told.recv_timeout(PATIENCE).with_context(|| format!("nobody said {marker}"))? {
+            stand.valve.alter(marker, move |said| said.get(..at).unwrap_or_default().to_vec(), Then::Close);
+            let refused = stand.alice().err().with_context(|| format!("{marker} cut at {at}: let in"))?.to_string();
+            ensure!(refused.contains("is not available"), "{marker} cut at {at}: {refused}");
+        }
+    }
+    stand.bystander_goes_on("logins that were cut")?;
+    ensure!(!stand.gateway.printed().contains("panicked"), "{}", stand.gateway.printed());
+    Ok(())
+}
+
 fn resident_kib(gateway: &Gateway) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid()))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -270,14 +352,8 @@ fn who_leaves_while_a_catalog_is_read_has_its_statement_run_and_no_session_any_m
     ensure!(stand.target.sql(DATABASE, "select count(*) from appeared")? == "0\n");
     stand.valve.open();
     stand.target.wait_until_true(DATABASE, "(select count(*) from appeared) = 1")?;
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let live = stand.gateway.json(stand.gateway.administrator(), &["sessions", "--live", "--identity", "alice"])?;
-        if live.pointer("/sessions").and_then(Value::as_array).is_some_and(Vec::is_empty) {
-            return stand.bystander_goes_on("a departure");
-        }
-        ensure!(Instant::now() < end, "whoever left is still there: {live}");
-    }
+    stand.alice_is_gone()?;
+    stand.bystander_goes_on("a departure")
 }
 
 #[test]
@@ -323,6 +399,33 @@ fn a_target_that_dies_in_the_middle_of_a_copy_ends_it_with_a_word_in_both_direct
     ensure!(refused.contains("cannot be reached"), "{refused}");
     stand.target.start_again()?;
     stand.alice().map(drop)
+}
+
+/// As PostgreSQL does it: what was copied in is undone, what was to come out stops, and no backend stays.
+#[test]
+fn a_caller_who_leaves_in_the_middle_of_a_copy_undoes_it_and_leaves_nothing_behind() -> Result<()> {
+    let mut stand = Stand::start()?;
+    stand.target.sql(DATABASE, "create table sink (line text); grant all on sink to public")?;
+    let mut out = stand.alice()?;
+    out.say(&query("copy (select repeat('x', 1000) from generate_series(1, 10000000)) to stdout"))?;
+    for _ in 0..100 {
+        out.hear()?;
+    }
+    drop(out);
+    stand.alice_is_gone()?;
+    stand.target.wait_until_true("postgres", "not exists (select from pg_stat_activity where query like 'copy (%')")?;
+    ensure!(stand.story()?.contains("outcome unknown"), "{}", stand.story()?);
+
+    let mut copy_in = stand.alice()?;
+    copy_in.say(&query("copy sink from stdin"))?;
+    ensure!(copy_in.hear()?.kind == 'G');
+    copy_in.say(&message(b'd', &[b"a line\n".to_vec()]))?;
+    drop(copy_in);
+    stand.alice_is_gone()?;
+    stand.target.wait_until_true("postgres", "not exists (select from pg_stat_activity where query like 'copy sink%')")?;
+    ensure!(stand.target.sql(DATABASE, "select count(*) from sink")? == "0\n");
+    ensure!(stand.story()?.contains("copy sink from stdin"), "{}", stand.story()?);
+    stand.bystander_goes_on("callers who left")
 }
 
 /// One that refuses at the door, answers with nonsense, or never says anything: named, and nobody waits longer than a dial may take.
