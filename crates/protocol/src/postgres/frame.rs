@@ -22,8 +22,8 @@ pub const MAX_SMALL_TARGET_BYTES: usize = 30_000;
 /// The longest row description: PostgreSQL has at most 1,664 columns, each with a name and 18 bytes.
 pub const MAX_ROW_DESCRIPTION_BYTES: usize = 1 << 20;
 
-/// The longest parameter description: 65,535 type OIDs.
-pub const MAX_PARAMETER_DESCRIPTION_BYTES: usize = 4 + 2 + 65_535 * 4;
+/// The longest parameter description: four million type OIDs. No more than 65,535 can be bound, but PostgreSQL describes what it parsed: `$65536`, too.
+pub const MAX_PARAMETER_DESCRIPTION_BYTES: usize = 16 << 20;
 
 /// The longest error or notice. They are collected, because they may have to be rewritten.
 pub const MAX_REPORT_BYTES: usize = 16 << 20;
