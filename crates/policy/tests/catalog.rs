@@ -49,6 +49,9 @@ fn what_changed_since_is_all_that_must_be_read() {
         let next = server.read("shop", Some(&known));
         let whole = server.read("shop", None);
         assert!(next == whole, "after {step}: {}", first_difference(&next, &whole));
+        let told = format!("BEGIN;\n{};\n", known.settings().join(";\n"));
+        let answers = server.rows_after("shop", &told, &Catalog::standing_questions());
+        assert!(Catalog::from_answers("shop", Some(&known), answers).unwrap() == whole, "after {step}");
         for relation in known.relations().chain(whole.relations()) {
             let found = |catalog: &Catalog| {
                 let named = catalog.relation(&relation.schema, &relation.name).cloned();

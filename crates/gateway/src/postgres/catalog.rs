@@ -73,7 +73,7 @@ impl TargetCatalogs {
     /// A link of the gateway's own, in a read-only transaction with a time limit.
     async fn open(&self, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
         let mut questions = self.dial(connection, database).await?;
-        questions.ask(&BEGINNING.map(str::to_owned)).await?;
+        questions.ask(&BEGINNING.map(Question::Once)).await?;
         Ok(questions)
     }
 
@@ -84,7 +84,7 @@ impl TargetCatalogs {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
             dial::sentence(connection, &error)
         })?;
-        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES })
+        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES, standing: false })
     }
 
     async fn read_catalog(&self, connection: &Arc<Connection>, database: &str, earlier: Option<Arc<Catalog>>) -> Result<Catalog, String> {
@@ -111,10 +111,16 @@ impl TargetCatalogs {
         earlier: Option<Arc<Catalog>>,
     ) -> Result<Catalog, String> {
         questions.room = MAX_ANSWER_BYTES;
-        let asked = BEGINNING.map(str::to_owned).into_iter().chain(Catalog::questions(earlier.as_deref())).chain(["COMMIT".to_owned()]);
-        let mut answers = questions.ask(&asked.collect::<Vec<_>>()).await?;
+        let (settings, texts) = match &earlier {
+            Some(earlier) => (earlier.settings().to_vec(), Catalog::standing_questions()),
+            None => (Vec::new(), Catalog::questions(None)),
+        };
+        let before = || BEGINNING.into_iter().chain(settings.iter().map(String::as_str)).map(Question::Once);
+        let once = |text| if earlier.is_some() { Question::Standing(text) } else { Question::Once(text) };
+        let asked: Vec<Question<'_>> = before().chain(texts.iter().map(String::as_str).map(once)).chain([Question::Once("COMMIT")]).collect();
+        let mut answers = questions.ask(&asked).await?;
         answers.pop();
-        answers.drain(..BEGINNING.len().min(answers.len()));
+        answers.drain(..before().count().min(answers.len()));
         self.keep(connection, database, questions);
         let database = database.to_owned();
         let read = tokio::task::spawn_blocking(move || Catalog::from_answers(&database, earlier.as_deref(), answers)).await;
@@ -193,26 +199,42 @@ impl CatalogSource for TargetCatalogs {
     }
 }
 
-/// Questions by the extended protocol: each is one statement, whatever is in it.
+/// One statement, whatever is in it.
+#[derive(Debug, Clone, Copy)]
+enum Question<'a> {
+    Once(&'a str),
+    /// Asked again later: it stays prepared under its place, so that the target reads and plans it once.
+    Standing(&'a str),
+}
+
+/// Questions by the extended protocol.
 #[derive(Debug)]
 struct Questions {
     wire: Wire,
     input: BytesMut,
     /// What may still be kept of the answers, in bytes.
     room: usize,
+    /// Whether those that are asked again are prepared.
+    standing: bool,
 }
 
 impl Questions {
     async fn ask_one(&mut self, statement: String) -> Result<Rows, String> {
-        self.ask(&[statement]).await.map(|answers| answers.into_iter().flatten().collect())
+        self.ask(&[Question::Once(&statement)]).await.map(|answers| answers.into_iter().flatten().collect())
     }
 
     /// Asks all of them at once. Without an error there is an answer to each.
-    async fn ask(&mut self, statements: &[String]) -> Result<Vec<Rows>, String> {
+    async fn ask(&mut self, questions: &[Question<'_>]) -> Result<Vec<Rows>, String> {
         let mut out = BytesMut::new();
-        for statement in statements {
-            let written = frontend::parse(&mut out, b"", statement.as_bytes(), &[])
-                .and_then(|()| frontend::bind(&mut out, b"", b"", &[], &[], &[]))
+        for (place, question) in questions.iter().enumerate() {
+            let (name, text) = match question {
+                Question::Once(text) => (String::new(), text),
+                Question::Standing(text) => (format!("standing {place}"), text),
+            };
+            let name = name.as_bytes();
+            let parsed = if name.is_empty() || !self.standing { frontend::parse(&mut out, name, text.as_bytes(), &[]) } else { Ok(()) };
+            let written = parsed
+                .and_then(|()| frontend::bind(&mut out, b"", name, &[], &[], &[]))
                 .and_then(|()| frontend::describe(&mut out, Kind::Portal, b""))
                 .and_then(|()| frontend::execute(&mut out, b"", 0));
             written.map_err(|error| error.to_string())?;
@@ -221,7 +243,8 @@ impl Questions {
         self.wire.push(out.freeze());
         self.wire.drain().await.map_err(|error| error.to_string())?;
         let answers = self.answers().await?;
-        if answers.len() == statements.len() { Ok(answers) } else { Err("the target did not answer every question".to_owned()) }
+        self.standing |= questions.iter().any(|question| matches!(question, Question::Standing(_)));
+        if answers.len() == questions.len() { Ok(answers) } else { Err("the target did not answer every question".to_owned()) }
     }
 
     async fn answers(&mut self) -> Result<Vec<Rows>, String> {
@@ -286,7 +309,7 @@ mod tests {
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
         let mut row = BytesMut::new();
         rows::data_row(&mut row, &[Some(b"twelve bytes"), None]).unwrap();
-        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000 };
+        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000, standing: false };
         let endless = tokio::spawn(async move { while theirs.write_all(&row).await.is_ok() {} });
         assert_eq!(questions.ask_one("SELECT".to_owned()).await.unwrap_err(), "the target's answers are above the limit");
         drop(questions);

@@ -74,10 +74,15 @@ impl Server {
 
     /// The rows of queries, every cell as text.
     pub(crate) fn rows(&self, database: &str, queries: &[String]) -> Vec<Rows> {
+        self.rows_after(database, "", queries)
+    }
+
+    /// The rows of queries in the session in which this ran before.
+    pub(crate) fn rows_after(&self, database: &str, before: &str, queries: &[String]) -> Vec<Rows> {
         const NEXT: &str = "-- next";
         let script: String = queries.iter().map(|query| format!("COPY ({query}) TO STDOUT;\n\\echo {NEXT}\n")).collect();
         let row = |line: &str| line.split('\t').map(|cell| (cell != "\\N").then(|| unescape(cell))).collect();
-        let copied = self.sql(database, &script);
+        let copied = self.sql(database, &format!("{before}{script}"));
         let mut answers = vec![Rows::new()];
         for line in copied.lines() {
             match answers.last_mut() {

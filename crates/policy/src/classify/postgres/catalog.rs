@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub use super::catalog_queries::{CatalogError, Rows};
-use super::snapshot::{Changed, Reading};
+use super::{
+    catalog_queries::{Since, questions},
+    snapshot::{Changed, Reading},
+};
 
 /// The first OID that an object made after `initdb` can have (`FirstNormalObjectId` in `access/transam.h`).
 pub const FIRST_USER_OID: u32 = 16_384;
@@ -386,6 +389,18 @@ impl Catalog {
     #[must_use]
     pub fn questions(earlier: Option<&Self>) -> Vec<String> {
         earlier.map_or_else(|| Reading::default().questions(), |earlier| earlier.reading.questions())
+    }
+
+    /// The same for a session of our own, once [`Self::settings`] told it of the earlier snapshot: in the same words each time, to be prepared.
+    #[must_use]
+    pub fn standing_questions() -> Vec<String> {
+        questions(&Since::Set)
+    }
+
+    /// What a session of our own runs before [`Self::standing_questions`], in the same transaction.
+    #[must_use]
+    pub fn settings(&self) -> [String; 2] {
+        self.reading.settings()
     }
 
     /// Reads a snapshot: `answers` are the rows of each of [`Self::questions`] asked with the same `earlier`, every cell as text.

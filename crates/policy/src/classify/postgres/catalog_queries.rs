@@ -235,29 +235,39 @@ const QUERIES: [Query; 14] = [
 ];
 
 /// What a reading builds on.
-pub(super) struct Since {
-    /// The lowest transaction that was running when the earlier reading began.
-    pub(super) horizon: u64,
-    /// OIDs of what could not be printed then.
-    pub(super) unprinted: Vec<u32>,
+pub(super) enum Since {
+    /// Nothing: it is a whole one.
+    Nothing,
+    /// An earlier one: the lowest transaction that was running when that began, and OIDs of what could not be printed then.
+    Told { horizon: u64, unprinted: Vec<u32> },
+    /// An earlier one, of which [`settings`] tell the session: the questions are the same each time, and can be prepared.
+    Set,
 }
 
+const HORIZON: &str = "countersign.horizon";
+const UNPRINTED: &str = "countersign.unprinted";
+
 /// What to ask, in order.
-pub(super) fn questions(since: Option<&Since>) -> Vec<String> {
+pub(super) fn questions(since: &Since) -> Vec<String> {
     QUERIES.iter().map(|query| completed(query.sql, since)).collect()
 }
 
-fn completed(sql: &str, since: Option<&Since>) -> String {
+/// Tells a session of our own, for one transaction, what [`Since::Set`] builds on.
+pub(super) fn settings(horizon: u64, unprinted: &[u32]) -> [String; 2] {
+    [format!("SET LOCAL {HORIZON} = '{}'", xid(horizon)), format!("SET LOCAL {UNPRINTED} = '{}'", array(unprinted))]
+}
+
+fn completed(sql: &str, since: &Since) -> String {
     let mut parts = sql.split('{');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (condition, rest) = part.split_once('}').unwrap_or((part, ""));
         match (condition.split_once(':'), since) {
             (None, _) if condition == "path" => text.push_str(SEARCH_PATH),
-            (_, None) => text.push_str("TRUE"),
-            (None, Some(_)) => text.push_str("FALSE"),
-            (Some(("recent", alias)), Some(since)) => text.push_str(&recent(alias, since.horizon)),
-            (Some((_, alias)), Some(since)) => text.push_str(&unprinted(alias, &since.unprinted)),
+            (_, Since::Nothing) => text.push_str("TRUE"),
+            (None, _) => text.push_str("FALSE"),
+            (Some(("recent", alias)), _) => text.push_str(&recent(alias, since)),
+            (Some((_, alias)), _) => text.push_str(&unprinted(alias, since)),
         }
         text.push_str(rest);
     }
@@ -265,18 +275,32 @@ fn completed(sql: &str, since: Option<&Since>) -> String {
 }
 
 /// Whether a row may be new: `age` compares as the server does, across a wraparound too.
-fn recent(alias: &str, horizon: u64) -> String {
-    let horizon = horizon & u64::from(u32::MAX);
-    format!("pg_catalog.age({alias}.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{horizon}'::pg_catalog.xid)")
+fn recent(alias: &str, since: &Since) -> String {
+    let horizon = match since {
+        Since::Told { horizon, .. } => format!("pg_catalog.age('{}'::pg_catalog.xid)", xid(*horizon)),
+        // In a query of its own it is evaluated once, and not for every row.
+        _ => format!("(SELECT pg_catalog.age(pg_catalog.current_setting('{HORIZON}')::pg_catalog.xid))"),
+    };
+    format!("pg_catalog.age({alias}.xmin) OPERATOR(pg_catalog.<=) {horizon}")
 }
 
 /// Whether a definition could not be printed the last time.
-fn unprinted(alias: &str, unprinted: &[u32]) -> String {
-    if unprinted.is_empty() {
-        return "FALSE".to_owned();
-    }
-    let listed: Vec<String> = unprinted.iter().map(u32::to_string).collect();
-    format!("{alias}.oid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.oid[])", listed.join(","))
+fn unprinted(alias: &str, since: &Since) -> String {
+    let listed = match since {
+        Since::Told { unprinted, .. } if unprinted.is_empty() => return "FALSE".to_owned(),
+        Since::Told { unprinted, .. } => format!("'{}'", array(unprinted)),
+        _ => format!("(SELECT pg_catalog.current_setting('{UNPRINTED}'))"),
+    };
+    format!("{alias}.oid OPERATOR(pg_catalog.=) ANY ({listed}::pg_catalog.oid[])")
+}
+
+const fn xid(transaction: u64) -> u64 {
+    transaction & u32::MAX as u64
+}
+
+fn array(oids: &[u32]) -> String {
+    let listed: Vec<String> = oids.iter().map(u32::to_string).collect();
+    format!("{{{}}}", listed.join(","))
 }
 
 /// The answers to [`questions`].

@@ -20,7 +20,7 @@ use super::{
     },
     catalog_queries::{
         ABOUT, Answers, CASTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE, LISTS, OPERATORS,
-        Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions,
+        Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions, settings,
     },
 };
 
@@ -175,12 +175,17 @@ in_schema!(Relation, Type, Routine, Operator);
 impl Reading {
     /// What to ask a server, in order, for a reading that builds on this one; a whole one builds on the default.
     pub(super) fn questions(&self) -> Vec<String> {
-        if self.is_nothing() {
-            return questions(None);
-        }
+        questions(&if self.is_nothing() { Since::Nothing } else { Since::Told { horizon: self.horizon, unprinted: self.unprinted() } })
+    }
+
+    /// What tells a session of our own that the next reading builds on this one.
+    pub(super) fn settings(&self) -> [String; 2] {
+        settings(self.horizon, &self.unprinted())
+    }
+
+    fn unprinted(&self) -> Vec<u32> {
         let texts = self.texts.0.iter().chain(self.routine_texts.0.iter());
-        let unprinted = texts.filter(|(_, text)| text.unprinted).map(|((_, oid), _)| *oid).collect();
-        questions(Some(&Since { horizon: self.horizon, unprinted }))
+        texts.filter(|(_, text)| text.unprinted).map(|((_, oid), _)| *oid).collect()
     }
 
     /// Whether both are of the same database of the same start of the same server.
