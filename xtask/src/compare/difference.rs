@@ -15,6 +15,11 @@ pub(super) struct Difference {
 }
 
 impl Difference {
+    /// Whether it passes through the gateway and not without it: a test of who is faster, of TLS that the target has not, or of a machine too busy.
+    pub(super) const fn is_of_direct_alone(&self) -> bool {
+        matches!((&self.direct, &self.through), (Some(TestOutcome::Failed(_)) | None, Some(TestOutcome::Passed)))
+    }
+
     /// One line for the terminal.
     pub(super) fn line(&self) -> String {
         format!("{}: {} direct, {} through", self.test, word(self.direct.as_ref()), word(self.through.as_ref()))
@@ -68,7 +73,10 @@ mod tests {
         let failed = |said: &str| TestOutcome::Failed(said.to_owned());
         let direct = results(&[("a", TestOutcome::Passed), ("b", failed("x")), ("c", failed("x")), ("e", TestOutcome::Passed)]);
         let through = results(&[("a", TestOutcome::Passed), ("b", failed("x")), ("c", failed("y")), ("d", TestOutcome::Passed)]);
-        let found: Vec<String> = differences(&direct, &through).iter().map(Difference::line).collect();
-        assert_eq!(found, ["c: failed direct, failed through", "d: not run direct, passed through", "e: passed direct, not run through"]);
+        let found = differences(&direct, &through);
+        let lines: Vec<String> = found.iter().map(Difference::line).collect();
+        assert_eq!(lines, ["c: failed direct, failed through", "d: not run direct, passed through", "e: passed direct, not run through"]);
+        assert_eq!(found.iter().map(Difference::is_of_direct_alone).collect::<Vec<_>>(), [false, true, false]);
+        assert!(differences(&results(&[("f", failed("x"))]), &results(&[("f", TestOutcome::Passed)])).iter().all(Difference::is_of_direct_alone));
     }
 }

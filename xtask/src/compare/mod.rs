@@ -118,8 +118,12 @@ pub fn run(arguments: &[&str]) -> Outcome<()> {
         let (direct, through) = both(suite, &binary, &work.join(suite.name))?;
         let found = differences(&direct, &through);
         let (explained, rest): (Vec<&Difference>, Vec<&Difference>) = found.iter().partition(|it| allowed.reason(suite.name, &it.test).is_some());
+        let (direct_alone, rest): (Vec<&Difference>, Vec<&Difference>) = rest.into_iter().partition(|it| it.is_of_direct_alone());
         for it in &explained {
             println!("  differs, as it may: {} ({})", it.line(), allowed.reason(suite.name, &it.test).unwrap_or_default());
+        }
+        for it in &direct_alone {
+            println!("  does not pass without the gateway: {}", it.test);
         }
         for it in &rest {
             println!("  DIFFERS: {}", it.line());
