@@ -33,6 +33,7 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || libfaketime().is_ok(), packages: &["libfaketime"] },
     // For a file system that fails.
     Need { present: || server_program("mkfs.ext4").is_ok() && on_path("mount").is_some(), packages: &["e2fsprogs", "mount"] },
+    Need { present: || on_path("systemd-analyze").is_some(), packages: &["systemd"] },
 ];
 
 const TO_COMPARE: &[Need] =
