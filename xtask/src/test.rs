@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Outcome,
+    Outcome, bench,
     command::{self, cargo},
     install,
     json::Json,
@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: || command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])) },
     Step { name: "tests", run: cargo_test },
     Step { name: "end-to-end tests with the state in PostgreSQL", run: with_state_in_postgresql },
+    Step { name: "speed", run: bench::check },
 ];
 
 /// Installs what is missing, then runs everything.

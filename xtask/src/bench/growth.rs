@@ -23,7 +23,7 @@ const RELATIONS: u32 = 20_000;
 const NEIGHBOURS: u32 = 5_000;
 const RECORDED: f64 = 10_000_000.0;
 
-pub(super) const SIZE: Size = Size { scale: SCALE, stream_rows: 1, max_connections: NEIGHBOURS + 200 };
+pub(super) const SIZE: Size = Size { scale: SCALE, stream_rows: 1, max_connections: NEIGHBOURS + 200, profile: "release" };
 const SCALE: u32 = 5;
 const WIDE: &str = "wide";
 const SECONDS: u32 = 4;

@@ -13,7 +13,7 @@ pub(super) const SECTION: &str = "queries";
 const SCRIPTS: [&str; 2] = ["select-only", "tpcb-like"];
 pub(super) const PROTOCOLS: [&str; 3] = ["simple", "extended", "prepared"];
 const CLIENTS: [u32; 3] = [1, 16, 64];
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 2;
 
 /// Every combination.
 pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {

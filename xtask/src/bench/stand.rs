@@ -47,11 +47,11 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds the release binary and what the bench needs besides.
-    pub(super) fn build() -> Outcome<Self> {
-        println!("building countersign as it is released");
-        run(&mut cargo(&["build", "--release", "--quiet", "--package", "countersign", "--package", "countersign-bench"]))?;
-        let folder = target_folder().join("release");
+    /// Builds, in a profile of `Cargo.toml`, the binary and what the bench needs besides.
+    fn build(profile: &str) -> Outcome<Self> {
+        println!("building countersign in the profile {profile}");
+        run(&mut cargo(&["build", "--profile", profile, "--quiet", "--package", "countersign", "--package", "countersign-bench"]))?;
+        let folder = target_folder().join(profile);
         Ok(Self { countersign: folder.join("countersign"), helper: folder.join("countersign-bench") })
     }
 }
@@ -68,6 +68,8 @@ pub(super) struct Size {
     pub(super) scale: u32,
     pub(super) stream_rows: u32,
     pub(super) max_connections: u32,
+    /// In which profile the gateway is built.
+    pub(super) profile: &'static str,
 }
 
 /// A target and a gateway. Both end with this value, and with the process.
@@ -92,7 +94,7 @@ impl Drop for Folder {
 impl Stand {
     /// Starts both. The target's certificate is the one that `init` made for the gateway.
     pub(super) fn start(size: Size) -> Outcome<Self> {
-        let programs = Programs::build()?;
+        let programs = Programs::build(size.profile)?;
         let folder = Folder(std::env::temp_dir().join(format!("countersign-bench-{}", std::process::id())));
         fs::create_dir(&folder.0).map_err(|error| format!("cannot make {}: {error}", folder.0.display()))?;
         let mut gateway = Gateway::init(&programs.countersign, &folder.0.join("gateway"))?;
