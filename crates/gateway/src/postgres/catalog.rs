@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -84,7 +85,7 @@ impl TargetCatalogs {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
             dial::sentence(connection, &error)
         })?;
-        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES, standing: false })
+        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES, standing: false, nonce: nonce() })
     }
 
     async fn read_catalog(&self, connection: &Arc<Connection>, database: &str, earlier: Option<Arc<Catalog>>) -> Result<Catalog, String> {
@@ -216,6 +217,13 @@ struct Questions {
     room: usize,
     /// Whether those that are asked again are prepared.
     standing: bool,
+    /// In their names: behind a pooler the next transaction may be at a backend where somebody prepared something else.
+    nonce: u64,
+}
+
+/// Nobody guesses it: the standard library's hasher is keyed at random.
+fn nonce() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 impl Questions {
@@ -229,7 +237,7 @@ impl Questions {
         for (place, question) in questions.iter().enumerate() {
             let (name, text) = match question {
                 Question::Once(text) => (String::new(), text),
-                Question::Standing(text) => (format!("standing {place}"), text),
+                Question::Standing(text) => (format!("countersign {:x} {place}", self.nonce), text),
             };
             let name = name.as_bytes();
             let parsed = if name.is_empty() || !self.standing { frontend::parse(&mut out, name, text.as_bytes(), &[]) } else { Ok(()) };
@@ -309,7 +317,7 @@ mod tests {
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
         let mut row = BytesMut::new();
         rows::data_row(&mut row, &[Some(b"twelve bytes"), None]).unwrap();
-        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000, standing: false };
+        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000, standing: false, nonce: nonce() };
         let endless = tokio::spawn(async move { while theirs.write_all(&row).await.is_ok() {} });
         assert_eq!(questions.ask_one("SELECT".to_owned()).await.unwrap_err(), "the target's answers are above the limit");
         drop(questions);
