@@ -403,12 +403,14 @@ impl Catalog {
         self.reading.settings()
     }
 
-    /// Reads a snapshot: `answers` are the rows of each of [`Self::questions`] asked with the same `earlier`, every cell as text.
+    /// Reads a snapshot: `answers` are the rows of each of [`Self::questions`], or of
+    /// [`Self::standing_questions`], asked with the same `earlier`, every cell as text.
     ///
     /// # Errors
     /// An answer is missing, a cell is not what its query gives, or more changed than can be told: then only a snapshot without an earlier one helps.
     pub fn from_answers(database: &str, earlier: Option<&Self>, answers: Vec<Rows>) -> Result<Self, CatalogError> {
         let nothing = Self::default();
+        let earlier = earlier.filter(|earlier| !earlier.reading.is_nothing());
         let before = earlier.unwrap_or(&nothing);
         let (reading, changed) = before.reading.with(answers)?;
         let contents = reading.contents(database, &changed, earlier.map(|earlier| (&earlier.reading, &earlier.contents)));

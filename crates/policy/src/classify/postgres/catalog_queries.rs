@@ -175,10 +175,11 @@ const QUERIES: [Query; 14] = [
               FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.proargdefaults IS NOT NULL \
               AND ({recent:p} OR {unprinted:p} OR (SELECT schemas FROM renamed) OR p.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again))",
     },
+    // Before PostgreSQL 15 what a partition has of its parent's triggers is internal, too.
     Query {
         what: "triggers",
         sql: "SELECT t.oid::pg_catalog.text, t.tgrelid::pg_catalog.text, t.tgtype::pg_catalog.text, t.tgfoid::pg_catalog.text, \
-              (NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D')::pg_catalog.text FROM pg_catalog.pg_trigger t WHERE {recent:t}",
+              ((NOT t.tgisinternal OR t.tgfoid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) AND t.tgenabled OPERATOR(pg_catalog.<>) 'D')::pg_catalog.text FROM pg_catalog.pg_trigger t WHERE {recent:t}",
     },
     Query {
         what: "foreign keys",

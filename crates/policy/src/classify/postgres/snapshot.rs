@@ -193,7 +193,7 @@ impl Reading {
         self.place == other.place
     }
 
-    const fn is_nothing(&self) -> bool {
+    pub(super) const fn is_nothing(&self) -> bool {
         self.place.is_empty()
     }
 
@@ -230,6 +230,16 @@ impl Reading {
                 _ => texts.push(Ok(((kind, oid), text(&row, &mut paths)?))),
             }
         }
+        // One that was replaced may have its body as text of its own by now.
+        let printed: HashSet<u32> =
+            routine_texts.iter().flatten().filter(|((kind, _), _): &&((char, u32), Text)| *kind == 'b').map(|((_, oid), _)| *oid).collect();
+        let mut unprinted = HashSet::new();
+        for row in answers.rows(FUNCTIONS) {
+            let oid: u32 = row.parsed(0)?;
+            if !printed.contains(&oid) {
+                unprinted.insert(oid);
+            }
+        }
         let types = answers.rows(TYPES).map(|row| Ok((row.parsed(0)?, kind(&row, &schemas)?)));
         let routines = answers.rows(FUNCTIONS).map(|row| Ok((row.parsed(0)?, routine(&row, &schemas, names)?)));
         let operators = answers.rows(OPERATORS).map(|row| Ok((row.parsed(0)?, operator(&row, &schemas)?)));
@@ -244,6 +254,7 @@ impl Reading {
         let is_printed = |(kind, oid): (char, u32)| match kind {
             'd' => there.has(8, oid),
             'v' | 'r' => there.has(7, oid),
+            'b' => there.has(2, oid) && !unprinted.contains(&oid),
             _ => there.has(2, oid),
         };
         let mut changed = Changed::new();
@@ -314,6 +325,10 @@ impl Reading {
 
     fn whole_routines(&self) -> Vec<Arc<Routine>> {
         let mut routines = self.routines.objects();
+        // Without its own text it has one that the server prints; should that be missing, nobody knows what it does.
+        for routine in routines.iter_mut().filter(|routine| routine.body.as_deref() == Some("")) {
+            Arc::make_mut(routine).body = Some(Arc::from(UNPRINTED));
+        }
         for ((kind, oid), text) in self.routine_texts.0.iter() {
             if let Ok(at) = routines.binary_search_by_key(oid, |routine| routine.oid)
                 && let Some(routine) = routines.get_mut(at)
@@ -381,11 +396,12 @@ impl Reading {
 /// OIDs of relations of which something is not as it was.
 pub(super) type Changed = HashSet<u32>;
 
-/// What is in one of them alone.
+/// What is in one of them alone; everything, if only the order is another.
 fn differing<'a, T: Copy + Ord + 'a>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = T> {
     let sets: [BTreeSet<T>; 2] = [these, those].map(|list| if these == those { BTreeSet::new() } else { list.iter().copied().collect() });
     let [these, those] = sets;
-    these.symmetric_difference(&those).copied().collect::<Vec<_>>().into_iter()
+    let differing: Vec<T> = if these == those { these.into_iter().collect() } else { these.symmetric_difference(&those).copied().collect() };
+    differing.into_iter()
 }
 
 /// Relations by OID, under way.
