@@ -89,8 +89,8 @@ struct TriggerRow {
 struct Text {
     /// The relation it is of; 0 for one of a routine.
     relation: u32,
-    /// The event of a rule, the column of a default.
-    of: String,
+    /// `ev_type` of a rule, the column of a default.
+    of: i16,
     printed: Printed,
     /// Whether something that holds its objects was in the way.
     unprinted: bool,
@@ -226,8 +226,8 @@ impl Reading {
                     relations.push(Ok((oid, relation)));
                     toasts.push(Ok((oid, toast)));
                 }
-                'a' | 'b' => routine_texts.push(Ok(((kind, oid), text(&row, &mut paths)?))),
-                _ => texts.push(Ok(((kind, oid), text(&row, &mut paths)?))),
+                'a' | 'b' => routine_texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
+                _ => texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
             }
         }
         // One that was replaced may have its body as text of its own by now.
@@ -382,10 +382,10 @@ impl Reading {
             let printed = &text.printed;
             match kind {
                 'd' if !calls_something(printed) => {}
-                'd' => relations.change(text.relation, |relation| relation.defaults.push((text.of.parse().unwrap_or(0), printed.clone()))),
+                'd' => relations.change(text.relation, |relation| relation.defaults.push((text.of, printed.clone()))),
                 'v' => relations.change(text.relation, |relation| relation.definition = Some(printed.clone())),
                 _ => relations.change(text.relation, |relation| {
-                    relation.rules.push(Rule { event: event_of_rule(&text.of), printed: printed.clone() });
+                    relation.rules.push(Rule { event: event_of_rule(text.of), printed: printed.clone() });
                 }),
             }
         }
@@ -545,14 +545,15 @@ const UNPRINTED: &str = "(";
 
 type Paths = HashMap<String, Arc<[Arc<str>]>>;
 
-fn text(row: &Cells<'_>, paths: &mut Paths) -> Result<Text, CatalogError> {
+fn text(row: &Cells<'_>, kind: char, paths: &mut Paths) -> Result<Text, CatalogError> {
     let path = match paths.get(row.text(5)?) {
         Some(path) => path.clone(),
         None => paths.entry(row.text(5)?.to_owned()).or_insert(row.json::<Vec<Arc<str>>>(5)?.into()).clone(),
     };
-    let relation = row.optional(2).map_or(Ok(0), |_| row.parsed(2))?;
     let printed = Printed { text: Arc::from(row.optional(4).unwrap_or(UNPRINTED)), path };
-    Ok(Text { relation, of: row.optional(3).unwrap_or_default().to_owned(), printed, unprinted: row.optional(4).is_none() })
+    let relation = if matches!(kind, 'a' | 'b') { 0 } else { row.parsed(2)? };
+    let of = if matches!(kind, 'd' | 'r') { row.parsed(3)? } else { 0 };
+    Ok(Text { relation, of, printed, unprinted: row.optional(4).is_none() })
 }
 
 fn attach_text_of(routine: &mut Routine, kind: char, printed: &Printed) {
@@ -564,10 +565,10 @@ fn attach_text_of(routine: &mut Routine, kind: char, printed: &Printed) {
     }
 }
 
-fn event_of_rule(letter: &str) -> WriteEvent {
-    match letter {
-        "2" => WriteEvent::Update,
-        "3" => WriteEvent::Insert,
+const fn event_of_rule(number: i16) -> WriteEvent {
+    match number {
+        2 => WriteEvent::Update,
+        3 => WriteEvent::Insert,
         _ => WriteEvent::Delete,
     }
 }
