@@ -117,8 +117,8 @@ impl TargetCatalogs {
             None => (Vec::new(), Catalog::questions(None)),
         };
         let before = || BEGINNING.into_iter().chain(settings.iter().map(String::as_str)).map(Question::Once);
-        let once = |text| if earlier.is_some() { Question::Standing(text) } else { Question::Once(text) };
-        let asked: Vec<Question<'_>> = before().chain(texts.iter().map(String::as_str).map(once)).chain([Question::Once("COMMIT")]).collect();
+        let question = |text| if earlier.is_some() { Question::Standing(text) } else { Question::Once(text) };
+        let asked: Vec<Question<'_>> = before().chain(texts.iter().map(String::as_str).map(question)).chain([Question::Once("COMMIT")]).collect();
         let mut answers = questions.ask(&asked).await?;
         answers.pop();
         answers.drain(..before().count().min(answers.len()));

@@ -2,7 +2,7 @@
 //!
 //! The queries may run on a caller's own backend, under whatever search path the caller chose: every name in them, operators too, is qualified.
 //! They take no parameters, write nothing, and need no privilege beyond CONNECT. What they cost the server grows with its catalog, for it has no
-//! list of what is new: `pg_attribute` is looked through once, `pg_class` and `pg_type` twice.
+//! list of what is new: `pg_attribute` is looked through once, `pg_class` twice, `pg_type` three times.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub(super) const THERE: usize = 13;
 /// How many lists of what is there are asked for.
 pub(super) const LISTS: usize = 9;
 
-/// A list of what is there: its number, the OIDs of what somebody made, and how many came with the server.
+/// Lists of what is there: the number, the OIDs of what somebody made, and how many came with the server.
 macro_rules! there {
     ($list:literal, $table:literal, $condition:literal) => {
         concat!(
@@ -67,6 +67,9 @@ macro_rules! there {
             $condition,
             ")::pg_catalog.text"
         )
+    };
+    ($list:literal $table:literal $condition:literal, $($lists:literal $tables:literal $conditions:literal),+) => {
+        concat!(there!($list, $table, $condition), $(" UNION ALL ", there!($lists, $tables, $conditions)),+)
     };
 }
 
@@ -213,24 +216,16 @@ const QUERIES: [Query; 14] = [
     // What is there by now, by the lists' numbers: made by somebody, and how many came with the server
     Query {
         what: "what is there",
-        sql: concat!(
-            there!("0", "pg_class", "TRUE"),
-            " UNION ALL ",
-            there!("1", "pg_type", "TRUE"),
-            " UNION ALL ",
-            there!("2", "pg_proc", "TRUE"),
-            " UNION ALL ",
-            there!("3", "pg_operator", "TRUE"),
-            " UNION ALL ",
-            there!("4", "pg_cast", "TRUE"),
-            " UNION ALL ",
-            there!("5", "pg_trigger", "TRUE"),
-            " UNION ALL ",
-            there!("6", "pg_constraint", "TRUE"),
-            " UNION ALL ",
-            there!("7", "pg_rewrite", "ev_enabled OPERATOR(pg_catalog.<>) 'D'"),
-            " UNION ALL ",
-            there!("8", "pg_attrdef", "TRUE"),
+        sql: there!(
+            "0" "pg_class" "TRUE",
+            "1" "pg_type" "TRUE",
+            "2" "pg_proc" "TRUE",
+            "3" "pg_operator" "TRUE",
+            "4" "pg_cast" "TRUE",
+            "5" "pg_trigger" "TRUE",
+            "6" "pg_constraint" "TRUE",
+            "7" "pg_rewrite" "ev_enabled OPERATOR(pg_catalog.<>) 'D'",
+            "8" "pg_attrdef" "TRUE"
         ),
     },
 ];

@@ -58,16 +58,10 @@ pub(super) struct Reading {
 type Schemas = HashMap<u32, Arc<str>>;
 
 /// Something in a schema, and that schema's OID: a schema is renamed without a word in what lies in it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Placed<T> {
     schema: u32,
     object: Arc<T>,
-}
-
-impl<T> Clone for Placed<T> {
-    fn clone(&self) -> Self {
-        Self { schema: self.schema, object: self.object.clone() }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,13 +131,13 @@ impl<K: Ord + Copy, T: Clone + PartialEq> Table<K, T> {
     }
 }
 
-impl<T: Clone + InSchema> Table<u32, Placed<T>> {
+impl<T: Clone> Table<u32, Placed<T>> {
     /// Those in schemas that have another name than before are told it.
-    fn moved(mut self, renamed: &Schemas, mut changed: impl FnMut(u32)) -> Self {
+    fn moved(mut self, renamed: &Schemas, schema: fn(&mut T) -> &mut Arc<str>, mut changed: impl FnMut(u32)) -> Self {
         if self.0.values().any(|placed| renamed.contains_key(&placed.schema)) {
             for (oid, placed) in Arc::make_mut(&mut self.0) {
                 if let Some(name) = renamed.get(&placed.schema) {
-                    name.clone_into(Arc::make_mut(&mut placed.object).schema());
+                    name.clone_into(schema(Arc::make_mut(&mut placed.object)));
                     changed(*oid);
                 }
             }
@@ -155,22 +149,6 @@ impl<T: Clone + InSchema> Table<u32, Placed<T>> {
         self.0.values().map(|placed| placed.object.clone()).collect()
     }
 }
-
-trait InSchema {
-    fn schema(&mut self) -> &mut Arc<str>;
-}
-
-macro_rules! in_schema {
-    ($($kind:ty),*) => {$(
-        impl InSchema for $kind {
-            fn schema(&mut self) -> &mut Arc<str> {
-                &mut self.schema
-            }
-        }
-    )*};
-}
-
-in_schema!(Relation, Type, Routine, Operator);
 
 impl Reading {
     /// What to ask a server, in order, for a reading that builds on this one; a whole one builds on the default.
@@ -218,8 +196,13 @@ impl Reading {
         let mut relations = Vec::new();
         let mut toasts = Vec::new();
         let (mut texts, mut routine_texts, mut paths) = (Vec::new(), Vec::new(), Paths::default());
+        // One that was replaced may have its body as text of its own by now.
+        let mut unprinted: HashSet<u32> = answers.rows(FUNCTIONS).map(|row| row.parsed(0)).collect::<Result<_, _>>()?;
         for row in answers.rows(TEXTS) {
             let (kind, oid) = (row.letter(0)?, row.parsed(1)?);
+            if kind == 'b' {
+                unprinted.remove(&oid);
+            }
             match kind {
                 'c' => {
                     let (relation, toast) = relation(&row, &schemas, names)?;
@@ -228,16 +211,6 @@ impl Reading {
                 }
                 'a' | 'b' => routine_texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
                 _ => texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
-            }
-        }
-        // One that was replaced may have its body as text of its own by now.
-        let printed: HashSet<u32> =
-            routine_texts.iter().flatten().filter(|((kind, _), _): &&((char, u32), Text)| *kind == 'b').map(|((_, oid), _)| *oid).collect();
-        let mut unprinted = HashSet::new();
-        for row in answers.rows(FUNCTIONS) {
-            let oid: u32 = row.parsed(0)?;
-            if !printed.contains(&oid) {
-                unprinted.insert(oid);
             }
         }
         let types = answers.rows(TYPES).map(|row| Ok((row.parsed(0)?, kind(&row, &schemas)?)));
@@ -266,12 +239,12 @@ impl Reading {
             server_version: about.parsed(0)?,
             relations: {
                 let relations = self.relations.with(relations.into_iter(), there.list(0), |oid, _| changed.extend([oid]))?;
-                relations.moved(&renamed, |oid| changed.extend([oid]))
+                relations.moved(&renamed, |relation| &mut relation.schema, |oid| changed.extend([oid]))
             },
             toasts: self.toasts.with(toasts.into_iter(), there.list(0), |_, toast| changed.extend([*toast]))?,
-            types: self.types.with(types, there.list(1), |_, _| {})?.moved(&renamed, |_| {}),
-            routines: self.routines.with(routines, there.list(2), |_, _| {})?.moved(&renamed, |_| {}),
-            operators: self.operators.with(operators, there.list(3), |_, _| {})?.moved(&renamed, |_| {}),
+            types: self.types.with(types, there.list(1), |_, _| {})?.moved(&renamed, |kind| &mut kind.schema, |_| {}),
+            routines: self.routines.with(routines, there.list(2), |_, _| {})?.moved(&renamed, |routine| &mut routine.schema, |_| {}),
+            operators: self.operators.with(operators, there.list(3), |_, _| {})?.moved(&renamed, |operator| &mut operator.schema, |_| {}),
             casts: self.casts.with(casts, there.list(4), |_, _| {})?,
             indexes: self.indexes.with(indexes, there.list(0), |oid, index| changed.extend([oid, index.table]))?,
             triggers: self.triggers.with(triggers, there.list(5), |_, trigger| changed.extend([trigger.table]))?,
