@@ -116,6 +116,9 @@ pub fn run(arguments: &[&str]) -> Outcome<()> {
         let began = Instant::now();
         println!("\n== {} ==", suite.name);
         let (direct, through) = both(suite, &binary, &work.join(suite.name))?;
+        if direct.is_empty() {
+            return Err(format!("{} has no test that was run direct: nothing was compared", suite.name));
+        }
         let found = differences(&direct, &through);
         let (explained, rest): (Vec<&Difference>, Vec<&Difference>) = found.iter().partition(|it| allowed.reason(suite.name, &it.test).is_some());
         let (direct_alone, rest): (Vec<&Difference>, Vec<&Difference>) = rest.into_iter().partition(|it| it.is_of_direct_alone());
