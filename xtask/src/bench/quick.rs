@@ -1,5 +1,5 @@
 //! The smaller bench, compared with the committed ratios: CPU times alone, which a busy machine disturbs least, of a gateway that is built faster than
-//! a release and is a little slower.
+//! a release, and so only with what was measured of the same profile.
 
 use super::{
     baseline::Baseline,
