@@ -172,7 +172,7 @@ impl Guard {
         &self.endings
     }
 
-    /// Whether the state store answered when it was last asked. While it does not, no session is opened and nothing held is released.
+    /// Whether the state store answers: it may be slow for [`HESITATION`]. While it does not, no session is opened and nothing held is released.
     #[must_use]
     pub fn state_is_there(&self) -> bool {
         self.health.is_there()
@@ -341,9 +341,13 @@ impl Guard {
     pub async fn look_after(&self, now: Timestamp) {
         self.live.end_closed_windows(now);
         let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
-        let answered = matches!(tokio::time::timeout(patience, self.ask_state(now)).await, Ok(Ok(()))) && self.store.state().is_writable();
-        let lost_for = self.health.note(answered);
-        if answered {
+        let answer = match tokio::time::timeout(patience, self.ask_state(now)).await {
+            Ok(Ok(())) if self.store.state().is_writable() => Answer::Came,
+            Ok(_) => Answer::Failed,
+            Err(_) => Answer::Late,
+        };
+        let lost_for = self.health.note(answer, Instant::now());
+        if answer == Answer::Came {
             self.endings.list(self.store.state()).await;
         }
         if lost_for > Duration::from_millis(self.limits.revocation_grace_ms) {
@@ -390,6 +394,19 @@ fn standing(version: &Version, session: &LiveSession, identities: Option<&Identi
     }
 }
 
+/// What became of a question to the state store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Came,
+    /// The store said that it cannot, or cannot be written.
+    Failed,
+    /// None yet. A busy machine is as slow at times: who signs in meanwhile waits for answers of their own.
+    Late,
+}
+
+/// How long answers may stay out before the state store counts as gone.
+const HESITATION: Duration = Duration::from_secs(5);
+
 /// Whether the state store answers, and since when it does not.
 #[derive(Debug)]
 struct Health {
@@ -407,14 +424,22 @@ impl Health {
     }
 
     /// Notes an answer or its absence; returns for how long there was none.
-    fn note(&self, answered: bool) -> Duration {
-        self.there.store(answered, Ordering::Release);
+    fn note(&self, answer: Answer, now: Instant) -> Duration {
         let mut lost_at = self.lost_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if answered {
-            *lost_at = None;
-            return Duration::ZERO;
+        let lost_for = match answer {
+            Answer::Came => {
+                *lost_at = None;
+                Duration::ZERO
+            }
+            Answer::Failed | Answer::Late => now.saturating_duration_since(*lost_at.get_or_insert(now)),
+        };
+        match answer {
+            Answer::Came => self.there.store(true, Ordering::Release),
+            Answer::Failed => self.there.store(false, Ordering::Release),
+            Answer::Late if lost_for > HESITATION => self.there.store(false, Ordering::Release),
+            Answer::Late => {}
         }
-        lost_at.get_or_insert_with(Instant::now).elapsed()
+        lost_for
     }
 }
 

@@ -125,6 +125,23 @@ async fn without_the_state_store_no_session_begins_and_live_ones_end_after_the_g
     assert_eq!(session.ended().await, EndReason::StateLost);
 }
 
+#[test]
+fn a_state_store_that_is_slow_counts_as_gone_after_a_hesitation_and_one_that_fails_at_once() {
+    let (health, began) = (Health::new(), Instant::now());
+    assert_eq!(health.note(Answer::Late, began), Duration::ZERO);
+    assert_eq!(health.note(Answer::Late, began + HESITATION), HESITATION);
+    assert!(health.is_there());
+    health.note(Answer::Late, began + HESITATION + Duration::from_millis(1));
+    assert!(!health.is_there());
+    assert_eq!(health.note(Answer::Came, began), Duration::ZERO);
+    assert!(health.is_there());
+    health.note(Answer::Failed, began);
+    assert!(!health.is_there());
+    // It failed: that the next answer is late makes it no better.
+    health.note(Answer::Late, began);
+    assert!(!health.is_there());
+}
+
 #[tokio::test]
 async fn a_session_is_ended_by_its_subject_its_owner_or_who_may_revoke() {
     let gate = gate().await;

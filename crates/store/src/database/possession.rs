@@ -23,7 +23,7 @@ use crate::{StoreError, home};
 /// How often the connection is tried that holds the lock.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long it may be silent.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long the lock of a process that was killed is waited for: the server notices its end by and by.
 const INHERITANCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
