@@ -293,8 +293,9 @@ impl Gateway {
         let password = password_of(name);
         let groups = groups.iter().flat_map(|group| ["--group", group]);
         let arguments: Vec<&str> = ["identity", "add", name].into_iter().chain(groups).collect();
-        self.run_with(&self.setup.administrator.name, &arguments, &password)?;
-        self.run_with(name, &["login", name], &password)?;
+        let added =
+            self.run_with(&self.setup.administrator.name, &arguments, &password).and_then(|_| self.run_with(name, &["login", name], &password));
+        added.with_context(|| format!("the gateway printed:\n{}", self.printed()))?;
         self.people.insert(name.to_owned(), Person { name: name.to_owned(), password });
         Ok(())
     }
