@@ -182,7 +182,7 @@ fn one_session_too_many_is_refused() -> Result<()> {
     let stand = Stand::configured("[limits]\nmax_sessions_per_identity = 2\n")?;
     let mut open = [stand.wire("alice")?, stand.wire("alice")?];
     let refused = stand.wire("alice").err().context("a third session was let in")?.to_string();
-    ensure!(refused.contains("as many sessions as one identity may have"), "{refused}");
+    ensure!(refused.contains("53300") && refused.contains("as many sessions as one identity may have"), "{refused}");
     stand.wire("bob")?;
     for wire in &mut open {
         ensure!(ask(wire, "select 1")?.0 == "TDCZ");
