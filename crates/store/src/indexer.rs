@@ -79,6 +79,10 @@ impl Indexer {
                 self.seen.remove(&recording.session);
             }
         }
+        // The place they are in may have to be unmounted before it can be mended.
+        if !self.recordings.standing().writable {
+            self.open.clear();
+        }
         Ok(caught)
     }
 
