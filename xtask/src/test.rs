@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and every test, with real servers and real clients.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -66,6 +66,7 @@ const KILLINGS_IN_POSTGRESQL: &str = "20";
 fn with_state_in_postgresql() -> Outcome<()> {
     let folder = command::workspace().join("tests");
     let python = install::python_with_drivers()?;
+    let tested = bench::build_quick()?;
     let built = command::capture(&mut cargo(&["test", "--workspace", "--no-run", "--quiet", "--message-format=json"]))?;
     let programs = built.lines().map(Json::read).collect::<Outcome<Vec<_>>>()?;
     let programs: Vec<&str> = programs.iter().filter_map(|message| end_to_end(message, &folder)).collect();
@@ -78,7 +79,7 @@ fn with_state_in_postgresql() -> Outcome<()> {
             .env("COUNTERSIGN_TEST_STORE", "postgres")
             .env("COUNTERSIGN_TEST_KILLINGS", KILLINGS_IN_POSTGRESQL)
             .env("COUNTERSIGN_TEST_PYTHON", &python)
-            .env("COUNTERSIGN_BIN", self::built());
+            .env("COUNTERSIGN_BIN", &tested);
         if command::run(&mut tests).is_err() {
             failed.push(*program);
         }
@@ -99,17 +100,11 @@ fn end_to_end<'a>(message: &'a Json, folder: &Path) -> Option<&'a str> {
 
 fn cargo_test() -> Outcome<()> {
     let python = install::python_with_drivers()?;
-    // The program and the tests in one selection, so that they share every dependency's features and nothing is built twice.
-    command::run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
+    // Optimised, as people use it: the end-to-end tests take half the time. The quick bench measures the same build.
+    let tested = bench::build_quick()?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     without_proxies(&mut tests);
-    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", built()))
-}
-
-/// The program as it was just built; tests that are told of it need not build it in a selection of their own.
-fn built() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    command::workspace().join(target).join("debug/countersign")
+    command::run(tests.env("COUNTERSIGN_TEST_PYTHON", python).env("COUNTERSIGN_BIN", tested))
 }
 
 /// Tests speak to this machine alone; a proxy set for package downloads must not see them.

@@ -22,6 +22,8 @@ mod stand;
 mod statements;
 mod streams;
 
+use std::path::PathBuf;
+
 use self::{
     measure::{Bench, results_file},
     results::Results,
@@ -81,6 +83,14 @@ impl<'a> Wish<'a> {
 pub fn run(arguments: &[&str]) -> Option<Outcome<()>> {
     let wish = Wish::read(arguments)?;
     Some(if wish.quick { quick::run(wish.only, wish.accept) } else { whole(&wish) })
+}
+
+/// Builds what the quick bench measures, and says where the binary is.
+///
+/// # Errors
+/// It does not build.
+pub fn build_quick() -> Outcome<PathBuf> {
+    quick::build().map(|programs| programs.countersign)
 }
 
 /// The quick bench, as a step of the test run.

@@ -9,7 +9,7 @@ use super::{
     pgbench::{Load, Script},
     queries::{self, PROTOCOLS},
     results::Results,
-    stand::{Size, Stand},
+    stand::{Programs, Size, Stand},
     streams,
 };
 use crate::{Outcome, install};
@@ -32,6 +32,10 @@ struct Checked<'a> {
 }
 
 type Run = dyn Fn(&Stand, &Lane) -> Outcome<Values>;
+
+pub(super) fn build() -> Outcome<Programs> {
+    Programs::build(SIZE.profile)
+}
 
 /// Runs it. With `accept`, writes the ratios instead of comparing them.
 pub(super) fn run(only: &str, accept: bool) -> Outcome<()> {

@@ -48,7 +48,7 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Builds, in a profile of `Cargo.toml`, the binary and what the bench needs besides.
-    fn build(profile: &str) -> Outcome<Self> {
+    pub(super) fn build(profile: &str) -> Outcome<Self> {
         println!("building countersign in the profile {profile}");
         run(&mut cargo(&["build", "--profile", profile, "--quiet", "--package", "countersign", "--package", "countersign-bench"]))?;
         let folder = target_folder().join(profile);
