@@ -115,6 +115,29 @@ fn what_is_stuffed_behind_a_request_for_tls_is_never_taken_for_what_is_said_insi
     Ok(())
 }
 
+/// A request for encryption is one question; asked again it is no startup packet either.
+#[test]
+fn requests_for_encryption_are_answered_once_each() -> Result<()> {
+    const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 48];
+    let target = Postgres::start()?;
+    let gateway = serve(&target, "")?;
+    for (second, closes) in [(GSS_REQUEST, &b"E"[..]), (SSL_REQUEST, b"S")] {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port()?))?;
+        stream.write_all(&GSS_REQUEST)?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer)?;
+        ensure!(answer == *b"N", "{answer:?}");
+        stream.write_all(&second)?;
+        stream.read_exact(&mut answer)?;
+        ensure!(answer == closes, "{answer:?}");
+        // After the consent to TLS, what follows is no handshake: an alert (RFC 8446 section 6) or nothing.
+        let _ = stream.write_all(&SSL_REQUEST);
+        let rest = said(&mut stream)?;
+        ensure!(answer == *b"E" || rest.first().is_none_or(|kind| *kind == 21), "{rest:?}");
+    }
+    Ok(())
+}
+
 /// The same on the other side (CVE-2021-23222): a target, or who stands before it, that answers more than one byte to the request for TLS.
 #[test]
 fn a_target_that_stuffs_an_answer_behind_its_consent_to_tls_is_told_nothing() -> Result<()> {

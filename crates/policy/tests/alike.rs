@@ -24,6 +24,7 @@ struct Corpus {
 
 #[derive(Deserialize)]
 struct Case {
+    #[serde(default)]
     statements: Vec<String>,
 }
 
@@ -184,7 +185,7 @@ impl Oracle {
 }
 
 fn oracle() -> (Oracle, Corpus) {
-    let corpus: Corpus = serde_json::from_str(include_str!("postgres/evasions.json")).unwrap();
+    let corpus: Corpus = serde_json::from_str(include_str!("../../../tests/evasions/postgres.json")).unwrap();
     let server = Server::start();
     let script: Vec<&str> = corpus.roles.iter().chain(&corpus.fixture).map(String::as_str).collect();
     let tables = "create table accounts (aid int primary key, abalance int, filler text, tags jsonb);
