@@ -278,19 +278,7 @@ impl Analysis<'_> {
             Some(NodeEnum::AExpr(expression)) => self.comparison(expression, target, negated, depth),
             Some(NodeEnum::NullTest(test)) => {
                 let null = (test.nulltesttype() == NullTestType::IsNull) != negated;
-                match test.arg.as_ref().map(|node| self.operand(node, target, depth)) {
-                    Some(Operand::Column { not_null: true, .. }) => {
-                        if null {
-                            Condition::Never
-                        } else {
-                            Condition::Always
-                        }
-                    }
-                    Some(Operand::Column { number, .. }) => atom(number, if null { Test::Null } else { Test::NotNull }, None),
-                    Some(Operand::Later) => restricts(),
-                    Some(Operand::Other { .. }) => Condition::Others,
-                    _ => Condition::Open,
-                }
+                test.arg.as_ref().map_or(Condition::Open, |node| null_or_not(&self.operand(node, target, depth), null))
             }
             Some(NodeEnum::BooleanTest(test)) => self.boolean_test(test.arg.as_deref(), test.booltesttype(), target, negated, depth),
             Some(NodeEnum::SubLink(link)) => self.sublink_condition(link, target, negated, depth),
@@ -354,10 +342,20 @@ impl Analysis<'_> {
         }
     }
 
-    /// `IS DISTINCT FROM` where `apart`, `IS NOT DISTINCT FROM` otherwise.
-    fn distinct(&self, left: &Operand, right: Option<&Node>, target: &Target<'_>, negated: bool, depth: usize) -> Condition {
+    /// `IS NOT DISTINCT FROM` where `same`, `IS DISTINCT FROM` otherwise: neither is ever unknown.
+    fn distinct(&self, left: &Operand, right: Option<&Node>, target: &Target<'_>, same: bool, depth: usize) -> Condition {
         let Some(right) = right.map(|node| self.operand(node, target, depth)) else { return Condition::Open };
-        compared(left, if negated { Test::Equal } else { Test::Unequal }, &right)
+        match (left, &right) {
+            (value, Operand::Fixed(Some(null))) | (Operand::Fixed(Some(null)), value) if *null.value() == Value::Null => null_or_not(value, same),
+            (Operand::Column { number, .. }, Operand::Column { number: other, .. }) if number == other => {
+                if same {
+                    Condition::Always
+                } else {
+                    Condition::Never
+                }
+            }
+            _ => compared(left, if same { Test::Equal } else { Test::Unequal }, &right),
+        }
     }
 
     fn any(&self, left: &Operand, right: Option<&Node>, target: &Target<'_>, negated: bool, depth: usize) -> Condition {
@@ -635,6 +633,18 @@ fn derived(operand: Operand) -> Operand {
         Operand::Column { .. } => Operand::Derived { length: false },
         Operand::Fixed(_) => Operand::Fixed(None),
         other => other,
+    }
+}
+
+/// `IS NULL` where `null`, `IS NOT NULL` otherwise.
+fn null_or_not(value: &Operand, null: bool) -> Condition {
+    match value {
+        Operand::Column { not_null: true, .. } if null => Condition::Never,
+        Operand::Column { not_null: true, .. } => Condition::Always,
+        Operand::Column { number, .. } => atom(*number, if null { Test::Null } else { Test::NotNull }, None),
+        Operand::Later => restricts(),
+        Operand::Other { .. } => Condition::Others,
+        _ => Condition::Open,
     }
 }
 
