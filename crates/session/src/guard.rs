@@ -342,8 +342,9 @@ impl Guard {
         self.live.end_closed_windows(now);
         let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
         let answer = match tokio::time::timeout(patience, self.ask_state(now)).await {
-            Ok(Ok(())) if self.store.state().is_writable() => Answer::Came,
-            Ok(_) => Answer::Failed,
+            _ if !self.store.state().is_writable() => Answer::Failed,
+            Ok(Ok(())) => Answer::Came,
+            Ok(Err(_)) => Answer::Failed,
             Err(_) => Answer::Late,
         };
         let lost_for = self.health.note(answer, Instant::now());
