@@ -235,17 +235,21 @@ fn not_signed_in(user: &str, refused: &SignInRefused, peer: SocketAddr) -> Refus
     tracing::info!(user = %printable(user), %peer, ?refused, "a sign-in was refused");
     match refused {
         SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts => Refusal::wrong_password(user),
-        _ => Refusal::new(code(refused).unwrap_or(Sqlstate::INVALID_PASSWORD), refused.to_string()),
+        _ => Refusal::new(code_of(refused).unwrap_or(Sqlstate::INVALID_PASSWORD), refused.to_string()),
     }
 }
 
 /// Of what is no fault of the secret's.
-const fn code(refused: &SignInRefused) -> Option<Sqlstate> {
+const fn code_of(refused: &SignInRefused) -> Option<Sqlstate> {
     match refused {
         SignInRefused::Busy | SignInRefused::StateLost => Some(Sqlstate::CANNOT_CONNECT_NOW),
         SignInRefused::TooManySessions(_) => Some(Sqlstate::TOO_MANY_CONNECTIONS),
         SignInRefused::Token(TokenRefused::OtherConnection(_)) => Some(Sqlstate::INVALID_CATALOG_NAME),
-        _ => None,
+        SignInRefused::Wrong(_)
+        | SignInRefused::TooManyAttempts
+        | SignInRefused::MalformedToken(_)
+        | SignInRefused::Token(_)
+        | SignInRefused::Inactive(_) => None,
     }
 }
 
@@ -254,7 +258,7 @@ fn not_admitted(error: &NotAdmitted) -> Refusal {
         NotAdmitted::UnknownConnection { .. } | NotAdmitted::UnknownDatabase { .. } => Sqlstate::INVALID_CATALOG_NAME,
         NotAdmitted::Denied(_) => Sqlstate::INSUFFICIENT_PRIVILEGE,
         NotAdmitted::NotRecorded => Sqlstate::CANNOT_CONNECT_NOW,
-        NotAdmitted::Refused(refused) => code(refused).unwrap_or(Sqlstate::INVALID_AUTHORIZATION),
+        NotAdmitted::Refused(refused) => code_of(refused).unwrap_or(Sqlstate::INVALID_AUTHORIZATION),
     };
     Refusal::new(code, error.to_string())
 }
