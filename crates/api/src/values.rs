@@ -191,6 +191,7 @@ mod tests {
             risk: Risk::new(1),
             effects: Effects::default(),
             outputs: Outputs::default(),
+            filters: model::facts::Filters::default(),
             secret_spans: vec![],
         };
         let version = model::VersionHash([0; 32]);

@@ -47,6 +47,7 @@ fn facts(table: &str) -> Facts {
         risk: Risk::new(1),
         effects: Effects::default(),
         outputs: Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: vec![],
     }
 }

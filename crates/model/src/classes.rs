@@ -33,7 +33,7 @@ pub struct ClassifiedColumn {
 }
 
 /// How a value is shown in place of itself. A mask that cannot be applied to a column's type withholds the value (NULL).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
     /// `********` for text, NULL for everything else.

@@ -31,6 +31,10 @@ pub struct Facts {
     pub effects: Effects,
     /// What its result columns are, for masking.
     pub outputs: Outputs,
+    /// Which columns' values decide something about it beyond what is shown of them. Policy is asked of the classes of these; it is made anew whenever
+    /// it is needed, never stored.
+    #[serde(skip)]
+    pub filters: Filters,
     /// Byte ranges of the statement that hold a secret (a password in `ALTER ROLE`), to be left out of the record.
     pub secret_spans: Vec<(u32, u32)>,
 }
@@ -174,6 +178,42 @@ impl Stores {
     }
 }
 
+/// Columns whose values decide which rows there are, in which order, how many, or whether it fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Filters {
+    /// Each once, with the most that is learnt of it; sorted.
+    pub columns: Vec<(ColumnSource, Comparison)>,
+    /// There may be others, of any relation the operation reads.
+    pub untold: Option<Comparison>,
+}
+
+/// What a condition can learn of a value, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comparison {
+    /// Whether there is one: `IS NULL`, `count(column)`.
+    Presence,
+    /// Whether it equals a bound parameter, `column = $1`.
+    Parameter,
+    /// Whether it equals one of some values written in the statement.
+    Value,
+    /// Anything else: ranges, patterns, parts, orders, groups, joins.
+    Any,
+}
+
+impl Comparison {
+    /// The name policies use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Parameter => "parameter",
+            Self::Value => "value",
+            Self::Any => "any",
+        }
+    }
+}
+
 /// A column of a relation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ColumnSource {
@@ -233,14 +273,30 @@ pub enum ApplicationName {
     RollbackTo(String),
 }
 
-/// What result columns are, for the first form of masking.
+/// What result columns are, for masking.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Outputs {
-    /// A view, partition, child, foreign table, user function, rule or something not understood takes part: no column's origin is trusted.
+    /// A function or rule somebody defined, a foreign table or something not understood takes part: where the target says a column comes from is not
+    /// trusted.
     pub opaque: bool,
     /// Code takes part that was not followed: it may read any relation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfollowed: bool,
     /// Result columns, by position, that are constants or `count(*)` whatever the origin says; empty when positions are not known.
     pub harmless: Vec<bool>,
+    /// Where the values of each result column come from, by position; empty when positions are not known. It is made anew whenever it is needed,
+    /// never stored.
+    #[serde(skip)]
+    pub columns: Vec<OutputColumn>,
+}
+
+/// Where the values of one result column come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct OutputColumn {
+    /// Columns that take part in its values; sorted.
+    pub from: Vec<ColumnSource>,
+    /// There may be others.
+    pub untold: bool,
+    /// Each value is that of one of these columns, unchanged.
+    pub plain: bool,
 }

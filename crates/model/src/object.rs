@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Action, ConnectionName};
 
-/// A thing an action is done to. Each is also a Cedar entity whose ancestors are the things above it, up to the connection and its environment.
+/// A thing an action is done to. Each is also a Cedar entity; all but data classes have what is above them as ancestors, up to the connection and its
+/// environment.
 ///
 /// Names are the target's own, as its catalog spells them, and so may hold any character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,6 +61,11 @@ pub enum Object {
         /// Its name; for a database's own server, the connection's name.
         host: Arc<str>,
     },
+    /// A kind of sensitive value, wherever it is.
+    DataClass {
+        /// The class's name.
+        class: Arc<str>,
+    },
 }
 
 impl Object {
@@ -74,6 +80,7 @@ impl Object {
             Self::Column { .. } => "Column",
             Self::Function { .. } => "Function",
             Self::Host { .. } => "Host",
+            Self::DataClass { .. } => "DataClass",
         }
     }
 
@@ -81,7 +88,7 @@ impl Object {
     #[must_use]
     pub fn path(&self) -> Vec<&str> {
         match self {
-            Self::Connection => vec![],
+            Self::Connection | Self::DataClass { .. } => vec![],
             Self::Database { database } => vec![database],
             Self::Schema { database, schema } => vec![database, schema],
             Self::Table { database, schema, table } => vec![database, schema, table],
@@ -91,9 +98,12 @@ impl Object {
         }
     }
 
-    /// The Cedar entity id: the connection's name and the path below it, joined by `/`, with `%` and `/` inside a name written `%25` and `%2F`.
+    /// The Cedar entity id. A data class's is its name; all others': the connection's name and the path below it, joined by `/`, with `%` and `/` inside a name written `%25` and `%2F`.
     #[must_use]
     pub fn entity_id(&self, connection: &ConnectionName) -> String {
+        if let Self::DataClass { class } = self {
+            return class.to_string();
+        }
         let mut id = connection.as_str().to_owned();
         for part in self.path() {
             id.push('/');
@@ -114,6 +124,7 @@ impl fmt::Display for Object {
             Self::Column { schema, table, column, .. } => format!("{schema}.{table}.{column}"),
             Self::Function { schema, function, .. } => format!("{schema}.{function}()"),
             Self::Host { host } => format!("host {host}"),
+            Self::DataClass { class } => format!("data class {class}"),
         };
         f.write_str(&crate::name::printable(&shown))
     }

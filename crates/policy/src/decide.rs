@@ -7,13 +7,18 @@ use std::{cell::OnceCell, collections::BTreeSet};
 use cedar_policy::{Context, Entities};
 use model::{
     Action, Actor, ActorChain, Connection, ConnectionName, DataClassName, Decision, Facts, IdentityKind, Object, Outcome, Pair, PolicyId,
-    Requirement, SystemAction, Timestamp, Understanding,
+    Requirement, Risk, SystemAction, Timestamp, Understanding, facts::Comparison,
 };
 
 use crate::{
     Version,
+    classify::postgres::catalog::Catalog,
+    masking::{self, MaskPlan},
     rulebook::{Answer, Circumstances, Question, Rulebook, Sets, Unaskable, World},
 };
+
+/// How much harm finding values out can do: as much as reading what is sensitive.
+const FILTER_RISK: Risk = Risk::new(2);
 
 /// Most sentences a decision gives; a statement over a thousand tables would otherwise give a thousand.
 const MAX_REASONS: usize = 8;
@@ -33,24 +38,70 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
+/// What policy says of an operation, and what it was asked.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// The facts with the pairs that follow from the data classes in force; none if there are no such pairs.
+    pub facts: Option<Facts>,
+    /// Allow, hold or deny.
+    pub decision: Decision,
+    /// How the answer is masked; none if it passes untouched.
+    pub plan: Option<MaskPlan>,
+}
+
+/// Decides one operation, with all that data classes have to say of it.
+#[must_use]
+pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement {
+    let plan = masking::plan(version, case, catalog);
+    let filters = plan.as_ref().map(|plan| plan.filters.as_slice()).unwrap_or_default();
+    let facts = (!filters.is_empty() || case.facts.asks(Action::Filter)).then(|| {
+        let mut facts = case.facts.clone();
+        // Those of another version do not count.
+        facts.pairs.retain(|pair| pair.action != Action::Filter);
+        let pair =
+            |(class, _): &(DataClassName, Comparison)| Pair { action: Action::Filter, object: Object::DataClass { class: class.as_str().into() } };
+        facts.pairs.extend(filters.iter().map(pair));
+        facts.pairs.sort_unstable();
+        facts.risk = facts.risk.max(FILTER_RISK);
+        facts
+    });
+    let decision = decide_on(version, &Case { facts: facts.as_ref().unwrap_or(case.facts), ..*case }, filters);
+    let unmaskable = plan.as_ref().and_then(|plan| {
+        let copies = plan.copy_refused && case.facts.effects.copy_out;
+        let why = || "COPY of a classified relation cannot be masked; use SELECT".to_owned();
+        plan.copies_refused.clone().or_else(|| copies.then(why))
+    });
+    let decision = match unmaskable {
+        Some(why) if decision.outcome != Outcome::Deny => Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision },
+        _ => decision,
+    };
+    Judgement { facts, decision, plan }
+}
+
 /// Decides one operation. `reveal` is no part of it: it only decides masks.
 #[must_use]
 pub fn decide(version: &Version, case: &Case<'_>) -> Decision {
+    decide_on(version, case, &[])
+}
+
+/// As [`decide`], with what is learnt of each class that is filtered by: of one that is not listed, anything.
+fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comparison)]) -> Decision {
     let mut pairs: Vec<&Pair> = case.facts.pairs.iter().filter(|pair| pair.action != Action::Reveal).collect();
     let unnamed = Pair { action: Action::Unreadable, object: Object::Connection };
     if matches!(case.facts.understanding, Understanding::Unreadable(_)) && !case.facts.asks(Action::Unreadable) {
         pairs.push(&unnamed);
     }
-    let circumstances = Circumstances { connection: Some((case.connection, case.database)), statement: Some(case.facts), now: case.now };
-    Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts) }.decide(&pairs, &circumstances)
+    let circumstances =
+        Circumstances { connection: Some((case.connection, case.database)), statement: Some(case.facts), comparison: None, now: case.now };
+    Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts), filters }.decide(&pairs, &circumstances)
 }
 
 /// Decides whether a session may be opened, or stay open under a new version.
 #[must_use]
 pub fn decide_connect(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, now: Timestamp) -> Decision {
     let connect = Pair { action: Action::Connect, object: Object::Connection };
-    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, now };
-    Hearing { version, chain, connection, facts: None }.decide(&[&connect], &circumstances)
+    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, now };
+    Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&connect], &circumstances)
 }
 
 /// Whether one identity may do something to Countersign itself.
@@ -62,7 +113,7 @@ pub fn may(version: &Version, actor: &Actor, action: SystemAction, now: Timestam
         let principal = rulebook.party(&world.actor(actor)?);
         let resource = rulebook.party(&world.system()?);
         let entities = world.close()?;
-        let circumstances = Circumstances { connection: None, statement: None, now };
+        let circumstances = Circumstances { connection: None, statement: None, comparison: None, now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let question = Question { principal: &principal, action: action.as_str(), resource: &resource };
         let mut sets = Sets::default();
@@ -80,10 +131,10 @@ pub fn may_reveal(version: &Version, chain: &ActorChain, connection: &Connection
     let ask = || -> Result<bool, Unaskable> {
         let mut world = World::new(rulebook.vocabulary());
         world.connection(connection)?;
-        let resource = rulebook.party(&world.class(class)?);
+        let resource = rulebook.party(&world.class(class.as_str())?);
         let members = chain.members().map(|actor| Ok(rulebook.party(&world.actor(actor)?))).collect::<Result<Vec<_>, Unaskable>>()?;
         let entities = world.close()?;
-        let circumstances = Circumstances { connection: Some((connection, database)), statement: None, now };
+        let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let mut sets = Sets::default();
         for principal in &members {
@@ -162,6 +213,7 @@ struct Hearing<'a> {
     chain: &'a ActorChain,
     connection: &'a Connection,
     facts: Option<&'a Facts>,
+    filters: &'a [(DataClassName, Comparison)],
 }
 
 /// What is said of all pairs and members so far.
@@ -208,18 +260,29 @@ impl Hearing<'_> {
             .map(|pair| Ok((*pair, rulebook.party(&world.object(self.connection, &pair.object)?))))
             .collect::<Result<Vec<_>, Unaskable>>()?;
         let entities = world.close()?;
-        let looks_at = |name: &str| rulebook.looks_at(name);
-        let unsigned = circumstances.context(rulebook.vocabulary(), &looks_at, Some(false))?;
-        let passes = Passes { rulebook, circumstances, unsigned, signed: OnceCell::new(), entities };
+        let passes = Passes::new(rulebook, *circumstances, &entities)?;
         let mut sets = Sets::default();
         for (actor, principal) in &members {
             for (pair, resource) in &objects {
+                let filtering = self.comparison(pair).map(|comparison| {
+                    let circumstances = Circumstances { comparison: Some(comparison), ..*circumstances };
+                    Passes::new(rulebook, circumstances, &entities)
+                });
+                let filtering = filtering.transpose()?;
+                let passes = filtering.as_ref().unwrap_or(&passes);
                 let question = Question { principal, action: pair.action.as_str(), resource };
                 let finding = passes.ask(&question, &mut sets)?;
                 self.note(finding, actor, pair, findings);
             }
         }
         Ok(())
+    }
+
+    /// What a filter learns.
+    fn comparison(&self, pair: &Pair) -> Option<Comparison> {
+        let Object::DataClass { class } = &pair.object else { return None };
+        let known = self.filters.iter().find(|(name, _)| name.as_str() == &**class);
+        (pair.action == Action::Filter).then(|| known.map_or(Comparison::Any, |(_, comparison)| *comparison))
     }
 
     fn note(&self, finding: Finding, actor: &Actor, pair: &Pair, findings: &mut Findings) {
@@ -252,7 +315,16 @@ impl Hearing<'_> {
     }
 
     fn unpermitted(&self, actor: &Actor, pair: &Pair) -> String {
-        self.with_doubt(pair, format!("no policy permits {} for {}", self.asked(pair), actor.name))
+        let learns = match self.comparison(pair) {
+            None => "",
+            Some(Comparison::Presence) => ": it learns which of its values are NULL",
+            Some(Comparison::Parameter) => ": it compares its values with a parameter",
+            Some(Comparison::Value) => ": it compares its values with others, or must not repeat them",
+            Some(Comparison::Any) => {
+                ": its values, which are masked, decide which rows come back, in which order, how many, or whether the statement fails"
+            }
+        };
+        self.with_doubt(pair, format!("no policy permits {} for {}{learns}", self.asked(pair), actor.name))
     }
 
     /// For `unreadable`, says first what was not understood.
@@ -299,11 +371,11 @@ impl Hearing<'_> {
 /// The two ways a question is asked: as nobody had signed, and as everybody had.
 struct Passes<'a> {
     rulebook: &'a Rulebook,
-    circumstances: &'a Circumstances<'a>,
+    circumstances: Circumstances<'a>,
     unsigned: Context,
     /// Made when first needed: most operations are settled without it.
     signed: OnceCell<Context>,
-    entities: Entities,
+    entities: &'a Entities,
 }
 
 /// What is said of one pair for one member; policies by their number.
@@ -315,17 +387,22 @@ enum Finding {
     NothingPermits,
 }
 
-impl Passes<'_> {
+impl<'a> Passes<'a> {
+    fn new(rulebook: &'a Rulebook, circumstances: Circumstances<'a>, entities: &'a Entities) -> Result<Self, Unaskable> {
+        let unsigned = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), Some(false))?;
+        Ok(Self { rulebook, circumstances, unsigned, signed: OnceCell::new(), entities })
+    }
+
     /// The second pass is only asked when the first denies because of forbids that signatures lift: such a forbid never errs with
     /// `approved == true` where it did not with `false`, and no other policy can tell the passes apart.
     fn ask(&self, question: &Question<'_>, sets: &mut Sets) -> Result<Finding, Unaskable> {
         let rulebook = self.rulebook;
         let set = rulebook.policy_set(sets, rulebook.slice(question))?;
-        let first = rulebook.ask(question, set, &self.unsigned, &self.entities)?;
+        let first = rulebook.ask(question, set, &self.unsigned, self.entities)?;
         if let Some(finding) = settled(rulebook, &first) {
             return Ok(finding);
         }
-        let second = rulebook.ask(question, set, self.signed()?, &self.entities)?;
+        let second = rulebook.ask(question, set, self.signed()?, self.entities)?;
         if !second.erred.is_empty() {
             return Ok(Finding::Erred(second.erred));
         }
@@ -592,5 +669,48 @@ permit (principal in Group::"leads", action == Action::"reveal", resource == Dat
                 proptest::prop_assert_eq!(requirements, &wanted);
             }
         }
+    }
+
+    #[test]
+    fn filtering_by_a_class_is_asked_for_with_what_it_learns() {
+        const CLASSES: &str = "[email]\ncolumns = [\"public.customers.email\"]\n[phone]\ncolumns = [\"public.customers.phone\"]\n";
+        const FILTERING: &str = r#"
+permit (principal, action in [Action::"connect", Action::"read"], resource);
+permit (principal in Group::"apps", action == Action::"filter", resource == DataClass::"email") when { context.comparison == "parameter" };
+permit (principal in Group::"dba", action == Action::"filter", resource);
+permit (principal in Group::"leads", action == Action::"reveal", resource == DataClass::"email");
+@id("watched") @approvers("dba")
+forbid (principal in Group::"dba", action == Action::"filter", resource == DataClass::"phone") unless { context.approved };
+"#;
+        let mut files = crate::fixtures::files(FILTERING);
+        files.insert("data-classes.toml".to_owned(), CLASSES.to_owned());
+        let version = crate::fixtures::load_files(&files);
+        let catalog = crate::fixtures::catalog();
+        let customers = crate::fixtures::CUSTOMERS;
+        let judged = |group: &str, columns: &[(&str, Comparison)], untold: Option<Comparison>| {
+            let mut facts = facts(&[(Action::Read, table("customers"))]);
+            facts.reads = vec![model::facts::RelationRef { schema: "public".into(), name: "customers".into(), oid: customers }];
+            let source = |column: &str| model::facts::ColumnSource { relation: customers, column: column.into() };
+            facts.filters.columns = columns.iter().map(|(column, by)| (source(column), *by)).collect();
+            facts.filters.untold = untold;
+            let alice = chain(&[("alice", &[group])]);
+            judge(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() }, &catalog)
+        };
+        let reasons = |judgement: &Judgement| judgement.decision.reasons.join("; ");
+        let by = |column, comparison| [(column, comparison)];
+        assert_eq!(judged("apps", &by("email", Comparison::Parameter), None).decision.outcome, Outcome::Allow);
+        for more in [Comparison::Presence, Comparison::Value, Comparison::Any] {
+            assert_eq!(judged("apps", &by("email", more), None).decision.outcome, Outcome::Deny, "{more:?}");
+        }
+        let denied = judged("apps", &by("phone", Comparison::Parameter), None);
+        assert_eq!(reasons(&denied), "no policy permits `filter` on data class phone for alice: it compares its values with a parameter");
+        assert!(denied.facts.unwrap().asks(Action::Filter), "what was asked stands in the facts that are recorded");
+        assert_eq!(judged("apps", &by("name", Comparison::Any), None).decision.outcome, Outcome::Allow, "not classified");
+        assert_eq!(judged("leads", &by("email", Comparison::Any), None).decision.outcome, Outcome::Allow, "who sees a value may filter by it");
+        assert_eq!(judged("leads", &[], Some(Comparison::Any)).decision.outcome, Outcome::Deny, "it may be the other class");
+        assert_eq!(judged("dba", &by("email", Comparison::Any), None).decision.outcome, Outcome::Allow);
+        assert!(matches!(judged("dba", &by("phone", Comparison::Any), None).decision.outcome, Outcome::Hold(_)), "a filter can be held");
+        let stale = judged("apps", &[], None);
+        assert!(stale.facts.is_none() && stale.decision.outcome == Outcome::Allow);
     }
 }

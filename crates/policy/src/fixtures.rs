@@ -78,6 +78,7 @@ pub(crate) fn facts(pairs: &[(Action, Object)]) -> Facts {
         risk: Risk::new(0),
         effects: Effects::default(),
         outputs: Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: Vec::new(),
     }
 }

@@ -7,8 +7,7 @@ use model::{Decision, Facts, Outcome, Pair, Timestamp};
 use crate::{
     Version,
     classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
-    decide::{Case, decide, may, may_reveal},
-    masking,
+    decide::{Case, Judgement, decide, judge, may, may_reveal},
     version::{Ask, Expectation, Place, PolicyTest},
 };
 
@@ -88,8 +87,13 @@ impl Trial<'_> {
 
     fn decided(&self, place: &Place, facts: &Facts, catalog: Option<&Catalog>) -> Found {
         let case = Case { chain: &self.test.chain, connection: &place.connection, database: &place.database, facts, now: self.now };
-        let decision = decide(self.version, &case);
-        let plan = catalog.and_then(|catalog| masking::plan(self.version, &case, catalog));
+        let (decision, plan) = match catalog {
+            Some(catalog) => {
+                let Judgement { decision, plan, .. } = judge(self.version, &case, catalog);
+                (decision, plan)
+            }
+            None => (decide(self.version, &case), None),
+        };
         let masked = plan.iter().flat_map(|plan| plan.masked().iter().map(|column| column.column.clone())).collect();
         let outcome = match decision.outcome {
             Outcome::Allow => Expectation::Allow,
@@ -135,6 +139,7 @@ fn facts_of(pair: Pair) -> Facts {
         risk: model::Risk::new(0),
         effects: model::Effects::default(),
         outputs: model::facts::Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: Vec::new(),
     }
 }

@@ -256,7 +256,7 @@ const STORES: &[(&str, &str)] = &[
     ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT email FROM customers'", ""),
     // Values that move.
     ("UPDATE customers SET name = email WHERE id = 1 RETURNING name", "customers.email"),
-    ("UPDATE customers SET name = (SELECT c.email FROM customers c WHERE c.id = customers.id)", "customers.email customers.id"),
+    ("UPDATE customers SET name = (SELECT c.email FROM customers c WHERE c.id = customers.id)", "customers.email"),
     ("UPDATE customers SET (name, status) = (SELECT email, 'x' FROM customers c LIMIT 1)", "customers.email"),
     ("UPDATE notes SET note = c.email FROM customers c WHERE notes.id = c.id", "customers.email"),
     ("UPDATE customers SET name = CASE WHEN email LIKE 'a%' THEN 'a' ELSE 'b' END", "customers.email"),
@@ -274,7 +274,7 @@ const STORES: &[(&str, &str)] = &[
     ("WITH e AS (SELECT email FROM customers) INSERT INTO notes SELECT 1, email FROM e", "customers.email"),
     ("WITH x AS (UPDATE customers SET visits = 0 RETURNING email) INSERT INTO notes SELECT 1, email FROM x", "customers.email"),
     ("WITH x AS (INSERT INTO notes SELECT 1, email FROM customers RETURNING id) SELECT id FROM x", "customers.email"),
-    ("INSERT INTO notes SELECT 1, contact FROM people", "?"),
+    ("INSERT INTO notes SELECT 1, contact FROM people", "customers.email people.contact"),
     ("INSERT INTO notes (id, note) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET note = (SELECT email FROM customers LIMIT 1)", "customers.email"),
     ("MERGE INTO notes n USING customers c ON n.id = c.id WHEN MATCHED THEN UPDATE SET note = c.email", "customers.email"),
     ("MERGE INTO notes n USING customers c ON n.id = c.id WHEN NOT MATCHED THEN INSERT VALUES (c.id, c.email)", "customers.email customers.id"),

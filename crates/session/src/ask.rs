@@ -13,8 +13,8 @@ use model::{
 use policy::{
     Version,
     classify::postgres::{self as classify, ParameterValue, SessionView, Statement},
-    decide::{self, Case},
-    masking::{self, MaskPlan},
+    decide::{self, Case, Judgement},
+    masking::MaskPlan,
 };
 use protocol::postgres::{
     dialogue::{Forwarding, Names, Operation, OperationKind, Ruling, Settings, Transaction},
@@ -228,31 +228,21 @@ impl Session {
             return decided;
         }
         let certain = facts.understanding == Understanding::Full;
-        let decided = Arc::new(self.decide_anew(&version, &chain, facts, now));
+        let decided = Arc::new(self.decide_anew(&version, &chain, facts.clone(), now));
         if by_message && decided.plan.is_some() {
             return Arc::new(self.denied(decided.facts.clone(), "the answer to a FunctionCall cannot be masked; use SELECT".to_owned()));
         }
         // A portal that was bound earlier means more than its text.
         if certain && !by_message && operation.bound.is_none() {
-            self.known.decide(&sought(operation, &self.view), &decided);
+            self.known.decide(&sought(operation, &self.view), &facts, &decided);
         }
         decided
     }
 
     fn decide_anew(&self, version: &Version, chain: &ActorChain, facts: Arc<Facts>, now: Timestamp) -> Decided {
         let case = Case { chain, connection: &self.connection, database: &self.database, facts: &facts, now };
-        let decision = decide::decide(version, &case);
-        let plan = masking::plan(version, &case, &self.catalog).map(Arc::new);
-        let unmaskable = plan.as_ref().and_then(|plan| {
-            let copies = plan.copy_refused && facts.effects.copy_out;
-            let why = || "COPY of a classified relation cannot be masked; use SELECT".to_owned();
-            plan.copies_refused.clone().or_else(|| copies.then(why))
-        });
-        let decision = match unmaskable {
-            Some(why) if decision.outcome != Outcome::Deny => Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision },
-            _ => decision,
-        };
-        Decided::new(facts, decision, plan)
+        let Judgement { facts: more, decision, plan } = decide::judge(version, &case, &self.catalog);
+        Decided::new(more.map_or(facts, Arc::new), decision, plan.map(Arc::new))
     }
 
     fn denied(&self, facts: Arc<Facts>, why: String) -> Decided {
@@ -646,7 +636,7 @@ fn doubted(facts: &Facts, why: &str) -> Facts {
     if let Err(place) = facts.pairs.binary_search(&unreadable) {
         facts.pairs.insert(place, unreadable);
     }
-    facts.outputs = model::facts::Outputs { opaque: true, unfollowed: true, harmless: Vec::new() };
+    facts.outputs = model::facts::Outputs { opaque: true, unfollowed: true, ..Default::default() };
     facts.effects.resolution = true;
     facts
 }
@@ -664,7 +654,8 @@ fn not_understood(kind: &str, why: &str) -> Facts {
         row_scope: model::RowScope::None,
         risk: model::Risk::new(4),
         effects: model::Effects::default(),
-        outputs: model::facts::Outputs { opaque: true, unfollowed: true, harmless: Vec::new() },
+        outputs: model::facts::Outputs { opaque: true, unfollowed: true, ..Default::default() },
+        filters: model::facts::Filters::default(),
         secret_spans: Vec::new(),
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use model::{Actor, ActorChain, Connection, ConnectionName, Decision, Facts, IdentityName, Outcome, Requirement, Timestamp};
 use policy::{
     classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
-    decide::{self, Case},
-    masking,
+    decide::{self, Case, Judgement},
     version::Version,
 };
 
@@ -110,15 +109,9 @@ impl Asked {
         let view = SessionView { database: self.database.as_str().into(), host: self.connection.name.as_str().into(), ..SessionView::default() };
         let facts = classify(&Statement { text: &self.statement, parameters: None }, &self.catalog, &view);
         let case = Case { chain: &self.chain, connection: &self.connection, database: &self.database, facts: &facts, now: self.now };
-        let mut decision = decide::decide(&self.version, &case);
-        let plan = masking::plan(&self.version, &case, &self.catalog);
-        if let Some(why) = plan.as_ref().and_then(|plan| plan.copies_refused.clone())
-            && decision.outcome != Outcome::Deny
-        {
-            decision = Decision { outcome: Outcome::Deny, reasons: vec![why], ..decision };
-        }
+        let Judgement { facts: more, decision, plan } = decide::judge(&self.version, &case, &self.catalog);
         let masking = plan.map(|plan| Masking { copy_refused: plan.copy_refused, generic_errors: plan.generic_errors });
-        Explanation { facts, decision, signers: Vec::new(), masking }
+        Explanation { facts: more.unwrap_or(facts), decision, signers: Vec::new(), masking }
     }
 }
 

@@ -163,6 +163,7 @@ pub(crate) fn drop_payments(chain: ActorChain, requirements: Vec<Requirement>) -
             risk: Risk::new(5),
             effects: Effects::default(),
             outputs: Outputs::default(),
+            filters: model::facts::Filters::default(),
             secret_spans: Vec::new(),
         },
         requirements,

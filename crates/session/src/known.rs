@@ -108,10 +108,10 @@ impl KnownStatements {
         alike.push(Known { likeness, facts: facts.clone(), decided: None });
     }
 
-    /// Keeps what was decided of a statement that is known.
-    pub(crate) fn decide(&mut self, sought: &Sought<'_>, decided: &Arc<Decided>) {
+    /// Keeps what was decided on these facts of a statement that is known.
+    pub(crate) fn decide(&mut self, sought: &Sought<'_>, facts: &Arc<Facts>, decided: &Arc<Decided>) {
         // Where its names led elsewhere once, more was decided on than its text means now.
-        if let Some(known) = self.seek(sought).filter(|known| Arc::ptr_eq(&known.facts, &decided.facts)) {
+        if let Some(known) = self.seek(sought).filter(|known| Arc::ptr_eq(&known.facts, facts)) {
             known.decided = Some(decided.clone());
         }
     }
@@ -141,7 +141,8 @@ fn uses_names(facts: &Facts) -> bool {
 
 fn cost(facts: &Facts) -> usize {
     let named = facts.pairs.len() + facts.reads.len() + facts.writes.len() + facts.functions.len() + facts.effects.names.len();
-    FACTS_BYTES + named * NAMED_BYTES + facts.outputs.harmless.len()
+    let columns: usize = facts.outputs.columns.iter().map(|column| 1 + column.from.len()).sum();
+    FACTS_BYTES + (named + columns + facts.filters.columns.len()) * NAMED_BYTES + facts.outputs.harmless.len()
 }
 
 #[cfg(test)]

@@ -90,8 +90,8 @@ fn reach(version: &Version, identity: &Identity, used: &[Use], now: Timestamp) -
 }
 
 fn reached(version: &Version, chain: &ActorChain, connection: &Connection, action: Action, used: &[Use], now: Timestamp) -> Option<ReachedAction> {
-    // `reveal` is asked of a data class, never of a connection.
-    if action == Action::Reveal {
+    // These are asked of data classes, never of a connection.
+    if matches!(action, Action::Filter | Action::Reveal) {
         return None;
     }
     let database: std::sync::Arc<str> = connection.database.as_str().into();
@@ -171,6 +171,7 @@ fn facts_of(action: Action, object: Object) -> Facts {
         risk: Risk::new(if writes { 3 } else { 1 }),
         effects: Effects::default(),
         outputs: Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: Vec::new(),
     }
 }

@@ -1,20 +1,20 @@
-//! Which bytes of an answer are shown, which are masked, which are withheld. First form: a value is shown only when its origin is certain.
+//! Which bytes of an answer are shown, which are masked, which are withheld. A value is shown only when its origin is certain.
 //!
-//! A column is clean only if the target names an ordinary, unclassified column of an ordinary table the statement is known to touch, and
-//! nothing in the statement makes origins doubtful. Whatever else comes back from a statement that touches a classified relation is
-//! withheld; positions that can hold no value of a row (constants, `count(*)`) stay usable.
+//! A column is clean if everything it may be made of is known and none of that is classified, or if the target names an ordinary, unclassified
+//! column of an ordinary table the statement is known to touch and nothing in the statement makes that doubtful. Where the two disagree, and for whatever
+//! else comes back from a statement that touches a classified relation, it is withheld.
 
 mod cell;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
 use model::{
     DataClassName, Facts, Understanding,
     classes::{ClassifiedColumn, DataClass, Mask},
-    facts::{ColumnSource, Stores},
+    facts::{ColumnSource, Comparison, Filters, OutputColumn, Stores},
 };
 
 use crate::{
@@ -43,12 +43,16 @@ pub struct MaskPlan {
     /// It stores, or lets code store, values the caller sees masked only where nothing would mask them any more, or takes away the name a
     /// class goes by: refuse it before it is forwarded, with this sentence.
     pub copies_refused: Option<String>,
+    /// Classes the caller may not reveal whose values decide something about the operation, and what it learns of them; sorted.
+    pub filters: Vec<(DataClassName, Comparison)>,
     /// From here to the session's end, errors and notices keep severity, a listed SQLSTATE and a generic message only.
     pub generic_errors: bool,
     /// No origin is to be trusted.
     opaque: bool,
     harmless: Vec<bool>,
-    /// Columns of ordinary tables the statement touches: number of relation and column, and what is known of it.
+    /// By position; empty when it is not known.
+    made_of: Vec<MadeOf>,
+    /// Columns the statement touches, of ordinary tables and hidden ones of others: number of relation and column, and what is known of it.
     origins: HashMap<(u32, i16), Origin>,
     masked: Vec<MaskedColumn>,
 }
@@ -70,8 +74,21 @@ impl fmt::Display for MaskedColumn {
     }
 }
 
+/// What a result column is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MadeOf {
+    /// The columns; none if there may be others.
+    columns: Option<Vec<(u32, i16)>>,
+    /// Each value is that of one of them, unchanged: the types they have.
+    plain: Option<Vec<u32>>,
+    /// The hidden classes of all of them, each with its mask.
+    hidden: Vec<(DataClassName, Mask)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
+    /// It is one of an ordinary table: where the target names it, it is what it shows.
+    ordinary: bool,
     /// The type the target announces for it: a domain's base.
     type_oid: u32,
     /// The classes it has that the caller may not reveal, each with its mask.
@@ -141,11 +158,13 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     let full = matches!(case.facts.understanding, Understanding::Full);
     let classes = here.by_column(catalog, &touched, &hidden);
     Some(MaskPlan {
+        filters: filters(&case.facts.filters, catalog, &classes, &hidden),
         copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
         copy_refused: case.facts.effects.copy_out,
         generic_errors: true,
         opaque: unknown || case.facts.outputs.opaque,
         harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
+        made_of: if unknown { Vec::new() } else { case.facts.outputs.columns.iter().map(|column| made_of(column, catalog, &classes)).collect() },
         origins: origins(&touched, catalog, &classes),
         masked: masked_columns(&touched, catalog, &classes),
     })
@@ -227,7 +246,8 @@ fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
     let mut touched = BTreeSet::new();
     let stores = &facts.effects.stores;
     let named = facts.reads.iter().chain(&facts.writes).map(|relation| relation.oid);
-    for relation in named.chain(stores.columns.iter().chain(&stores.renames).map(|column| column.relation)) {
+    let filters = facts.filters.columns.iter().map(|(column, _)| column.relation);
+    for relation in named.chain(stores.columns.iter().chain(&stores.renames).map(|column| column.relation)).chain(filters) {
         let owner = catalog.relation_by_oid(relation).and_then(|relation| relation.owner);
         for oid in std::iter::once(relation).chain(owner) {
             if touched.insert(oid) {
@@ -237,6 +257,24 @@ fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
         }
     }
     touched
+}
+
+/// What is learnt of hidden classes.
+fn filters(filters: &Filters, catalog: &Catalog, classes: &HiddenClasses<'_>, hidden: &BTreeSet<&DataClassName>) -> Vec<(DataClassName, Comparison)> {
+    let mut learnt: BTreeMap<DataClassName, Comparison> = BTreeMap::new();
+    let mut learn = |class: &DataClassName, by: Comparison| {
+        let known = learnt.entry(class.clone()).or_insert(by);
+        *known = by.max(*known);
+    };
+    for (source, by) in &filters.columns {
+        let Some(relation) = catalog.relation_by_oid(source.relation) else { continue };
+        let place = relation.column(&source.column).map(|column| (relation.oid, column.number));
+        place.and_then(|place| classes.get(&place)).into_iter().flatten().for_each(|class| learn(&class.name, *by));
+    }
+    if let Some(by) = filters.untold {
+        hidden.iter().for_each(|class| learn(class, by));
+    }
+    learnt.into_iter().collect()
 }
 
 /// Why what is stored or renamed must not be, in a sentence for the caller; none if no hidden class is concerned.
@@ -276,18 +314,42 @@ fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClass
     Some((model::name::printable(&format!("{table}.{}", source.column)), class))
 }
 
-/// What is known of the columns of the ordinary tables among what is touched. A column that is not here has no origin to trust.
+fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>) -> MadeOf {
+    let mut made = MadeOf { columns: (!column.untold).then(Vec::new), plain: column.plain.then(Vec::new), hidden: Vec::new() };
+    for source in &column.from {
+        let relation = catalog.relation_by_oid(source.relation);
+        let Some((relation, found)) = relation.and_then(|relation| Some((relation, relation.column(&source.column)?))) else {
+            made.columns = None;
+            continue;
+        };
+        let place = (relation.oid, found.number);
+        if let Some(columns) = &mut made.columns {
+            columns.push(place);
+        }
+        if let Some(types) = &mut made.plain {
+            types.push(catalog.base_type(found.type_oid));
+        }
+        let hidden = classes.get(&place).into_iter().flatten().map(|class| (class.name.clone(), class.mask));
+        made.hidden.extend(hidden);
+    }
+    made.hidden.sort();
+    made.hidden.dedup();
+    made
+}
+
+/// What is known of the columns of what is touched. A column that is not here has no origin to trust.
 fn origins(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'_>) -> HashMap<(u32, i16), Origin> {
     let mut origins = HashMap::new();
     for relation in touched.iter().filter_map(|oid| catalog.relation_by_oid(*oid)) {
         let ordinary = relation.kind == RelationKind::Table && relation.parents.is_empty() && relation.children.is_empty();
-        if !ordinary || holds_statistics(relation) {
-            continue;
-        }
+        let ordinary = ordinary && !holds_statistics(relation);
         for column in relation.columns.iter().filter(|column| column.number > 0) {
             let place = (relation.oid, column.number);
+            if !ordinary && !classes.contains_key(&place) {
+                continue;
+            }
             let hidden = classes.get(&place).into_iter().flatten().map(|class| (class.name.clone(), class.mask)).collect();
-            origins.insert(place, Origin { type_oid: catalog.base_type(column.type_oid), hidden });
+            origins.insert(place, Origin { ordinary, type_oid: catalog.base_type(column.type_oid), hidden });
         }
     }
     origins
@@ -311,24 +373,32 @@ impl MaskPlan {
     #[must_use]
     pub fn columns(&self, fields: &[Field<'_>]) -> RowPlan {
         let harmless = |place: usize| self.harmless.len() == fields.len() && self.harmless.get(place) == Some(&true);
-        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field) };
+        let made = |place: usize| self.made_of.get(place).filter(|_| self.made_of.len() == fields.len());
+        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field, made(place)) };
         RowPlan { cells: fields.iter().enumerate().map(cell).collect() }
     }
 
-    fn cell(&self, field: &Field<'_>) -> CellPlan {
+    fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>) -> CellPlan {
         let withheld = || CellPlan::Withhold { class: None };
-        if self.opaque {
-            return withheld();
-        }
         // INVARIANT: whole rows (0) and system columns (below 0) are never among the origins.
-        let Some(origin) = self.origins.get(&(field.table_oid, field.column)) else { return withheld() };
-        if origin.type_oid != field.type_oid {
-            return withheld();
+        let origin = self.origins.get(&(field.table_oid, field.column));
+        let said = origin.map_or(&[] as &[_], |origin| origin.hidden.as_slice());
+        if let Some(MadeOf { columns: Some(columns), plain, hidden }) = made {
+            // Where the target names a table's column, it must be one of those.
+            if origin.is_some() && !columns.contains(&(field.table_oid, field.column)) {
+                return withheld();
+            }
+            let plain = plain.as_ref().is_some_and(|types| types.iter().all(|oid| *oid == field.type_oid));
+            return match hidden.as_slice() {
+                [] if said.is_empty() => CellPlan::Pass,
+                [] => withheld(),
+                hidden if plain => shown(hidden, field),
+                [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
+            };
         }
-        match origin.hidden.as_slice() {
-            [] => CellPlan::Pass,
-            [(class, mask), others @ ..] if others.iter().all(|(_, other)| other == mask) => cell::planned(*mask, class, field),
-            [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
+        match origin {
+            Some(origin) if !self.opaque && origin.ordinary && origin.type_oid == field.type_oid => shown(said, field),
+            _ => withheld(),
         }
     }
 
@@ -337,11 +407,14 @@ impl MaskPlan {
     pub fn masked(&self) -> &[MaskedColumn] {
         &self.masked
     }
+}
 
-    /// Whether every result column is withheld but those that can hold no value of a row.
-    #[must_use]
-    pub const fn withholds_everything(&self) -> bool {
-        self.opaque
+/// A value of a column with these hidden classes.
+fn shown(hidden: &[(DataClassName, Mask)], field: &Field<'_>) -> CellPlan {
+    match hidden {
+        [] => CellPlan::Pass,
+        [(class, mask), others @ ..] if others.iter().all(|(_, other)| other == mask) => cell::planned(*mask, class, field),
+        [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
     }
 }
 
@@ -440,7 +513,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         let facts = reading(&[("customers", CUSTOMERS), ("plain", PLAIN)]);
         let nobody = planned(&[], &facts).unwrap();
         assert_eq!(shape(&nobody, &ROW), "pmwwp", "phone has two classes whose masks differ, salary is no text");
-        assert!(nobody.generic_errors && !nobody.copy_refused && !nobody.withholds_everything());
+        assert!(nobody.generic_errors && !nobody.copy_refused);
         let columns: Vec<&str> = nobody.masked().iter().map(|column| column.column.as_str()).collect();
         assert_eq!(columns, ["public.customers.email", "public.customers.phone", "public.customers.salary"]);
         assert_eq!(shape(&planned(&["leads"], &facts).unwrap(), &ROW), "ppwwp");
@@ -472,7 +545,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     #[test]
     fn constants_and_counts_stay_usable() {
         let mut facts = reading(&[("customers", CUSTOMERS)]);
-        facts.outputs = Outputs { opaque: false, unfollowed: false, harmless: vec![true, false] };
+        facts.outputs = Outputs { harmless: vec![true, false], ..Outputs::default() };
         let plan = planned(&[], &facts).unwrap();
         assert_eq!(shape(&plan, &[field(0, 0, 20), field(0, 0, 20)]), "pw");
         assert_eq!(shape(&plan, &[field(0, 0, 20)]), "w", "the number of columns is not what the facts say");
@@ -504,7 +577,6 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         let mut facts = reading(&[("contacts", VIEW), ("customers", CUSTOMERS)]);
         facts.outputs.opaque = true;
         let plan = planned(&["leads"], &facts).unwrap();
-        assert!(plan.withholds_everything());
         assert_eq!(shape(&plan, &[field(VIEW, 1, 25), field(CUSTOMERS, 2, 25)]), "ww");
     }
 

@@ -464,7 +464,7 @@ mod tests {
             let resource = rulebook.party(&world.object(&connection, &object).unwrap());
             let entities = world.close().unwrap();
             let question = Question { principal: &principal, action, resource: &resource };
-            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), now: fixtures::now() };
+            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), comparison: None, now: fixtures::now() };
             for approved in [false, true] {
                 let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), Some(approved)).unwrap();
                 let (mut some, mut all) = (Sets::default(), Sets::default());

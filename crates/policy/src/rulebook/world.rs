@@ -7,8 +7,9 @@ use std::{
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use model::{
-    Action, Actor, Connection, DataClassName, EnvironmentName, Facts, GroupName, IdentityKind, Object, RowScope, SystemAction, Timestamp,
-    Understanding, connection::Protocol, facts::RelationRef,
+    Action, Actor, Connection, EnvironmentName, Facts, GroupName, IdentityKind, Object, RowScope, SystemAction, Timestamp, Understanding,
+    connection::Protocol,
+    facts::{Comparison, RelationRef},
 };
 
 /// The one `System` entity.
@@ -93,8 +94,8 @@ impl Vocabulary {
         self.uid(object.entity_type(), &object.entity_id(&connection.name))
     }
 
-    pub(crate) fn class(&self, class: &DataClassName) -> Result<EntityUid, Unaskable> {
-        self.uid("DataClass", class.as_str())
+    pub(crate) fn class(&self, class: &str) -> Result<EntityUid, Unaskable> {
+        self.uid("DataClass", class)
     }
 
     pub(crate) fn system(&self) -> Result<EntityUid, Unaskable> {
@@ -164,6 +165,9 @@ impl<'v> World<'v> {
     }
 
     pub(crate) fn object(&mut self, connection: &Connection, object: &Object) -> Result<Lineage, Unaskable> {
+        if let Object::DataClass { class } = object {
+            return self.class(class);
+        }
         let Some(parent) = above(object) else { return self.connection(connection) };
         let parent = self.object(connection, &parent)?;
         let uid = self.vocabulary.object(connection, object)?;
@@ -174,9 +178,9 @@ impl<'v> World<'v> {
         Ok(Lineage { uid, above })
     }
 
-    pub(crate) fn class(&mut self, class: &DataClassName) -> Result<Lineage, Unaskable> {
+    pub(crate) fn class(&mut self, class: &str) -> Result<Lineage, Unaskable> {
         let uid = self.vocabulary.class(class)?;
-        self.add(&uid, vec![("name", text(class.as_str()))], &[])?;
+        self.add(&uid, vec![("name", text(class))], &[])?;
         Ok(Lineage { uid, above: Vec::new() })
     }
 
@@ -201,7 +205,7 @@ impl<'v> World<'v> {
 /// What an object is part of; nothing for the connection.
 fn above(object: &Object) -> Option<Object> {
     match object {
-        Object::Connection => None,
+        Object::Connection | Object::DataClass { .. } => None,
         Object::Database { .. } | Object::Host { .. } => Some(Object::Connection),
         Object::Schema { database, .. } => Some(Object::Database { database: database.clone() }),
         Object::Table { database, schema, .. } | Object::Function { database, schema, .. } => {
@@ -215,7 +219,7 @@ fn above(object: &Object) -> Option<Object> {
 
 fn attributes(object: &Object) -> Vec<(&'static str, RestrictedExpression)> {
     match object {
-        Object::Connection => Vec::new(),
+        Object::Connection | Object::DataClass { .. } => Vec::new(),
         Object::Database { database } => vec![("name", text(database))],
         Object::Schema { schema, .. } => vec![("name", text(schema))],
         Object::Table { schema, table, .. } => vec![("name", text(table)), ("schema", text(schema))],
@@ -226,9 +230,12 @@ fn attributes(object: &Object) -> Vec<(&'static str, RestrictedExpression)> {
 }
 
 /// What a context is made of. Attributes no policy looks at are left out: `context` is never used whole, so none could tell.
+#[derive(Clone, Copy)]
 pub(crate) struct Circumstances<'a> {
     pub(crate) connection: Option<(&'a Connection, &'a str)>,
     pub(crate) statement: Option<&'a Facts>,
+    /// For `filter`: what is learnt of the class's values.
+    pub(crate) comparison: Option<Comparison>,
     pub(crate) now: Timestamp,
 }
 
@@ -251,6 +258,9 @@ impl Circumstances<'_> {
             pairs.push(("approved", RestrictedExpression::new_bool(approved)));
             if looked_at("statement") {
                 pairs.push(("statement", statement(self.statement)?));
+            }
+            if let Some(comparison) = self.comparison.filter(|_| looked_at("comparison")) {
+                pairs.push(("comparison", text(comparison.as_str())));
             }
         }
         if looked_at("now") {

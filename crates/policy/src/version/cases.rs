@@ -225,8 +225,12 @@ fn read_action(page: &mut Page<'_>, section: &mut Section<'_, '_>, action: Place
     };
     match (parsed, class) {
         (Action::Reveal, Some(class)) => Some(Ask::Reveal { place: place?, class }),
-        (Action::Reveal, None) => {
-            section.missing(page, "class", "a reveal is asked for a data class: class = \"email\"");
+        (Action::Filter, Some(class)) => {
+            let object = Object::DataClass { class: class.as_str().into() };
+            Some(Ask::Action { place: place?, action: parsed, object })
+        }
+        (Action::Reveal | Action::Filter, None) => {
+            section.missing(page, "class", &format!("a {parsed} is asked for a data class: class = \"email\""));
             None
         }
         (action, _) => Some(Ask::Action { place: place?, action, object: object? }),

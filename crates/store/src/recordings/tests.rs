@@ -45,6 +45,7 @@ fn asked(op: u64, outcome: AskedOutcome) -> Record {
         risk: Risk::new(0),
         effects: Effects::default(),
         outputs: Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: vec![],
     };
     let ruling = Ruling { outcome, policies: vec![], reasons: vec![], version: VersionHash([0; 32]), classes: vec![] };

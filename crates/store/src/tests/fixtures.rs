@@ -212,6 +212,7 @@ pub(super) fn facts(action: Action, table: &str, risk: u8) -> Facts {
         risk: Risk::new(risk),
         effects: Effects::default(),
         outputs: Outputs::default(),
+        filters: model::facts::Filters::default(),
         secret_spans: vec![],
     }
 }

@@ -41,6 +41,15 @@ pub(super) struct Output {
     pub(super) harmless: bool,
     /// Where its values come from.
     pub(super) lineage: Lineage,
+    /// Each value is that of one of these columns, unchanged.
+    pub(super) plain: bool,
+}
+
+impl Output {
+    /// A column of values that are made of others.
+    pub(super) fn made(name: impl Into<Arc<str>>, ty: Ty, lineage: Lineage) -> Self {
+        Self { name: name.into(), ty, harmless: false, lineage, plain: false }
+    }
 }
 
 /// The columns of a query; `open` if there may be others.
@@ -66,6 +75,8 @@ pub(super) struct Source {
 pub(super) struct Scope {
     pub(super) sources: Vec<Source>,
     pub(super) ctes: Vec<(Arc<str>, Outputs)>,
+    /// A join merges columns, or hides what is in it behind a name: `*` is not what the sources have, one after the other.
+    pub(super) merges: bool,
 }
 
 /// What is known of `$1` and its like, and what was looked at of them and of the literals beside them.
@@ -116,11 +127,21 @@ pub(super) struct Analysis<'a> {
     pub(super) locking: bool,
     /// Columns that took part in what is being looked at.
     pub(super) gathered: Lineage,
+    /// What is being looked at can fail, or give more rows than one.
+    pub(super) can_fail: bool,
+    /// It may be looked at or not.
+    pub(super) branches: bool,
+    /// What is being read was set up before.
+    pub(super) set_up: bool,
+    /// Where the arguments of the last function called come from.
+    pub(super) handed: Option<Lineage>,
     /// Where the arguments of the function that is being followed come from.
     pub(super) passed: Lineage,
     /// Views and functions being followed, by OID.
     pub(super) following: Vec<u32>,
     definitions: usize,
+    /// Walks of recursive queries.
+    pub(super) walks: usize,
     /// Queries that may still be looked at for which rows they give.
     pub(super) row_scope_steps: Cell<u32>,
     depth: usize,
@@ -144,9 +165,14 @@ impl<'a> Analysis<'a> {
             began: false,
             locking: false,
             gathered: Lineage::default(),
+            can_fail: false,
+            branches: false,
+            set_up: false,
+            handed: None,
             passed: Lineage::default(),
             following: vec![],
             definitions: 0,
+            walks: 0,
             row_scope_steps: Cell::new(MAX_ROW_SCOPE_STEPS),
             depth: 0,
             deep,
@@ -168,9 +194,11 @@ impl<'a> Analysis<'a> {
         }
         if self.found.statements != 1 {
             self.found.harmless.clear();
+            self.found.columns.clear();
             self.found.effects.application_name = None;
         }
         self.found.effects.stores = self.stores();
+        self.found.filters = self.found.tested.told(self.catalog);
         let (meant, looks) = (std::mem::take(&mut self.found.meant), self.parameters.looks.take());
         let facts = self.found.into_facts();
         (!self.needs_deep).then(|| (meant.iter().fold(facts, |facts, meant| prepared::both(facts, meant)), looks))
@@ -187,6 +215,7 @@ impl<'a> Analysis<'a> {
         let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
         if !outputs.open {
             self.found.harmless = outputs.columns.iter().map(|column| column.harmless).collect();
+            self.found.columns = outputs.columns.iter().map(|column| column.told(self.catalog)).collect();
         }
         self.unsettled |= self.found.wild;
     }
@@ -239,7 +268,7 @@ impl<'a> Analysis<'a> {
     /// Reads what the server printed, under the path it was printed with: names that the temporary schema had hidden then are qualified in it.
     pub(super) fn printed(&mut self, text: &str, printed: &Printed, work: impl FnOnce(&mut Self, &[RawStmt])) {
         let outer = std::mem::replace(&mut self.temporary_first, false);
-        self.definition(text, printed.path.to_vec(), work);
+        self.set_up(|this| this.definition(text, printed.path.to_vec(), work));
         self.temporary_first = outer;
     }
 

@@ -250,12 +250,99 @@ const LISTED: &[(&str, Nature)] = &[
     ("uuidv7", Pure),
 ];
 
+/// Whether a built-in function gives a value for any arguments: none makes it fail, or gives more or fewer rows.
+pub(super) fn never_fails(name: &str) -> bool {
+    NEVER_FAILING.binary_search(&name).is_ok()
+}
+
+/// Of a built-in function that fails by none of the values of one argument as long as the others are literals: which argument that is, from 0.
+pub(super) fn value_at(name: &str) -> Option<usize> {
+    match name {
+        "format" | "encode" | "lpad" | "overlay" | "regexp_replace" | "rpad" | "split_part" | "substr" | "substring" | "to_char" => Some(0),
+        "date_part" | "date_trunc" | "extract" | "timezone" => Some(1),
+        _ => None,
+    }
+}
+
+/// Sorted by name.
+const NEVER_FAILING: &[&str] = &[
+    "array_length",
+    "array_lower",
+    "array_ndims",
+    "array_to_json",
+    "array_to_string",
+    "array_upper",
+    "bit_length",
+    "btrim",
+    "cardinality",
+    "ceil",
+    "ceiling",
+    "char_length",
+    "character_length",
+    "clock_timestamp",
+    "concat",
+    "concat_ws",
+    "count",
+    "current_database",
+    "current_schema",
+    "current_user",
+    "floor",
+    "hashtext",
+    "host",
+    "initcap",
+    "isempty",
+    "json_build_array",
+    "json_typeof",
+    "jsonb_build_array",
+    "jsonb_typeof",
+    "left",
+    "length",
+    "lower",
+    "ltrim",
+    "masklen",
+    "md5",
+    "now",
+    "num_nonnulls",
+    "num_nulls",
+    "octet_length",
+    "pg_typeof",
+    "position",
+    "quote_ident",
+    "quote_literal",
+    "quote_nullable",
+    "random",
+    "replace",
+    "reverse",
+    "right",
+    "round",
+    "row_to_json",
+    "rtrim",
+    "session_user",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+    "sign",
+    "starts_with",
+    "statement_timestamp",
+    "strpos",
+    "to_json",
+    "to_jsonb",
+    "transaction_timestamp",
+    "translate",
+    "trunc",
+    "upper",
+    "user",
+    "version",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_table_is_sorted_so_that_it_can_be_searched() {
+        assert!(NEVER_FAILING.is_sorted());
         assert!(LISTED.is_sorted_by(|(a, _), (b, _)| a < b), "{:?}", LISTED.windows(2).find(|pair| pair[0].0 >= pair[1].0));
     }
 

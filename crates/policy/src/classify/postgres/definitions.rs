@@ -33,6 +33,10 @@ const REACHING: &[&str] = &[
     "pg_execute_",
 ];
 
+/// Relations of the catalog that hold copies of what is in others: the planner's statistics, and large objects.
+/// <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
+const COPIES: [&str; 6] = ["pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_largeobject"];
+
 impl<'a> Analysis<'a> {
     /// The function with this OID runs, if it is one that somebody defined.
     pub(super) fn run_oid(&mut self, oid: u32) {
@@ -51,6 +55,7 @@ impl<'a> Analysis<'a> {
         self.found.pair(Action::Execute, object);
         self.found.functions.insert(Arc::from(format!("{}.{}", routine.schema, routine.name)));
         self.found.opaque = true;
+        self.can_fail = true;
         self.found.raise(4);
         if &*routine.language == "c" && REACHING.iter().any(|start| routine.name.starts_with(start)) {
             let host = self.host();
@@ -95,13 +100,15 @@ impl<'a> Analysis<'a> {
         let passed = self.gathered.clone();
         let temporary_first = routine.printed_under.is_none();
         let outer = (std::mem::replace(&mut self.running, running), std::mem::replace(&mut self.temporary_first, temporary_first));
-        self.definition(body, path, |this, statements| {
-            this.scopes.push(Scope { sources: vec![arguments(routine, &passed)], ctes: vec![] });
-            this.passed = passed;
-            for statement in statements {
-                this.body_statement(statement);
-            }
-            this.scopes.clear();
+        self.set_up(|this| {
+            this.definition(body, path, |this, statements| {
+                this.scopes.push(Scope { sources: vec![arguments(routine, &passed)], ..Scope::default() });
+                this.passed = passed;
+                for statement in statements {
+                    this.body_statement(statement);
+                }
+                this.scopes.clear();
+            });
         });
         (self.running, self.temporary_first) = outer;
         self.leave();
@@ -140,6 +147,9 @@ impl<'a> Analysis<'a> {
         let object = self.function(&routine.schema, &routine.name);
         let constants = |this: &Self| arguments.iter().map(|node| constants::text(node, &this.parameters)).collect::<Vec<Option<String>>>();
         let nature = builtins::nature(&routine.name, routine.volatility);
+        self.weigh_call(&routine.name, routine.returns_set, arguments);
+        // Its result is something else than what it is handed.
+        self.gathered.untold |= matches!(nature, Nature::Dynamic | Nature::Unknown | Nature::File | Nature::LargeObjectRead);
         if nature != Nature::Pure {
             self.found.functions.insert(Arc::from(format!("{}.{}", routine.schema, routine.name)));
         }
@@ -200,36 +210,43 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// What lies under a view is read: its query is walked, under the search path it was printed with.
-    pub(super) fn expand_view(&mut self, view: &'a Relation) {
+    /// What lies under a view is read: its query is walked, under the search path it was printed with. Where its columns come from.
+    pub(super) fn expand_view(&mut self, view: &'a Relation) -> Outputs {
+        let mut columns = columns_of(view);
         let Some(printed) = &view.definition else {
             if !view.built_in() {
                 self.found.doubt("the definition of a view is not known");
+                columns.come_from(&Lineage::untold());
             }
-            return;
+            return columns;
         };
-        if !self.enter(view.oid) {
-            return;
+        let mut below = Outputs { open: true, ..Outputs::default() };
+        if self.enter(view.oid) {
+            self.apart(|this| {
+                this.printed(&printed.text, printed, |this, statements| {
+                    for statement in statements {
+                        if let Some(node) = boxed(statement.stmt.as_ref()) {
+                            below = this.statement(node, "");
+                        }
+                    }
+                });
+            });
+            self.leave();
         }
-        self.printed(&printed.text, printed, |this, statements| {
-            for statement in statements {
-                if let Some(node) = boxed(statement.stmt.as_ref()) {
-                    this.statement(node, "");
-                }
-            }
-        });
-        self.leave();
+        columns.lie_over(&below);
+        columns
     }
 
     /// What a materialised view was made from is where its values come from, though reading it runs nothing of that.
-    pub(super) fn origins_of_copy(&mut self, copy: &'a Relation) {
+    pub(super) fn origins_of_copy(&mut self, copy: &'a Relation) -> Outputs {
         let before = self.found.clone();
-        self.expand_view(copy);
+        let columns = self.expand_view(copy);
         let mut after = std::mem::replace(&mut self.found, before);
         self.found.reads.append(&mut after.reads);
         if let Some(why) = after.doubt {
             self.found.doubt(&why);
         }
+        columns
     }
 
     /// The definition of a rule is walked: its actions run in place of, or beside, the write.
@@ -239,7 +256,7 @@ impl<'a> Analysis<'a> {
             for statement in statements {
                 let Some(NodeEnum::RuleStmt(rule)) = boxed(statement.stmt.as_ref()) else { continue };
                 // That its actions keep what is written was settled when it was made.
-                this.scopes.push(Scope { sources: vec![new_row_of("new", relation), new_row_of("old", relation)], ctes: vec![] });
+                this.scopes.push(Scope { sources: vec![new_row_of("new", relation), new_row_of("old", relation)], ..Scope::default() });
                 if let Some(condition) = &rule.where_clause {
                     this.expression(condition);
                 }
@@ -251,19 +268,18 @@ impl<'a> Analysis<'a> {
         });
     }
 
-    /// Whether reading this relation shows values of relations that RowDescription will not name.
+    /// Whether what this relation shows is a copy of values that are anybody's.
     pub(super) fn hides_origin(relation: &Relation) -> bool {
         match relation.kind {
-            RelationKind::View => !relation.built_in() || relation.name.starts_with("pg_stats"),
+            RelationKind::Foreign | RelationKind::Toast => true,
+            RelationKind::View | RelationKind::Table => &*relation.schema == "pg_catalog" && COPIES.contains(&&*relation.name),
             RelationKind::MaterializedView
             | RelationKind::Partition
             | RelationKind::InheritanceChild
-            | RelationKind::Foreign
-            | RelationKind::Toast => true,
-            RelationKind::Table => {
-                matches!((&*relation.schema, &*relation.name), ("pg_catalog", "pg_statistic" | "pg_statistic_ext_data" | "pg_largeobject"))
-            }
-            RelationKind::Partitioned | RelationKind::Sequence | RelationKind::Index | RelationKind::Composite => false,
+            | RelationKind::Partitioned
+            | RelationKind::Sequence
+            | RelationKind::Index
+            | RelationKind::Composite => false,
         }
     }
 }
@@ -272,8 +288,16 @@ impl<'a> Analysis<'a> {
 fn arguments(routine: &Routine, passed: &Lineage) -> Source {
     let named = routine.argument_names.iter().enumerate();
     let argument = |at: usize| routine.arguments.get(at).copied();
-    let columns = named.map(|(at, name)| Output { name: name.clone(), ty: argument(at), harmless: false, lineage: passed.clone() });
+    let columns = named.map(|(at, name)| Output::made(name.clone(), argument(at), passed.clone()));
     Source { alias: routine.name.clone(), relation: None, outputs: Outputs { columns: columns.collect(), ..Outputs::default() } }
+}
+
+impl<'a> Analysis<'a> {
+    /// The columns of a relation that is written, and what is below them.
+    pub(super) fn row_below(&mut self, alias: &str, relation: &'a Relation) -> Source {
+        let outputs = if relation.kind == RelationKind::View { self.expand_view(relation) } else { columns_of(relation) };
+        Source { alias: Arc::from(alias), relation: Some(relation.oid), outputs }
+    }
 }
 
 /// A relation's columns under another name.
@@ -288,6 +312,7 @@ pub(super) fn columns_of(relation: &Relation) -> Outputs {
         ty: Some(column.type_oid),
         harmless: false,
         lineage: Lineage::of(relation, column.number),
+        plain: true,
     };
     Outputs { columns: relation.columns.iter().map(output).collect(), open: relation.columns.is_empty(), listed: false }
 }

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use model::facts::Comparison;
 use pg_query::{
     NodeEnum,
     protobuf::{self as pb, AExpr, AExprKind, ColumnRef, FuncCall, Node, SubLink, SubLinkType, TypeCast, a_const::Val},
 };
 
 use super::{
-    analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
+    analysis::{Analysis, Output, Outputs, Scope, Ty, boxed, inner, strings},
     builtins::{self, Nature},
     catalog::Routine,
     lineage::Lineage,
@@ -50,15 +51,15 @@ impl<'a> Analysis<'a> {
             }
             NodeEnum::SetToDefault(_) | NodeEnum::CaseTestExpr(_) | NodeEnum::CurrentOfExpr(_) | NodeEnum::AStar(_) => None,
             NodeEnum::AExpr(expression) => self.operation(expression),
-            NodeEnum::BoolExpr(expression) => self.all(&expression.args, types::BOOL),
+            NodeEnum::BoolExpr(expression) => self.branching(|this| this.all(&expression.args, types::BOOL)),
             NodeEnum::NullTest(test) => self.then(test.arg.as_ref(), types::BOOL),
             NodeEnum::BooleanTest(test) => self.then(test.arg.as_ref(), types::BOOL),
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_ref()),
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::SubLink(link) => self.sublink(link),
-            NodeEnum::CaseExpr(case) => self.case(case),
-            NodeEnum::CoalesceExpr(coalesce) => self.first_type(&coalesce.args),
+            NodeEnum::CaseExpr(case) => self.branching(|this| this.case(case)),
+            NodeEnum::CoalesceExpr(coalesce) => self.branching(|this| this.first_type(&coalesce.args)),
             NodeEnum::MinMaxExpr(extreme) => self.first_type(&extreme.args),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::MergeSupportFunc(_) => None,
             NodeEnum::AArrayExpr(array) => self.nothing_of(&array.elements),
@@ -72,8 +73,14 @@ impl<'a> Analysis<'a> {
             NodeEnum::SortBy(sort) => self.sort(sort),
             NodeEnum::GroupingSet(set) => self.nothing_of(&set.content),
             NodeEnum::WindowDef(window) => self.window(window),
-            NodeEnum::XmlExpr(xml) => self.all(&xml.args, types::XML).and(self.all(&xml.named_args, types::XML)),
-            NodeEnum::XmlSerialize(xml) => self.then(xml.expr.as_ref(), types::TEXT),
+            NodeEnum::XmlExpr(xml) => {
+                self.can_fail = true;
+                self.all(&xml.args, types::XML).and(self.all(&xml.named_args, types::XML))
+            }
+            NodeEnum::XmlSerialize(xml) => {
+                self.can_fail = true;
+                self.then(xml.expr.as_ref(), types::TEXT)
+            }
             // The select of an INSERT's or assignment's parenthesised list.
             NodeEnum::SelectStmt(select) => self.select(select).columns.first().and_then(|column| column.ty),
             other => self.json(other),
@@ -189,8 +196,14 @@ impl<'a> Analysis<'a> {
     fn operation(&mut self, expression: &AExpr) -> Ty {
         let left = expression.lexpr.as_ref().map(|node| self.expression(node));
         let (schema, name) = qualified(&expression.name);
+        if !matches!(
+            expression.kind(),
+            AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym
+        ) {
+            self.weigh_operator(name, expression.rexpr.as_deref());
+        }
         match expression.kind() {
-            AExprKind::AexprIn => self.in_list(schema, name, left, expression.rexpr.as_ref()),
+            AExprKind::AexprIn => self.branching(|this| this.in_list(schema, name, left, expression.rexpr.as_ref())),
             AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym => {
                 self.in_list("", ">=", left, expression.rexpr.as_ref());
                 self.in_list("", "<=", left, expression.rexpr.as_ref());
@@ -229,6 +242,7 @@ impl<'a> Analysis<'a> {
 
     fn cast(&mut self, cast: &TypeCast) -> Ty {
         let from = self.optional(cast.arg.as_ref());
+        self.weigh_cast(cast);
         let name = cast.type_name.as_ref()?;
         let to = self.type_of(name);
         match to {
@@ -263,7 +277,13 @@ impl<'a> Analysis<'a> {
     fn sublink(&mut self, link: &SubLink) -> Ty {
         let test = link.testexpr.as_ref().map(|node| self.expression(node));
         let Some(NodeEnum::SelectStmt(select)) = boxed(link.subselect.as_ref()) else { return None };
-        let outputs = self.select(select);
+        let outputs = match link.sub_link_type() {
+            // What it selects is not looked at.
+            SubLinkType::ExistsSublink if !self.set_up => self.apart(|this| this.select(select)),
+            _ => self.select(select),
+        };
+        // It fails where it has more than one row, which tells something where a value decides whether it is looked at.
+        self.can_fail |= self.branches && matches!(link.sub_link_type(), SubLinkType::ExprSublink | SubLinkType::RowcompareSublink);
         let first = outputs.columns.first().and_then(|column| column.ty);
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => Some(types::BOOL),
@@ -291,10 +311,12 @@ impl<'a> Analysis<'a> {
     }
 
     pub(super) fn window(&mut self, window: &pb::WindowDef) -> Ty {
-        self.expressions(&window.partition_clause);
-        self.expressions(&window.order_clause);
-        self.optional(window.start_offset.as_ref());
-        self.optional(window.end_offset.as_ref());
+        self.deciding(|this| {
+            this.expressions(&window.partition_clause);
+            this.expressions(&window.order_clause);
+            this.optional(window.start_offset.as_ref());
+            this.optional(window.end_offset.as_ref());
+        });
         None
     }
 
@@ -306,8 +328,9 @@ impl<'a> Analysis<'a> {
 
     fn call_with(&mut self, call: &FuncCall) -> Ty {
         let mut arguments: Vec<Ty> = call.args.iter().map(|node| self.expression(node)).collect();
-        let ordered: Vec<Ty> = call.agg_order.iter().map(|node| self.expression(node)).collect();
-        self.optional(call.agg_filter.as_ref());
+        self.counts(call);
+        let ordered = self.aggregate_order(call);
+        self.decides(call.agg_filter.as_deref());
         if let Some(window) = &call.over {
             self.window(window);
         }
@@ -325,7 +348,17 @@ impl<'a> Analysis<'a> {
         if self.unsettled && candidates.iter().any(|routine| !routine.built_in()) {
             self.found.doubt("an earlier statement of the same message may have changed what its names mean");
         }
-        self.run_chosen(candidates, &arguments, &call.args)
+        let handed = self.gathered.clone();
+        let ty = self.run_chosen(candidates, &arguments, &call.args);
+        self.handed = Some(handed);
+        ty
+    }
+
+    /// `ORDER BY` inside a call, and `WITHIN GROUP`, whose expressions are arguments as well.
+    fn aggregate_order(&mut self, call: &FuncCall) -> Vec<Ty> {
+        let (types, lineage) = self.traced(|this| call.agg_order.iter().map(|node| this.expression(node)).collect());
+        self.tests(&lineage, Comparison::Any);
+        types
     }
 
     fn run_chosen(&mut self, candidates: Vec<&'a Routine>, arguments: &[Ty], values: &[Node]) -> Ty {
@@ -384,6 +417,7 @@ impl<'a> Analysis<'a> {
 
     /// The JSON constructors and predicates of the standard.
     fn json(&mut self, node: &NodeEnum) -> Ty {
+        self.can_fail |= !matches!(node, NodeEnum::JsonValueExpr(_) | NodeEnum::JsonIsPredicate(_));
         match node {
             NodeEnum::JsonValueExpr(value) => return self.optional(value.raw_expr.as_ref()),
             NodeEnum::JsonIsPredicate(predicate) => return self.then(predicate.expr.as_ref(), types::BOOL),
@@ -424,8 +458,8 @@ impl<'a> Analysis<'a> {
 
     fn json_aggregate(&mut self, constructor: Option<&pb::JsonAggConstructor>) {
         let Some(constructor) = constructor else { return };
-        self.optional(constructor.agg_filter.as_ref());
-        self.expressions(&constructor.agg_order);
+        self.decides(constructor.agg_filter.as_deref());
+        self.deciding(|this| this.expressions(&constructor.agg_order));
         if let Some(window) = &constructor.over {
             self.window(window);
         }
@@ -460,10 +494,10 @@ impl<'a> Analysis<'a> {
                 self.expand_star(&star, &mut outputs);
                 continue;
             }
-            let (ty, lineage) = self.traced(|this| this.expression(value));
+            let (ty, lineage) = self.made_for_show(value);
             let name = if target.name.is_empty() { column_name(value) } else { &target.name };
-            let harmless = self.is_harmless(value);
-            outputs.columns.push(Output { name: Arc::from(name), ty, harmless, lineage });
+            let (harmless, plain) = (self.is_harmless(value), self.is_plain(value));
+            outputs.columns.push(Output { name: Arc::from(name), ty, harmless, lineage, plain });
         }
         outputs
     }
@@ -481,10 +515,27 @@ impl<'a> Analysis<'a> {
             outputs.open |= source.outputs.open;
             outputs.columns.extend(source.outputs.columns.iter().map(|column| Output { harmless: false, ..column.clone() }));
         }
-        // A join's USING columns come once, and aliases of joins hide others: positions are only certain for one source.
-        outputs.open |= !any || (wanted.is_none() && scope.sources.len() > 1);
+        outputs.open |= !any || (wanted.is_none() && scope.merges);
         outputs.listed = told && any;
         self.gathered.merge(&gathered);
+    }
+
+    /// Whether an expression is a column whose values are those of columns of relations, unchanged.
+    pub(super) fn is_plain(&self, node: &Node) -> bool {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return false };
+        let names = strings(&column.fields);
+        let (alias, name) = match names.as_slice() {
+            [name] => (None, *name),
+            [.., alias, name] => (Some(*alias), *name),
+            [] => return false,
+        };
+        let named = |scope: &Scope| {
+            let sources = scope.sources.iter().filter(|source| alias.is_none_or(|alias| *source.alias == *alias));
+            let columns: Vec<bool> =
+                sources.flat_map(|source| &source.outputs.columns).filter(|column| *column.name == *name).map(|column| column.plain).collect();
+            (!columns.is_empty()).then(|| columns.into_iter().all(|plain| plain))
+        };
+        self.scopes.iter().rev().find_map(named).unwrap_or(false)
     }
 
     /// Whether a result column is a constant or `count(*)`.
@@ -520,7 +571,7 @@ fn constant_type(constant: &pb::AConst) -> u32 {
 }
 
 /// The qualification of a `*`, if the node is one.
-fn star(node: &Node) -> Option<Vec<String>> {
+pub(super) fn star(node: &Node) -> Option<Vec<String>> {
     let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return None };
     matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))).then(|| strings(&column.fields).into_iter().map(str::to_owned).collect())
 }

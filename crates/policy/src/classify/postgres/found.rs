@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Action, Facts, Object, Pair, Risk, RowScope, Understanding,
-    facts::{Effects, Outputs, RelationRef},
+    facts::{Effects, Filters, OutputColumn, Outputs, RelationRef},
 };
 
-use super::lineage::Stored;
+use super::{filters::Tested, lineage::Stored};
 
 /// How many kinds of statement are listed.
 const MAX_KINDS: usize = 16;
@@ -26,6 +26,9 @@ pub(super) struct Found {
     pub(super) effects: Effects,
     pub(super) opaque: bool,
     pub(super) harmless: Vec<bool>,
+    pub(super) columns: Vec<OutputColumn>,
+    pub(super) tested: Tested,
+    pub(super) filters: Filters,
     pub(super) stored: Stored,
     /// What statements meant when they were prepared, where that is not what they mean now.
     pub(super) meant: Vec<Arc<Facts>>,
@@ -51,6 +54,9 @@ impl Default for Found {
             effects: Effects::default(),
             opaque: false,
             harmless: vec![],
+            columns: vec![],
+            tested: Tested::default(),
+            filters: Filters::default(),
             stored: Stored::default(),
             meant: vec![],
             wild: false,
@@ -136,7 +142,8 @@ impl Found {
             row_scope: self.row_scope,
             risk: Risk::new(self.risk),
             effects: self.effects,
-            outputs: Outputs { opaque: self.opaque, unfollowed: self.wild, harmless: self.harmless },
+            outputs: Outputs { opaque: self.opaque, unfollowed: self.wild, harmless: self.harmless, columns: self.columns },
+            filters: self.filters,
             secret_spans: vec![],
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use model::facts::{ColumnSource, Stores};
+use model::facts::{ColumnSource, OutputColumn, Stores};
 
 use super::{
-    analysis::{Analysis, Outputs},
+    analysis::{Analysis, Output, Outputs},
     catalog::{Catalog, Relation, RelationKind},
 };
 
@@ -17,7 +17,7 @@ const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "cmax", "cmin", "tableoid", "xmax", "
 const MAX_RENAMED: usize = 10_000;
 
 /// Where a value comes from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Lineage {
     /// Relation and number of each column.
     pub(super) columns: BTreeSet<(u32, i16)>,
@@ -31,12 +31,10 @@ impl Lineage {
         Self { columns: BTreeSet::new(), untold: true }
     }
 
-    /// One column. A view's columns are those of other relations.
+    /// One column. What is below a view is for [`Outputs::lie_over`] to say.
     pub(super) fn of(relation: &Relation, number: i16) -> Self {
-        if matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView) {
-            return Self::untold();
-        }
-        Self { columns: BTreeSet::from([(relation.oid, number)]), untold: false }
+        let lies_over = matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView) && !relation.built_in();
+        Self { columns: BTreeSet::from([(relation.oid, number)]), untold: lies_over || Analysis::hides_origin(relation) }
     }
 
     /// Also from there.
@@ -69,6 +67,13 @@ pub(super) struct Stored {
     pub(super) renamed: Lineage,
 }
 
+impl Output {
+    /// As the facts tell it.
+    pub(super) fn told(&self, catalog: &Catalog) -> OutputColumn {
+        OutputColumn { from: self.lineage.named(catalog), untold: self.lineage.untold, plain: self.plain }
+    }
+}
+
 impl Outputs {
     /// Whether there may be columns of which nothing is known.
     pub(super) const fn untold(&self) -> bool {
@@ -82,9 +87,24 @@ impl Outputs {
         all
     }
 
+    /// These are the columns of a view over a query with those. A class may name the view's own columns, too.
+    pub(super) fn lie_over(&mut self, below: &Self) {
+        if below.open || below.columns.len() != self.columns.len() {
+            return self.come_from(&Lineage { untold: true, ..below.lineage() });
+        }
+        for (column, below) in self.columns.iter_mut().zip(&below.columns) {
+            column.lineage.columns.extend(&below.lineage.columns);
+            column.lineage.untold = below.lineage.untold;
+            column.plain &= below.plain;
+        }
+    }
+
     /// Every column may come from there, too.
     pub(super) fn come_from(&mut self, lineage: &Lineage) {
-        self.columns.iter_mut().for_each(|column| column.lineage.merge(lineage));
+        for column in &mut self.columns {
+            column.lineage.merge(lineage);
+            column.plain = false;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod catalog_queries;
 mod constants;
 mod definitions;
 mod expressions;
+mod filters;
 mod found;
 mod kinds;
 mod lineage;

@@ -9,9 +9,10 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Scope, boxed, inner, reference, strings},
+    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
     catalog::{Relation, RelationKind},
     definitions::row_of,
+    lineage::Lineage,
     names::qualified,
     types,
 };
@@ -88,7 +89,7 @@ impl<'a> Analysis<'a> {
                     self.store_rows(relation);
                 }
                 self.among_columns(trigger.relation.as_ref(), |this| {
-                    this.optional(trigger.when_clause.as_ref());
+                    this.deciding(|this| this.optional(trigger.when_clause.as_ref()));
                 });
             }
             NodeEnum::RuleStmt(rule) => self.create_rule(rule),
@@ -107,8 +108,8 @@ impl<'a> Analysis<'a> {
             NodeEnum::CreatePolicyStmt(policy) => {
                 self.changes_range(Action::Privilege, policy.table.as_ref());
                 self.among_columns(policy.table.as_ref(), |this| {
-                    this.optional(policy.qual.as_ref());
-                    this.optional(policy.with_check.as_ref());
+                    this.deciding(|this| this.optional(policy.qual.as_ref()));
+                    this.deciding(|this| this.optional(policy.with_check.as_ref()));
                 });
             }
             NodeEnum::AlterPolicyStmt(policy) => drop(self.changes_range(Action::Privilege, policy.table.as_ref())),
@@ -354,7 +355,7 @@ impl<'a> Analysis<'a> {
     fn among_columns(&mut self, range: Option<&RangeVar>, work: impl FnOnce(&mut Self)) {
         let relation = range.and_then(|range| self.find_relation(&range.schemaname, &range.relname));
         let sources = relation.into_iter().flat_map(|relation| [relation.name.as_ref(), "new", "old"].map(|alias| row_of(alias, relation)));
-        self.scopes.push(Scope { sources: sources.collect(), ctes: vec![] });
+        self.scopes.push(Scope { sources: sources.collect(), ..Scope::default() });
         work(self);
         self.scopes.pop();
     }
@@ -429,9 +430,9 @@ impl<'a> Analysis<'a> {
     fn constraint(&mut self, constraint: &pb::Constraint) {
         match constraint.contype() {
             ConstrType::ConstrDefault | ConstrType::ConstrGenerated => drop(self.storing(|this| this.optional(constraint.raw_expr.as_ref()))),
-            _ => drop(self.optional(constraint.raw_expr.as_ref())),
+            _ => drop(self.deciding(|this| this.optional(constraint.raw_expr.as_ref()))),
         }
-        self.optional(constraint.where_clause.as_ref());
+        self.deciding(|this| this.optional(constraint.where_clause.as_ref()));
         for node in &constraint.exclusions {
             if let Some(NodeEnum::List(pair)) = inner(node)
                 && let [_, operator] = pair.items.as_slice()
@@ -444,20 +445,31 @@ impl<'a> Analysis<'a> {
         if let Some(range) = &constraint.pktable
             && !self.touched.contains(range.relname.as_str())
         {
-            self.changes_range(Action::Define, Some(range));
+            // Whether what is stored here from now on is there, too.
+            if let Some(relation) = self.changes_range(Action::Define, Some(range)) {
+                self.tests_columns(relation, &strings(&constraint.pk_attrs));
+            }
         }
     }
 
     fn create_index(&mut self, index: &pb::IndexStmt) {
-        self.changes_range(Action::Define, index.relation.as_ref());
+        let relation = self.changes_range(Action::Define, index.relation.as_ref());
+        if let Some(relation) = relation.filter(|_| index.unique) {
+            let named = |node: &'_ Node| match inner(node) {
+                Some(NodeEnum::IndexElem(element)) => Some(element.name.clone()),
+                _ => None,
+            };
+            let names: Vec<String> = index.index_params.iter().filter_map(named).collect();
+            self.tests_columns(relation, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        }
         self.touched.insert(Arc::from(index.idxname.as_str()));
         self.among_columns(index.relation.as_ref(), |this| {
             for node in &index.index_params {
                 if let Some(NodeEnum::IndexElem(element)) = inner(node) {
-                    this.optional(element.expr.as_ref());
+                    this.deciding(|this| this.optional(element.expr.as_ref()));
                 }
             }
-            this.optional(index.where_clause.as_ref());
+            this.deciding(|this| this.optional(index.where_clause.as_ref()));
         });
     }
 
@@ -469,7 +481,7 @@ impl<'a> Analysis<'a> {
             self.touched.remove(name);
         }
         self.among_columns(rule.relation.as_ref(), |this| {
-            this.optional(rule.where_clause.as_ref());
+            this.deciding(|this| this.optional(rule.where_clause.as_ref()));
             for action in rule.actions.iter().filter_map(inner) {
                 this.statement(action, "");
             }
@@ -503,12 +515,16 @@ impl<'a> Analysis<'a> {
     /// What a function in SQL stores once it runs. What it needs for that is asked for when it is called, and its body followed again.
     fn body_to_be(&mut self, create: &pb::CreateFunctionStmt) {
         let before = self.found.clone();
+        let arguments = Scope { sources: vec![arguments_to_be(create)], ..Scope::default() };
         if let Some(body) = boxed(create.sql_body.as_ref()) {
+            self.scopes.push(arguments);
             self.apart(|this| this.standard_body(body));
+            self.scopes.pop();
         } else if let Some(text) = body_text(create) {
             let path = self.path.clone();
             self.apart(|this| {
                 this.definition(&text, path, |this, statements| {
+                    this.scopes.push(arguments);
                     for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
                         this.statement(node, "");
                     }
@@ -518,7 +534,9 @@ impl<'a> Analysis<'a> {
         let after = std::mem::replace(&mut self.found, before);
         self.found.stored = after.stored;
         self.found.stored.code |= after.doubt.is_some();
-        self.found.reads.extend(after.reads.into_iter().filter(|_| !self.found.stored.values.columns.is_empty() || self.found.stored.values.untold));
+        self.found.tested = after.tested;
+        let matters = !self.found.stored.values.columns.is_empty() || self.found.stored.values.untold || !self.found.tested.is_nothing();
+        self.found.reads.extend(after.reads.into_iter().filter(|_| matters));
     }
 
     fn create_schema(&mut self, create: &pb::CreateSchemaStmt) {
@@ -839,6 +857,16 @@ const fn drop_words(kind: ObjectType) -> (&'static str, &'static str) {
         ObjectType::ObjectForeignTable => ("foreign table", "42P01"),
         _ => ("table", "42P01"),
     }
+}
+
+/// The names of the arguments of a function that is being made, as a source of columns.
+fn arguments_to_be(create: &pb::CreateFunctionStmt) -> Source {
+    let argument = |node: &Node| match inner(node) {
+        Some(NodeEnum::FunctionParameter(argument)) => Some(Output::made(argument.name.as_str(), None, Lineage::default())),
+        _ => None,
+    };
+    let columns = create.parameters.iter().filter_map(argument).collect();
+    Source { alias: Arc::from(qualified(&create.funcname).1), relation: None, outputs: Outputs { columns, ..Outputs::default() } }
 }
 
 /// `serial` and its kin are types only to CREATE TABLE.

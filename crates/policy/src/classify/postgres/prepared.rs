@@ -79,9 +79,18 @@ pub(super) fn both(mut now: Facts, meant: &Facts) -> Facts {
     add(&mut stores.renames, renames);
     stores.untold |= untold;
     stores.code |= code;
+    for (column, by) in &meant.filters.columns {
+        match now.filters.columns.iter_mut().find(|(known, _)| known == column) {
+            Some((_, known)) => *known = (*known).max(*by),
+            None => now.filters.columns.push((column.clone(), *by)),
+        }
+    }
+    now.filters.columns.sort();
+    now.filters.untold = now.filters.untold.max(meant.filters.untold);
     now.outputs.opaque |= meant.outputs.opaque;
     now.outputs.unfollowed |= meant.outputs.unfollowed;
     now.outputs.harmless.clear();
+    now.outputs.columns.clear();
     now
 }
 

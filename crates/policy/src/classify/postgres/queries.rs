@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use model::{Action, facts::RelationRef};
+use model::{
+    Action,
+    facts::{Comparison, RelationRef},
+};
 use pg_query::{
     NodeEnum,
-    protobuf::{self as pb, Alias, JoinExpr, Node, RangeFunction, RangeVar, SelectStmt, SetOperation, WithClause},
+    protobuf::{self as pb, Alias, CommonTableExpr, JoinExpr, Node, RangeFunction, RangeVar, SelectStmt, SetOperation, WithClause},
 };
 
 use super::{
@@ -16,6 +19,9 @@ use super::{
     names::qualified,
     types,
 };
+
+/// How often the recursive queries of one message are walked until it is settled where their columns come from; beyond, it is untold.
+const MAX_WALKS: usize = 64;
 
 /// Most partitions and children of one table that are named one by one.
 pub(super) const MAX_DESCENDANTS: usize = 10_000;
@@ -41,9 +47,11 @@ impl<'a> Analysis<'a> {
             self.simple_select(select)
         };
         self.locking = locking;
-        self.expressions(&select.sort_clause);
-        self.optional(select.limit_offset.as_ref());
-        self.optional(select.limit_count.as_ref());
+        self.arrangement(&select.sort_clause, &outputs, true);
+        self.deciding(|this| {
+            this.optional(select.limit_offset.as_ref());
+            this.optional(select.limit_count.as_ref());
+        });
         if let Some(into) = &select.into_clause {
             self.store(&outputs.lineage());
             self.creates_from_query(into.rel.as_ref());
@@ -55,15 +63,16 @@ impl<'a> Analysis<'a> {
         for item in &select.from_clause {
             self.add_source(item);
         }
-        self.optional(select.where_clause.as_ref());
+        self.decides(select.where_clause.as_deref());
         let mut outputs = self.targets(&select.target_list);
         for row in &select.values_lists {
             let above = std::mem::replace(&mut outputs, self.values_row(row));
             outputs.columns.iter_mut().zip(&above.columns).for_each(|(column, above)| column.lineage.merge(&above.lineage));
+            outputs.open |= outputs.columns.len() != above.columns.len() && !above.columns.is_empty();
         }
-        self.expressions(&select.distinct_clause);
-        self.expressions(&select.group_clause);
-        self.optional(select.having_clause.as_ref());
+        self.arrangement(&select.distinct_clause, &outputs, true);
+        self.arrangement(&select.group_clause, &outputs, false);
+        self.decides(select.having_clause.as_deref());
         self.expressions(&select.window_clause);
         outputs
     }
@@ -72,9 +81,9 @@ impl<'a> Analysis<'a> {
         let Some(NodeEnum::List(list)) = inner(row) else { return Outputs { open: true, ..Outputs::default() } };
         let mut columns = vec![];
         for (at, value) in list.items.iter().enumerate() {
-            let (ty, lineage) = self.traced(|this| this.expression(value));
+            let (ty, lineage) = self.made_for_show(value);
             let ty = ty.filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
-            columns.push(Output { name: Arc::from(format!("column{}", at + 1)), ty, harmless: false, lineage });
+            columns.push(Output::made(format!("column{}", at + 1), ty, lineage));
         }
         Outputs { columns, ..Outputs::default() }
     }
@@ -82,11 +91,13 @@ impl<'a> Analysis<'a> {
     /// The arms of a chain of set operations, walked along its left side without recursion: there may be hundreds.
     fn set_operation(&mut self, select: &SelectStmt) -> Outputs {
         let mut arms: Vec<&SelectStmt> = vec![];
+        let mut compares = false;
         let mut left = select;
         loop {
             let chained = left.larg.as_deref().filter(|_| std::ptr::eq(left, select) || plain_chain(left));
             match (chained, left.rarg.as_deref()) {
                 (Some(next), Some(right)) => {
+                    compares |= !left.all || left.op() != SetOperation::SetopUnion;
                     arms.push(right);
                     left = next;
                 }
@@ -100,11 +111,16 @@ impl<'a> Analysis<'a> {
             outputs.listed = false;
             for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
                 column.harmless &= other.harmless;
+                column.plain &= other.plain;
                 column.lineage.merge(&other.lineage);
                 if column.ty != other.ty {
                     column.ty = None;
                 }
             }
+        }
+        // All but UNION ALL compare whole rows.
+        if compares {
+            self.tests(&outputs.lineage(), Comparison::Any);
         }
         outputs
     }
@@ -115,17 +131,46 @@ impl<'a> Analysis<'a> {
         for node in &with.ctes {
             let Some(NodeEnum::CommonTableExpr(cte)) = inner(node) else { continue };
             let name: Arc<str> = Arc::from(cte.ctename.as_str());
-            if with.recursive {
-                let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, listed: false };
-                self.scope().ctes.push((name.clone(), unknown));
-            }
-            let mut outputs = boxed(cte.ctequery.as_ref()).map(|query| self.statement(query, "")).unwrap_or_default();
-            rename(&mut outputs, &cte.aliascolnames);
-            let adds_columns = cte.search_clause.is_some() || cte.cycle_clause.is_some();
-            outputs.open |= adds_columns;
-            outputs.listed &= !adds_columns;
+            let outputs = match boxed(cte.ctequery.as_ref()) {
+                Some(query) if with.recursive => self.recursive(&name, cte, query),
+                Some(query) => named_by(self.statement(query, ""), cte),
+                None => Outputs::default(),
+            };
             self.scope().ctes.push((name, outputs));
         }
+    }
+
+    /// The columns of a query that may meet its own rows. They come from where those of its first part do, and from what the second makes of them: it is
+    /// walked again until nothing is added.
+    fn recursive(&mut self, name: &Arc<str>, cte: &CommonTableExpr, query: &NodeEnum) -> Outputs {
+        if let NodeEnum::SelectStmt(select) = query
+            && let Some(first) = select.larg.as_deref().filter(|_| select.with_clause.is_none() && self.another_walk())
+        {
+            let mut known = named_by(self.select(first), cte);
+            while self.another_walk() {
+                let found = self.knowing(name, known.clone(), |this| named_by(this.select(select), cte));
+                let same = |(found, known): (&Output, &Output)| found.lineage == known.lineage && found.plain == known.plain;
+                if found.columns.len() == known.columns.len() && found.columns.iter().zip(&known.columns).all(same) {
+                    return found;
+                }
+                known = found;
+            }
+        }
+        let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, listed: false };
+        self.knowing(name, unknown, |this| named_by(this.statement(query, ""), cte))
+    }
+
+    fn another_walk(&mut self) -> bool {
+        self.walks = self.walks.saturating_add(1);
+        self.walks <= MAX_WALKS
+    }
+
+    /// Does something while a CTE's name stands for these columns.
+    fn knowing(&mut self, name: &Arc<str>, columns: Outputs, work: impl FnOnce(&mut Self) -> Outputs) -> Outputs {
+        self.scope().ctes.push((name.clone(), columns));
+        let found = work(self);
+        self.scope().ctes.pop();
+        found
     }
 
     /// One item of FROM: its names are added to the innermost scope.
@@ -169,23 +214,20 @@ impl<'a> Analysis<'a> {
             return self.source(range.alias.as_ref(), &range.relname, None, outputs);
         }
         let (relation, mut outputs) = match self.relation(range) {
-            Some(relation) => {
-                self.reads(relation, range.inh);
-                (Some(relation.oid), columns_of(relation))
-            }
+            Some(relation) => (Some(relation.oid), self.reads(relation, range.inh)),
             None => (None, Outputs { open: true, ..Outputs::default() }),
         };
         rename_by_alias(&mut outputs, range.alias.as_ref());
         self.source(range.alias.as_ref(), &range.relname, relation, outputs);
     }
 
-    /// A relation is read: its rows, those of its partitions and children (`inherit`), and what lies under it.
-    pub(super) fn reads(&mut self, relation: &'a Relation, inherit: bool) {
-        self.reads_as(Action::Read, relation, inherit);
+    /// A relation is read: its rows, those of its partitions and children (`inherit`), and what lies under it. Its columns.
+    pub(super) fn reads(&mut self, relation: &'a Relation, inherit: bool) -> Outputs {
+        self.reads_as(Action::Read, relation, inherit)
     }
 
     /// As [`Self::reads`], by this action (`read` or `export`).
-    pub(super) fn reads_as(&mut self, action: Action, relation: &'a Relation, inherit: bool) {
+    pub(super) fn reads_as(&mut self, action: Action, relation: &'a Relation, inherit: bool) -> Outputs {
         self.touch(action, relation, inherit);
         if self.locking {
             self.touch(Action::Write, relation, inherit);
@@ -194,8 +236,8 @@ impl<'a> Analysis<'a> {
         self.found.opaque |= Self::hides_origin(relation);
         self.apart(|this| relation.policy_code.iter().for_each(|code| this.run_oid(*code)));
         match relation.kind {
-            RelationKind::View => self.expand_view(relation),
-            RelationKind::MaterializedView => self.origins_of_copy(relation),
+            RelationKind::View => return self.expand_view(relation),
+            RelationKind::MaterializedView => return self.origins_of_copy(relation),
             RelationKind::Toast | RelationKind::Index => {
                 if let Some(owner) = relation.owner.and_then(|oid| self.catalog.relation_by_oid(oid)) {
                     self.touch(action, owner, inherit);
@@ -203,6 +245,7 @@ impl<'a> Analysis<'a> {
             }
             _ => {}
         }
+        columns_of(relation)
     }
 
     /// The pair, for the relation, what its rows are also in, and what its rows come from.
@@ -232,15 +275,18 @@ impl<'a> Analysis<'a> {
             self.add_source(side);
         }
         for name in strings(&join.using_clause) {
+            self.joined_by(name);
             let types = self.column_types(name);
             self.equal(&types);
         }
         if join.is_natural {
-            for types in self.shared_columns() {
+            for (name, types) in self.shared_columns() {
+                self.joined_by(&name);
                 self.equal(&types);
             }
         }
-        self.optional(join.quals.as_ref());
+        self.decides(join.quals.as_deref());
+        self.scope().merges |= join.is_natural || !join.using_clause.is_empty() || join.alias.is_some() || join.join_using_alias.is_some();
         if let Some(alias) = &join.alias {
             let mut outputs = Outputs { open: true, ..Outputs::default() };
             rename_by_alias(&mut outputs, Some(alias));
@@ -256,10 +302,10 @@ impl<'a> Analysis<'a> {
         sources.filter_map(|source| source.outputs.columns.iter().find(|column| &*column.name == name)).map(|column| column.ty).collect()
     }
 
-    fn shared_columns(&self) -> Vec<Vec<Option<u32>>> {
+    fn shared_columns(&self) -> Vec<(Arc<str>, Vec<Option<u32>>)> {
         let sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
-        let names: std::collections::BTreeSet<&str> = sources.flat_map(|source| &source.outputs.columns).map(|column| &*column.name).collect();
-        names.into_iter().map(|name| self.column_types(name)).filter(|types| types.len() > 1).collect()
+        let names: std::collections::BTreeSet<&Arc<str>> = sources.flat_map(|source| &source.outputs.columns).map(|column| &column.name).collect();
+        names.into_iter().map(|name| (name.clone(), self.column_types(name))).filter(|(_, types)| types.len() > 1).collect()
     }
 
     /// Columns joined by name are compared with `=`.
@@ -281,7 +327,10 @@ impl<'a> Analysis<'a> {
         outputs.open |= function.ordinality;
         rename_by_alias(&mut outputs, function.alias.as_ref());
         // Whatever columns it has, they come from its arguments or from what it reads.
-        outputs.columns.iter_mut().for_each(|column| column.lineage = lineage.clone());
+        for column in &mut outputs.columns {
+            column.lineage = lineage.clone();
+            column.plain = false;
+        }
         outputs.listed = !outputs.columns.is_empty();
         let name = function.functions.first().map(function_name).unwrap_or_default();
         self.source(function.alias.as_ref(), name, None, outputs);
@@ -292,7 +341,11 @@ impl<'a> Analysis<'a> {
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
             if let Some(call) = pair.items.first() {
-                let ty = self.expression(call);
+                self.handed = None;
+                let (ty, lineage) = self.traced(|this| this.expression(call));
+                // How many rows there are may depend on what it is handed.
+                let handed = self.handed.take().filter(|_| matches!(inner(call), Some(NodeEnum::FuncCall(_)))).unwrap_or(lineage);
+                self.tests(&handed, Comparison::Any);
                 self.function_columns(ty, call, function.alias.as_ref(), &mut outputs);
             }
             if let Some(NodeEnum::List(definitions)) = pair.items.get(1).and_then(inner) {
@@ -310,7 +363,7 @@ impl<'a> Analysis<'a> {
         }
         outputs.open |= ty.is_none_or(|oid| oid == types::RECORD);
         let name = alias.map_or_else(|| call_name(call), |alias| alias.aliasname.as_str());
-        outputs.columns.push(Output { name: Arc::from(name), ty, harmless: false, lineage: Lineage::default() });
+        outputs.columns.push(Output::made(name, ty, Lineage::default()));
     }
 
     fn column_definitions(&mut self, definitions: &[Node], outputs: &mut Outputs) {
@@ -324,7 +377,7 @@ impl<'a> Analysis<'a> {
             if let Some(ty) = ty {
                 self.coerce(None, ty);
             }
-            outputs.columns.push(Output { name: Arc::from(definition.colname.as_str()), ty, harmless: false, lineage: Lineage::default() });
+            outputs.columns.push(Output::made(definition.colname.as_str(), ty, Lineage::default()));
         }
     }
 
@@ -344,6 +397,7 @@ impl<'a> Analysis<'a> {
 
     fn xml_table(&mut self, table: &pb::RangeTableFunc) {
         let (mut outputs, lineage) = self.traced(|this| this.xml_columns(table));
+        self.tests(&lineage, Comparison::Any);
         outputs.come_from(&lineage);
         rename_by_alias(&mut outputs, table.alias.as_ref());
         self.source(table.alias.as_ref(), "xmltable", None, outputs);
@@ -362,7 +416,7 @@ impl<'a> Analysis<'a> {
             if let Some(ty) = ty {
                 self.coerce(Some(types::TEXT), ty);
             }
-            outputs.columns.push(Output { name: Arc::from(column.colname.as_str()), ty, harmless: false, lineage: Lineage::default() });
+            outputs.columns.push(Output::made(column.colname.as_str(), ty, Lineage::default()));
         }
         outputs
     }
@@ -377,6 +431,7 @@ impl<'a> Analysis<'a> {
                 this.optional(behavior.expr.as_ref());
             }
         });
+        self.tests(&lineage, Comparison::Any);
         outputs.come_from(&lineage);
         rename_by_alias(&mut outputs, table.alias.as_ref());
         self.source(table.alias.as_ref(), "json_table", None, outputs);
@@ -392,7 +447,7 @@ impl<'a> Analysis<'a> {
             for behavior in [&column.on_empty, &column.on_error].into_iter().flatten() {
                 self.optional(behavior.expr.as_ref());
             }
-            outputs.columns.push(Output { name: Arc::from(column.name.as_str()), ty, harmless: false, lineage: Lineage::default() });
+            outputs.columns.push(Output::made(column.name.as_str(), ty, Lineage::default()));
             self.deeper(|this| this.json_columns(&column.columns, outputs));
         }
     }
@@ -409,8 +464,17 @@ fn plain_chain(select: &SelectStmt) -> bool {
         && select.into_clause.is_none()
 }
 
+/// A CTE's columns by the names it gives them. The order of a search and the path of a cycle are columns of their own.
+fn named_by(mut outputs: Outputs, cte: &CommonTableExpr) -> Outputs {
+    rename(&mut outputs, &cte.aliascolnames);
+    let adds_columns = cte.search_clause.is_some() || cte.cycle_clause.is_some();
+    outputs.open |= adds_columns;
+    outputs.listed &= !adds_columns;
+    outputs
+}
+
 fn named_columns(names: &[Node]) -> Vec<Output> {
-    strings(names).into_iter().map(|name| Output { name: Arc::from(name), ty: None, harmless: false, lineage: Lineage::untold() }).collect()
+    strings(names).into_iter().map(|name| Output::made(name, None, Lineage::untold())).collect()
 }
 
 fn rename(outputs: &mut Outputs, names: &[Node]) {
@@ -419,7 +483,7 @@ fn rename(outputs: &mut Outputs, names: &[Node]) {
         outputs.open = true;
         outputs.listed = false;
         outputs.columns.iter_mut().for_each(|column| column.lineage.untold = true);
-        let unknown = |name: &&str| Output { name: Arc::from(*name), ty: None, harmless: false, lineage: Lineage::untold() };
+        let unknown = |name: &&str| Output::made(*name, None, Lineage::untold());
         outputs.columns.extend(names.iter().map(unknown));
         return;
     }

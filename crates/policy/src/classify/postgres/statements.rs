@@ -298,6 +298,7 @@ impl Analysis<'_> {
         self.found.functions.extend(after.functions);
         self.found.meant.extend(after.meant);
         self.found.opaque |= after.opaque;
+        self.found.tested.merge(&after.tested);
         self.found.effects.catalog |= after.effects.catalog;
         self.found.effects.resolution |= after.effects.resolution;
         self.found.doubt = self.found.doubt.take().or(after.doubt);

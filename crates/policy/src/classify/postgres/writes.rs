@@ -8,10 +8,11 @@ use pg_query::{
 
 use super::{
     ParameterValue,
-    analysis::{Analysis, Outputs, Scope, boxed, inner, reference},
+    analysis::{Analysis, Outputs, Scope, boxed, inner, reference, strings},
     catalog::{KeyAction, Printed, Relation, RelationKind, WriteEvent},
     constants::{self, Value},
-    definitions::{columns_of, new_row_of, row_of},
+    definitions::{new_row_of, row_of},
+    expressions::star,
     lineage::Lineage,
     row_scope::Target,
 };
@@ -35,6 +36,7 @@ impl<'a> Analysis<'a> {
                 if let Some(target) = insert.relation.as_ref() {
                     this.target_source(target, relation);
                 }
+                this.inserted(relation, &insert.cols, query);
                 let excluded = new_row_of("excluded", relation);
                 this.scope().sources.push(excluded);
                 if let Some(conflict) = insert.on_conflict_clause.as_deref() {
@@ -58,9 +60,9 @@ impl<'a> Analysis<'a> {
         })
     }
 
-    fn target_source(&mut self, range: &RangeVar, relation: &Relation) {
+    fn target_source(&mut self, range: &RangeVar, relation: &'a Relation) {
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
-        let source = row_of(alias, relation);
+        let source = self.row_below(alias, relation);
         self.scope().sources.push(source);
     }
 
@@ -69,25 +71,28 @@ impl<'a> Analysis<'a> {
         let Some(clause) = clause else { return Outputs::default() };
         for option in &clause.options {
             if let Some(NodeEnum::ReturningOption(option)) = inner(option) {
-                let source = row_of(&option.value, relation);
+                let source = self.row_below(&option.value, relation);
                 self.scope().sources.push(source);
             }
         }
         for alias in ["old", "new"] {
-            let source = row_of(alias, relation);
+            let source = self.row_below(alias, relation);
             self.scope().sources.push(source);
         }
         self.reads_target(relation);
         let mut outputs = self.targets(&clause.exprs);
         // `*` stands for the target's columns; the rows before and after are sources here only so that they can be named.
-        if clause.exprs.len() == 1 && outputs.open {
-            let alone = self.scope().sources.iter().all(|source| source.relation == Some(relation.oid));
-            outputs = columns_of(relation);
-            outputs.listed = alone && !outputs.open;
-            outputs.open = true;
-            if !alone {
-                outputs.come_from(&Lineage::untold());
+        if clause.exprs.iter().any(returns_all) {
+            let alone = clause.exprs.len() == 1 && self.scope().sources.iter().all(|source| source.relation == Some(relation.oid));
+            if alone {
+                outputs = self.row_below("", relation).outputs;
+            } else {
+                outputs.open = true;
             }
+        }
+        // A rule may give back what its own action returns.
+        if !relation.rules.is_empty() {
+            outputs.come_from(&Lineage::untold());
         }
         outputs
     }
@@ -95,6 +100,29 @@ impl<'a> Analysis<'a> {
     fn reads_target(&mut self, relation: &'a Relation) {
         self.touch(Action::Read, relation, true);
         self.found.opaque |= Self::hides_origin(relation);
+    }
+
+    /// Values become those of columns that may have to be unique.
+    fn inserted(&mut self, relation: &Relation, columns: &[Node], query: Option<&NodeEnum>) {
+        let named = |node: &Node| match inner(node) {
+            Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
+            _ => None,
+        };
+        let all = || relation.columns.iter().map(|column| column.name.to_string()).collect();
+        let names: Vec<String> = if columns.is_empty() { all() } else { columns.iter().filter_map(named).collect() };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let given = match query {
+            Some(NodeEnum::SelectStmt(select)) => match select.values_lists.as_slice() {
+                [row] => self.given_row(row),
+                _ => vec![],
+            },
+            // DEFAULT VALUES gives none.
+            _ => return,
+        };
+        let target = self.scope().sources.last().map(|source| source.outputs.clone()).unwrap_or_default();
+        // A column that no value is given for is not filled.
+        let filled = if columns.is_empty() && !given.is_empty() { names.get(..given.len()).unwrap_or(&names) } else { &names };
+        self.fills(&target, filled, &given);
     }
 
     /// Values become those of the columns they are stored in.
@@ -117,16 +145,16 @@ impl<'a> Analysis<'a> {
         if let Some(infer) = &conflict.infer {
             for element in infer.index_elems.iter().filter_map(inner) {
                 if let NodeEnum::IndexElem(element) = element {
-                    self.optional(element.expr.as_ref());
+                    self.deciding(|this| this.optional(element.expr.as_ref()));
                 }
             }
-            self.optional(infer.where_clause.as_ref());
+            self.decides(infer.where_clause.as_deref());
         }
         if conflict.action() != OnConflictAction::OnconflictUpdate {
             return RowScope::None;
         }
         self.assignments(relation, &conflict.target_list);
-        self.optional(conflict.where_clause.as_ref());
+        self.decides(conflict.where_clause.as_deref());
         let scope = match query {
             Some(NodeEnum::SelectStmt(select)) if !is_values_select(select) => {
                 let alias = insert
@@ -161,6 +189,11 @@ impl<'a> Analysis<'a> {
         for node in targets {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
             let ty = self.storing(|this| this.optional(target.val.as_ref()));
+            let by = self.given_value(target.val.as_deref());
+            let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
+            if let Some(row) = row.map(|source| source.outputs.clone()) {
+                self.fill(&row, &target.name, by);
+            }
             let many = matches!(boxed(target.val.as_ref()), Some(NodeEnum::MultiAssignRef(_)));
             if let Some(column) = relation.column(&target.name) {
                 self.coerce(if many { None } else { ty }, column.type_oid);
@@ -178,7 +211,7 @@ impl<'a> Analysis<'a> {
             for item in &update.from_clause {
                 this.add_source(item);
             }
-            this.optional(update.where_clause.as_ref());
+            this.decides(update.where_clause.as_deref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
             let scope = this.write_scope(range, relation, update.with_clause.as_ref(), &update.from_clause, update.where_clause.as_deref());
             this.assignments(relation, &update.target_list);
@@ -201,7 +234,7 @@ impl<'a> Analysis<'a> {
             for item in &delete.using_clause {
                 this.add_source(item);
             }
-            this.optional(delete.where_clause.as_ref());
+            this.decides(delete.where_clause.as_deref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
             let scope = this.write_scope(range, relation, delete.with_clause.as_ref(), &delete.using_clause, delete.where_clause.as_deref());
             this.writes(relation, WriteEvent::Delete, action_for(scope), range.inh);
@@ -237,7 +270,7 @@ impl<'a> Analysis<'a> {
             if let Some(source) = &merge.source_relation {
                 this.add_source(source);
             }
-            this.optional(merge.join_condition.as_ref());
+            this.decides(merge.join_condition.as_deref());
             let Some(relation) = relation else { return Outputs { open: true, ..Outputs::default() } };
             for clause in merge.merge_when_clauses.iter().filter_map(inner) {
                 if let NodeEnum::MergeWhenClause(clause) = clause {
@@ -249,9 +282,14 @@ impl<'a> Analysis<'a> {
     }
 
     fn merge_clause(&mut self, merge: &MergeStmt, range: &RangeVar, relation: &'a Relation, clause: &pb::MergeWhenClause) {
-        self.optional(clause.condition.as_ref());
+        self.decides(clause.condition.as_deref());
         self.assignments(relation, &clause.target_list);
         self.storing(|this| this.expressions(&clause.values));
+        let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
+        if let Some(row) = row.filter(|_| clause.command_type() == CmdType::CmdInsert).map(|source| source.outputs.clone()) {
+            let names: Vec<&str> = row.columns.iter().map(|column| &*column.name).collect();
+            self.fills(&row, &names, &[]);
+        }
         let event = match clause.command_type() {
             CmdType::CmdUpdate => WriteEvent::Update,
             CmdType::CmdDelete => WriteEvent::Delete,
@@ -358,7 +396,7 @@ impl<'a> Analysis<'a> {
         let (pairs, reads) = (self.found.pairs.clone(), self.found.reads.clone());
         let ((), lineage) = self.traced(|this| {
             this.printed(&format!("SELECT {}", printed.text), printed, |this, statements| {
-                this.scopes.push(Scope { sources: vec![new_row_of("", relation)], ctes: vec![] });
+                this.scopes.push(Scope { sources: vec![new_row_of("", relation)], ..Scope::default() });
                 for statement in statements {
                     if let Some(node) = boxed(statement.stmt.as_ref()) {
                         this.statement(node, "");
@@ -463,10 +501,15 @@ impl<'a> Analysis<'a> {
             if !self.found.effects.copy_out {
                 self.store_rows(relation);
             }
-            return self.reads_as(Action::Export, relation, false);
+            drop(self.reads_as(Action::Export, relation, false));
+            return;
         }
-        self.scopes.push(Scope { sources: vec![row_of(&range.relname, relation)], ctes: vec![] });
-        self.optional(copy.where_clause.as_ref());
+        self.scopes.push(Scope { sources: vec![row_of(&range.relname, relation)], ..Scope::default() });
+        self.decides(copy.where_clause.as_deref());
+        let names: Vec<&str> =
+            if copy.attlist.is_empty() { relation.columns.iter().map(|column| &*column.name).collect() } else { strings(&copy.attlist) };
+        let target = self.row_below("", relation).outputs;
+        self.fills(&target, &names, &[]);
         self.scopes.pop();
         self.found.scope(RowScope::Bounded);
         self.writes(relation, WriteEvent::Insert, Action::Write, true);
@@ -512,6 +555,12 @@ impl<'a> Analysis<'a> {
             }
         }
     }
+}
+
+/// `*`, of nothing in particular.
+fn returns_all(node: &Node) -> bool {
+    let Some(NodeEnum::ResTarget(target)) = inner(node) else { return false };
+    target.val.as_deref().and_then(star).is_some_and(|qualified| qualified.is_empty())
 }
 
 /// What a write of this scope is called.

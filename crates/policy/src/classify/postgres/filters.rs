@@ -1,0 +1,334 @@
+//! Which columns' values decide something about an operation beyond what is shown of them: which rows there are, in which order, how many, and whether it
+//! fails. Who sees a value masked could find it out by asking often enough, so that policy decides on it (`filter`).
+//!
+//! What a view or a function does inside was settled when it was made. What an expression of a select list computes is shown masked as a whole, and decides
+//! nothing as long as none of it can fail.
+
+use std::collections::BTreeMap;
+
+use model::facts::{ColumnSource, Comparison, Filters};
+use pg_query::{
+    NodeEnum,
+    protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, TypeCast},
+};
+
+use super::{
+    analysis::{Analysis, Output, Outputs, Ty, inner, strings},
+    builtins::{never_fails, value_at},
+    catalog::{Catalog, Relation},
+    constants,
+    lineage::Lineage,
+    names::qualified,
+};
+
+/// Operators whose built-in functions give a value for any operands.
+const NEVER_FAILING: [&str; 17] = ["=", "<>", "<", ">", "<=", ">=", "||", "->", "->>", "#>", "#>>", "@>", "<@", "&&", "?", "?|", "?&"];
+
+/// What has been found so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tested {
+    columns: BTreeMap<(u32, i16), Comparison>,
+    untold: Option<Comparison>,
+}
+
+impl Tested {
+    /// These, too.
+    pub(super) fn merge(&mut self, other: &Self) {
+        other.columns.iter().for_each(|(place, by)| self.add(*place, *by));
+        self.untold = self.untold.max(other.untold);
+    }
+
+    /// Whether there is nothing.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.columns.is_empty() && self.untold.is_none()
+    }
+
+    fn add(&mut self, place: (u32, i16), by: Comparison) {
+        let known = self.columns.entry(place).or_insert(by);
+        *known = by.max(*known);
+    }
+
+    /// As the facts tell it.
+    pub(super) fn told(&self, catalog: &Catalog) -> Filters {
+        let name = |((oid, number), by): (&(u32, i16), &Comparison)| {
+            let columns = &catalog.relation_by_oid(*oid)?.columns;
+            let column = columns.iter().find(|column| column.number == *number)?;
+            Some((ColumnSource { relation: *oid, column: column.name.clone() }, *by))
+        };
+        Filters { columns: self.columns.iter().filter_map(name).collect(), untold: self.untold }
+    }
+}
+
+impl<'a> Analysis<'a> {
+    /// The values of these columns decide something.
+    pub(super) fn tests(&mut self, lineage: &Lineage, by: Comparison) {
+        if self.set_up {
+            return;
+        }
+        lineage.columns.iter().for_each(|place| self.found.tested.add(*place, by));
+        if lineage.untold {
+            self.found.tested.untold = self.found.tested.untold.max(Some(by));
+        }
+    }
+
+    /// Does something whose result decides. Its columns are none of what is made around it: that they may decide is asked for by itself.
+    pub(super) fn deciding<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        self.deciding_by(Comparison::Any, work)
+    }
+
+    fn deciding_by<R>(&mut self, by: Comparison, work: impl FnOnce(&mut Self) -> R) -> R {
+        if self.set_up {
+            return work(self);
+        }
+        let around = std::mem::take(&mut self.gathered);
+        let result = work(self);
+        let inside = std::mem::replace(&mut self.gathered, around);
+        self.tests(&inside, by);
+        result
+    }
+
+    /// Does something that was set up before: what decides in it does not count.
+    pub(super) fn set_up<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = std::mem::replace(&mut self.set_up, true);
+        let result = work(self);
+        self.set_up = outer;
+        result
+    }
+
+    /// Something that holds for a row or not: WHERE, ON, HAVING, FILTER.
+    pub(super) fn decides(&mut self, node: Option<&Node>) {
+        let Some(node) = node else { return };
+        self.deeper(|this| match inner(node) {
+            Some(NodeEnum::BoolExpr(all)) if all.boolop() != BoolExprType::NotExpr => all.args.iter().for_each(|part| this.decides(Some(part))),
+            Some(NodeEnum::NullTest(test)) if test.arg.as_deref().is_some_and(|tested| this.is_plain(tested)) => {
+                this.deciding_by(Comparison::Presence, |this| this.expression(node));
+            }
+            Some(NodeEnum::AExpr(expression)) => {
+                let functions = this.found.functions.len();
+                let around = std::mem::take(&mut this.gathered);
+                this.expression(node);
+                let inside = std::mem::take(&mut this.gathered);
+                this.gathered = around;
+                // An operator that somebody defined may compare by anything.
+                let by = if this.found.functions.len() == functions { this.equality(expression) } else { Comparison::Any };
+                if this.set_up { this.gathered.merge(&inside) } else { this.tests(&inside, by) }
+            }
+            _ => drop(this.deciding(|this| this.expression(node))),
+        });
+    }
+
+    /// How a comparison learns of a column.
+    fn equality(&self, expression: &AExpr) -> Comparison {
+        let (left, right) = (expression.lexpr.as_deref(), expression.rexpr.as_deref());
+        let (Some(left), Some(right), ("" | "pg_catalog", "=")) = (left, right, qualified(&expression.name)) else { return Comparison::Any };
+        let by = match expression.kind() {
+            AExprKind::AexprOp if self.is_whole(left) => self.given(right),
+            AExprKind::AexprOp if self.is_whole(right) => self.given(left),
+            AExprKind::AexprIn if self.is_whole(left) => match inner(right) {
+                Some(NodeEnum::List(list)) => match list.items.as_slice() {
+                    [only] => self.given(only),
+                    items => items.iter().map(|item| self.given(item)).collect::<Option<Vec<_>>>().map(|_| Comparison::Value),
+                },
+                _ => None,
+            },
+            AExprKind::AexprOpAny if self.is_whole(left) => self.given(right).map(|_| Comparison::Value),
+            _ => None,
+        };
+        by.unwrap_or(Comparison::Any)
+    }
+
+    /// A column of a relation with its whole value, also as text.
+    fn is_whole(&self, node: &Node) -> bool {
+        match inner(node) {
+            Some(NodeEnum::TypeCast(cast)) => casts_to_text(cast) && cast.arg.as_deref().is_some_and(|node| self.is_plain(node)),
+            _ => self.is_plain(node),
+        }
+    }
+
+    /// What the caller gave: a bound parameter, or something made of literals and parameters alone.
+    fn given(&self, node: &Node) -> Option<Comparison> {
+        match inner(node)? {
+            NodeEnum::ParamRef(_) if self.passed == Lineage::default() => Some(Comparison::Parameter),
+            NodeEnum::AConst(_) => Some(Comparison::Value),
+            NodeEnum::TypeCast(cast) => self.given(cast.arg.as_deref()?),
+            NodeEnum::FuncCall(call) if built_in_by_name(call) => {
+                call.args.iter().map(|argument| self.given(argument)).collect::<Option<Vec<_>>>().map(|_| Comparison::Value)
+            }
+            NodeEnum::AArrayExpr(array) => {
+                array.elements.iter().map(|element| self.given(element)).collect::<Option<Vec<_>>>().map(|_| Comparison::Value)
+            }
+            _ => None,
+        }
+    }
+
+    /// ORDER BY, GROUP BY, DISTINCT ON: expressions, places and names of result columns. `named_first`: a name means the result column rather than the source's.
+    pub(super) fn arrangement(&mut self, nodes: &[Node], outputs: &Outputs, named_first: bool) {
+        for node in nodes {
+            let by = match inner(node) {
+                Some(NodeEnum::SortBy(sort)) => sort.node.as_deref().unwrap_or(node),
+                _ => node,
+            };
+            if is_place(by) {
+                // Which column it means is a matter of the literal's value.
+                drop(constants::value(by, &self.parameters));
+            }
+            let meant = result_column(by, outputs).filter(|_| named_first || !self.names_source(by) || is_place(by));
+            match (inner(node), meant) {
+                // DISTINCT by itself: all of it.
+                (None, _) => self.tests(&outputs.lineage(), Comparison::Any),
+                (Some(NodeEnum::GroupingSet(set)), _) => self.deeper(|this| this.arrangement(&set.content, outputs, named_first)),
+                (Some(_), Some(lineage)) => {
+                    self.apart(|this| this.expression(node));
+                    self.tests(&lineage, Comparison::Any);
+                    if self.set_up {
+                        self.gathered.merge(&lineage);
+                    }
+                }
+                (Some(_), None) => drop(self.deciding(|this| this.expression(node))),
+            }
+        }
+    }
+
+    fn names_source(&self, node: &Node) -> bool {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return false };
+        let names = strings(&column.fields);
+        let [name] = names.as_slice() else { return true };
+        self.scopes
+            .last()
+            .into_iter()
+            .flat_map(|scope| &scope.sources)
+            .flat_map(|source| &source.outputs.columns)
+            .any(|column| *column.name == **name)
+    }
+
+    /// Columns joined by a name they share.
+    pub(super) fn joined_by(&mut self, name: &str) {
+        self.deciding(|this| this.gather_bare(name));
+    }
+
+    /// Looks at an expression of which some parts decide whether others are looked at.
+    pub(super) fn branching<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = std::mem::replace(&mut self.branches, true);
+        let result = work(self);
+        self.branches = outer;
+        result
+    }
+
+    /// Something is made for a select list: where anything of it can fail, whether it does decides.
+    pub(super) fn made_for_show(&mut self, node: &Node) -> (Ty, Lineage) {
+        let around = std::mem::replace(&mut self.can_fail, false);
+        let (ty, lineage) = self.traced(|this| this.expression(node));
+        if self.can_fail {
+            self.tests(&lineage, Comparison::Any);
+        }
+        self.can_fail |= around;
+        (ty, lineage)
+    }
+
+    /// A call of a built-in function: whether it can fail, or gives many rows.
+    pub(super) fn weigh_call(&mut self, name: &str, returns_set: bool, arguments: &[Node]) {
+        let constant = |node: &Node| matches!(inner(node), Some(NodeEnum::AConst(_)));
+        let others_constant = |value: usize| arguments.iter().enumerate().all(|(at, argument)| at == value || constant(argument));
+        self.can_fail |= returns_set || !(never_fails(name) || value_at(name).is_some_and(others_constant));
+    }
+
+    /// An operator between expressions.
+    pub(super) fn weigh_operator(&mut self, name: &str, right: Option<&Node>) {
+        let pattern = matches!(name, "~~" | "!~~" | "~~*" | "!~~*") && right.is_some_and(|node| matches!(inner(node), Some(NodeEnum::AConst(_))));
+        self.can_fail |= !pattern && !NEVER_FAILING.contains(&name);
+    }
+
+    /// A cast that is asked for.
+    pub(super) fn weigh_cast(&mut self, cast: &TypeCast) {
+        let literal = cast.arg.as_deref().is_some_and(|node| matches!(inner(node), Some(NodeEnum::AConst(_))));
+        self.can_fail |= !literal && !casts_to_text(cast);
+    }
+
+    /// `count(column)`: how many there are of it.
+    pub(super) fn counts(&mut self, call: &FuncCall) {
+        let [only] = call.args.as_slice() else { return };
+        if qualified(&call.funcname).1 == "count" {
+            let lineage = self.gathered.clone();
+            self.tests(&lineage, if self.is_plain(only) && !call.agg_distinct { Comparison::Presence } else { Comparison::Any });
+        }
+    }
+
+    /// Values that were given are stored in these columns of a relation, in this order: where they must be unique, whether that fails tells of others.
+    pub(super) fn fills(&mut self, target: &Outputs, names: &[&str], given: &[Option<Comparison>]) {
+        for (at, name) in names.iter().enumerate() {
+            let by = given.get(at).copied().flatten().unwrap_or(Comparison::Value);
+            self.fill(target, name, by);
+        }
+    }
+
+    /// A value is stored in one column.
+    pub(super) fn fill(&mut self, target: &Outputs, name: &str, by: Comparison) {
+        let Some(column) = target.columns.iter().find(|column| *column.name == *name) else { return };
+        let unique = |(oid, number): &(u32, i16)| {
+            let keys = self.catalog.relation_by_oid(*oid).map(|relation| relation.keys.as_slice()).unwrap_or_default();
+            keys.iter().any(|key| key.contains(number))
+        };
+        let columns = column.lineage.columns.iter().copied().filter(unique).collect();
+        self.tests(&Lineage { columns, untold: false }, by);
+    }
+
+    /// How each value of a row was given, where there is one row.
+    pub(super) fn given_row(&self, row: &Node) -> Vec<Option<Comparison>> {
+        let Some(NodeEnum::List(list)) = inner(row) else { return vec![] };
+        list.items.iter().map(|item| self.given(item)).collect()
+    }
+
+    /// How the value of an assignment was given.
+    pub(super) fn given_value(&self, node: Option<&Node>) -> Comparison {
+        node.and_then(|node| self.given(node)).unwrap_or(Comparison::Any)
+    }
+
+    /// These columns of a relation decide.
+    pub(super) fn tests_columns(&mut self, relation: &Relation, names: &[&str]) {
+        for column in relation.columns.iter().filter(|column| names.contains(&&*column.name)) {
+            self.tests(&Lineage::of(relation, column.number), Comparison::Any);
+        }
+    }
+}
+
+/// The lineage of the result column that a place or a name means.
+fn result_column(node: &Node, outputs: &Outputs) -> Option<Lineage> {
+    let of = |column: &Output| column.lineage.clone();
+    match inner(node)? {
+        NodeEnum::AConst(_) if outputs.open => Some(outputs.lineage()),
+        NodeEnum::AConst(constant) => match &constant.val {
+            Some(pg_query::protobuf::a_const::Val::Ival(place)) => {
+                let at = usize::try_from(place.ival).ok()?.checked_sub(1)?;
+                outputs.columns.get(at).map(of)
+            }
+            _ => None,
+        },
+        NodeEnum::ColumnRef(column) => {
+            let names = strings(&column.fields);
+            let [name] = names.as_slice() else { return None };
+            let mut named = outputs.columns.iter().filter(|column| *column.name == **name);
+            let mut lineage = of(named.next()?);
+            named.for_each(|column| lineage.merge(&column.lineage));
+            Some(lineage)
+        }
+        _ => None,
+    }
+}
+
+fn is_place(node: &Node) -> bool {
+    matches!(inner(node), Some(NodeEnum::AConst(_)))
+}
+
+/// To a text type of any length: nothing of the value is lost.
+fn casts_to_text(cast: &TypeCast) -> bool {
+    let Some(name) = &cast.type_name else { return false };
+    name.typmods.is_empty()
+        && name.array_bounds.is_empty()
+        && !name.setof
+        && matches!(qualified(&name.names), ("" | "pg_catalog", "text" | "varchar"))
+}
+
+fn built_in_by_name(call: &FuncCall) -> bool {
+    let (schema, name) = qualified(&call.funcname);
+    matches!(schema, "" | "pg_catalog") && (never_fails(name) || value_at(name).is_some())
+}
