@@ -98,9 +98,15 @@ impl Login {
     /// # Errors
     /// The authority's certificate could not be written to a file.
     pub fn psql(&self, program: &Path) -> Result<Program> {
-        let mut command = Command::new(program);
-        command.args(["-X", "--no-password"]);
-        Program::new(command, self)
+        Ok(self.client(program)?.args(&["-X", "--no-password"]))
+    }
+
+    /// Another client program of libpq's that goes there.
+    ///
+    /// # Errors
+    /// The authority's certificate could not be written to a file.
+    pub fn client(&self, program: &Path) -> Result<Program> {
+        Program::new(Command::new(program), self)
     }
 
     /// A Python of the drivers' environment that goes there: libpq's variables are set for it.

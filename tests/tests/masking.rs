@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     gateway::{Gateway, Setup},
-    postgres::{DATABASE, Postgres},
+    postgres::{DATABASE, Method, Postgres},
     wire::{Wire, bind, describe, execute, parse, query, sync},
 };
 
@@ -267,5 +267,100 @@ fn a_recording_holds_what_the_caller_saw() -> Result<()> {
     let session = found.pointer("/hits/0/session").and_then(serde_json::Value::as_str).unwrap_or_default();
     let told = stand.gateway.run(stand.gateway.administrator(), &["show", session])?;
     ensure!(told.contains("***@example.org") && told.contains("masked") && !told.contains("ada.lovelace"), "{told}");
+    Ok(())
+}
+
+/// Customers with every sign that a format must escape, and beside them what somebody who may not see it is to get, as a table of its own.
+fn copied() -> Result<(Postgres, Gateway)> {
+    let target = Postgres::start_with(Method::Cleartext, &[])?;
+    target.sql(
+        DATABASE,
+        r#"create table customers (id int primary key, name text, email text, note text, score int);
+         insert into customers values (1, 'Ada', 'ada@example.org', 'secret', 5), (2, E'a\tb\\c"d,e\nf''g', E'ada"\t@example.org', E'se\ncret', 6),
+             (3, '', null, '', null), (4, E'\\N', E'x\\y@exa.mple', E'\\.', 7), (5, null, 'no address', null, 8);
+         create table shown as select * from customers;
+         update shown set note = case when note is not null then '********' end, score = null,
+             email = case id when 1 then '***@example.org' when 2 then '***@example.org' when 4 then '***@exa.mple' when 5 then '********' end;
+         create view people as select id, email as contact, upper(email) as loud from customers;
+         create view shown_people as select id, email as contact, null::text as loud from shown;
+         alter table customers owner to app; alter table shown owner to app; alter view people owner to app; alter view shown_people owner to app"#,
+    )?;
+    let setup = Setup::init()?;
+    setup.permit_all()?;
+    setup.write("policy/reveal.cedar", "forbid (principal, action == Action::\"reveal\", resource);\n")?;
+    setup.target(&target, DATABASE, "record = \"full\"")?;
+    setup.classes(&[
+        ("email", "keep-domain", "public.customers.email"),
+        ("note", "redact", "public.customers.note"),
+        ("score", "redact", "public.customers.score"),
+    ])?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    Ok((target, gateway))
+}
+
+#[test]
+fn copies_are_what_the_server_would_say_of_masked_values() -> Result<()> {
+    let (target, gateway) = copied()?;
+    let mut direct = Wire::open(&target.login(DATABASE), &[])?;
+    let mut through = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    let options = [
+        "",
+        "(delimiter '|', null 'nothing')",
+        "(format csv)",
+        "(format csv, header, force_quote *)",
+        r"(format csv, delimiter ';', quote '''', escape '\', null 'NULL')",
+        "(format binary)",
+    ]
+    .map(str::to_owned);
+    for option in options {
+        for from in [
+            "TABLE (id, name, email, note, score)",
+            "TABLE",
+            "TABLE (note, id)",
+            "(select score, note, name, id from TABLE order by id)",
+            "(select * from TABLE_people)",
+        ] {
+            let statement = |table: &str, people: &str| {
+                query(&format!("copy {} to stdout {option}", from.replace("TABLE_people", people).replace("TABLE", table)))
+            };
+            direct.say(&statement("shown", "shown_people"))?;
+            let wanted = direct.hear_until_ready(1)?;
+            through.say(&statement("customers", "people"))?;
+            let heard = through.hear_until_ready(1)?;
+            ensure!(heard == wanted, "{from} {option}:\n{}\n{}", lines(&heard), lines(&wanted));
+        }
+    }
+    for statement in ["copy customers to stdout (encoding 'SJIS')", "copy customers to stdout; select 1"] {
+        through.say(&query(statement))?;
+        let heard = through.hear_until_ready(1)?;
+        ensure!(
+            heard.iter().any(|one| one.kind == 'E' && one.body.escape_ascii().to_string().contains("cannot be masked")),
+            "{statement}: {heard:?}"
+        );
+    }
+    // What the recording has is what the caller got.
+    let found = gateway.json(gateway.administrator(), &["search", "masked:email identity:alice"])?;
+    let session = found.pointer("/hits/0/session").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let told = gateway.run(gateway.administrator(), &["show", session])?;
+    ensure!(told.contains("***@example.org") && !told.contains("ada@") && !told.contains("secret"), "{told}");
+    Ok(())
+}
+
+fn lines(heard: &[countersign_tests::wire::Heard]) -> String {
+    heard.iter().map(|one| format!("{} {}\n", one.kind, one.body.escape_ascii())).collect()
+}
+
+#[test]
+fn a_dump_holds_masked_values_and_can_be_restored() -> Result<()> {
+    let (target, gateway) = copied()?;
+    let dump = gateway.login("alice")?.client(&target.program("pg_dump"))?.args(&["--no-owner", "--table", "customers"]).print()?;
+    ensure!(dump.contains("***@example.org") && !dump.contains("ada@") && !dump.contains("secret"), "{dump}");
+    target.create_database("restored")?;
+    target.sql("restored", &dump)?;
+    let difference = "select count(*) from customers";
+    ensure!(target.sql("restored", difference)?.trim() == "5");
+    let of = |database: &str, table: &str| target.sql(database, &format!("select id, name, email, note, score from {table} order by id"));
+    ensure!(of("restored", "customers")? == of(DATABASE, "shown")?);
     Ok(())
 }

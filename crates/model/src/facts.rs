@@ -288,11 +288,45 @@ pub struct Outputs {
     /// never stored.
     #[serde(skip)]
     pub columns: Vec<OutputColumn>,
+    /// How a `COPY … TO STDOUT`, the operation's only statement, is written; none where that is not known.
+    #[serde(skip)]
+    pub copy: Option<CopyLayout>,
+}
+
+/// How the rows of a COPY are written. <https://www.postgresql.org/docs/18/sql-copy.html#SQL-COPY-FILE-FORMATS>
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CopyLayout {
+    /// Lines of escaped values.
+    Text {
+        /// Between two values.
+        delimiter: u8,
+        /// What stands for NULL.
+        null: Vec<u8>,
+        /// The first line names the columns.
+        header: bool,
+    },
+    /// Lines of values, quoted where needed.
+    Csv {
+        /// Between two values.
+        delimiter: u8,
+        /// Around a value.
+        quote: u8,
+        /// Before a quote inside one.
+        escape: u8,
+        /// What stands for NULL, unquoted.
+        null: Vec<u8>,
+        /// The first line names the columns.
+        header: bool,
+    },
+    /// Values with their lengths.
+    Binary,
 }
 
 /// Where the values of one result column come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OutputColumn {
+    /// Its name.
+    pub name: Arc<str>,
     /// Columns that take part in its values; sorted.
     pub from: Vec<ColumnSource>,
     /// There may be others.

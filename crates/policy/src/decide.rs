@@ -68,7 +68,9 @@ pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement
     let decision = decide_on(version, &Case { facts: facts.as_ref().unwrap_or(case.facts), ..*case }, filters);
     let unmaskable = plan.as_ref().and_then(|plan| {
         let copies = plan.copy_refused && case.facts.effects.copy_out;
-        let why = || "COPY of a classified relation cannot be masked; use SELECT".to_owned();
+        let why = || {
+            "this COPY touches classified values and cannot be masked: its format, its encoding or the statements beside it; use SELECT".to_owned()
+        };
         plan.copies_refused.clone().or_else(|| copies.then(why))
     });
     let decision = match unmaskable {

@@ -320,6 +320,7 @@ impl Session {
             show: decided.plan.is_some() || self.records_rows(),
             generic_errors: decided.plan.as_ref().is_some_and(|plan| plan.generic_errors),
             copy_in: effects.copy_in,
+            copy_whole: decided.plan.as_ref().is_some_and(|plan| plan.copy.is_some()),
             names: effects.names.clone(),
             alone: *statements <= 1,
             opaque: outputs.opaque,

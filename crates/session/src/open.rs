@@ -14,7 +14,10 @@ use policy::{
     classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
 };
-use protocol::postgres::dialogue::{Answer, Names, Operation, Rows, Settings, Transaction};
+use protocol::postgres::{
+    copy::CopyRewriter,
+    dialogue::{Answer, Names, Operation, Rows, Settings, Transaction},
+};
 use store::recordings::{Recording, RecordingError};
 
 use crate::{
@@ -104,6 +107,8 @@ pub(crate) struct Running {
     pub(crate) facts: Arc<Facts>,
     pub(crate) plan: Option<Arc<MaskPlan>>,
     pub(crate) rows: Option<RowPlan>,
+    /// Rewrites its COPY to the caller.
+    pub(crate) copy: Option<CopyRewriter>,
     pub(crate) binary: Vec<bool>,
     pub(crate) masked: Vec<String>,
     pub(crate) asked_at: Timestamp,

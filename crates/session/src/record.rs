@@ -76,8 +76,15 @@ impl Session {
     }
 
     fn remember(&mut self, operation: u64, decided: &Decided, now: Timestamp) {
-        let running =
-            Running { facts: decided.facts.clone(), plan: decided.plan.clone(), rows: None, binary: Vec::new(), masked: Vec::new(), asked_at: now };
+        let running = Running {
+            facts: decided.facts.clone(),
+            plan: decided.plan.clone(),
+            rows: None,
+            copy: None,
+            binary: Vec::new(),
+            masked: Vec::new(),
+            asked_at: now,
+        };
         self.running.insert(operation, Box::new(running));
         if self.running.len() > MAX_RUNNING {
             self.running.pop_first();

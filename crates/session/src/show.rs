@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use evidence::record::{Cell, CopyData, Direction, Record, Rows, Shape, ShapeColumn};
+use model::facts::CopyLayout;
 use policy::masking::{self, CellPlan, Field, RowPlan};
 use protocol::{
     Side,
     postgres::{
+        copy::{Change, CopyRewriter},
         dialogue::{Reply, ReplyKind},
         frame::HEAD_BYTES,
-        message::Format,
+        message::{Format, backend::CopyResponse},
         rows::{self, RowDescription},
     },
 };
@@ -29,8 +31,13 @@ impl Session {
                 Ok(if forward { reply.frames } else { Bytes::new() })
             }
             ReplyKind::Rows => self.show_rows(reply.operation, reply.frames),
+            ReplyKind::CopyBegins => {
+                self.copy_begins(reply.operation, &reply.frames)?;
+                Ok(reply.frames)
+            }
+            ReplyKind::CopyRows => self.show_copy(reply.operation, &reply.frames),
             ReplyKind::Copy(side) => {
-                // A stream under a plan was refused before it was forwarded; one that comes all the same cannot be masked.
+                // A stream under a plan is rewritten or was refused; one that comes all the same cannot be masked.
                 let planned = self.running.get(&reply.operation).is_none_or(|running| running.plan.is_some());
                 if side == Side::Target && planned {
                     return Err(Broken::Masking);
@@ -75,6 +82,42 @@ impl Session {
         let shape = Shape { op: operation, columns: columns.collect() };
         running.rows = Some(plan);
         if records { self.append_shown(&Record::Shape(shape)) } else { Ok(()) }
+    }
+
+    fn copy_begins(&mut self, operation: u64, frame: &Bytes) -> Result<(), Broken> {
+        let begins = CopyResponse::decode(frame.get(HEAD_BYTES..).unwrap_or_default()).map_err(|_| Broken::Masking)?;
+        let running = self.running.get_mut(&operation).ok_or(Broken::Masking)?;
+        let plan = running.plan.clone().ok_or(Broken::Masking)?;
+        let layout = plan.copy.clone().ok_or(Broken::Masking)?;
+        // What it says of itself is how it is read.
+        if (begins.format != Format::Text) != (layout == CopyLayout::Binary) {
+            return Err(Broken::Masking);
+        }
+        let (rows, names) = plan.copied(begins.columns.len(), layout == CopyLayout::Binary);
+        running.masked = rows.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
+        running.copy = Some(CopyRewriter::new(layout, begins.columns.len()));
+        running.rows = Some(rows);
+        Ok(())
+    }
+
+    fn show_copy(&mut self, operation: u64, frames: &Bytes) -> Result<Bytes, Broken> {
+        let running = self.running.get_mut(&operation).ok_or(Broken::Masking)?;
+        let (Some(plan), Some(rewriter)) = (&running.rows, &mut running.copy) else { return Err(Broken::Masking) };
+        let mut out = BytesMut::with_capacity(frames.len());
+        let change = |index: usize, value: Option<&[u8]>| match plan.cells.get(index) {
+            Some(CellPlan::Pass) => Change::Keep,
+            Some(plan) => masking::mask_cell(plan, value).map_or(Change::Null, |shown| Change::Value(Cow::Owned(shown.into_owned()))),
+            None => Change::Null,
+        };
+        for body in bodies(frames) {
+            rewriter.rewrite(body?, change, &mut out).map_err(|_| Broken::Masking)?;
+        }
+        let shown = out.freeze();
+        if self.records_rows() {
+            let copied = CopyData { op: operation, direction: Direction::Out, data: Cell::new(&shown, false) };
+            self.append_shown(&Record::CopyData(copied))?;
+        }
+        Ok(shown)
     }
 
     fn show_rows(&mut self, operation: u64, frames: Bytes) -> Result<Bytes, Broken> {

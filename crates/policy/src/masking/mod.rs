@@ -9,12 +9,13 @@ mod cell;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use model::{
     DataClassName, Facts, Understanding,
     classes::{ClassifiedColumn, DataClass, Mask},
-    facts::{ColumnSource, Comparison, Filters, OutputColumn, Stores},
+    facts::{ColumnSource, Comparison, CopyLayout, Filters, OutputColumn, Stores},
 };
 
 use crate::{
@@ -37,9 +38,10 @@ const STATISTICS: [&str; 5] = ["pg_statistic", "pg_statistic_ext_data", "pg_stat
 /// How the answer of one statement is masked. There is none for a statement whose answer passes untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskPlan {
-    /// It streams to the caller (`COPY … TO STDOUT`), which is not masked yet: refuse it before it is forwarded. A stream that comes all the
-    /// same, under any plan, must not reach the caller.
+    /// It streams to the caller (`COPY … TO STDOUT`) in a way that cannot be rewritten: refuse it before it is forwarded.
     pub copy_refused: bool,
+    /// How the rows of such a stream are written, where it can be. A stream that comes without it must not reach the caller.
+    pub copy: Option<CopyLayout>,
     /// It stores, or lets code store, values the caller sees masked only where nothing would mask them any more, or takes away the name a
     /// class goes by: refuse it before it is forwarded, with this sentence.
     pub copies_refused: Option<String>,
@@ -77,6 +79,8 @@ impl fmt::Display for MaskedColumn {
 /// What a result column is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MadeOf {
+    /// Its name.
+    name: Arc<str>,
     /// The columns; none if there may be others.
     columns: Option<Vec<(u32, i16)>>,
     /// Each value is that of one of them, unchanged: the types they have.
@@ -160,7 +164,8 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     Some(MaskPlan {
         filters: filters(&case.facts.filters, catalog, &classes, &hidden),
         copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
-        copy_refused: case.facts.effects.copy_out,
+        copy_refused: case.facts.effects.copy_out && (!full || case.facts.outputs.copy.is_none()),
+        copy: case.facts.outputs.copy.clone().filter(|_| full),
         generic_errors: true,
         opaque: unknown || case.facts.outputs.opaque,
         harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
@@ -315,7 +320,8 @@ fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClass
 }
 
 fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>) -> MadeOf {
-    let mut made = MadeOf { columns: (!column.untold).then(Vec::new), plain: column.plain.then(Vec::new), hidden: Vec::new() };
+    let mut made =
+        MadeOf { name: column.name.clone(), columns: (!column.untold).then(Vec::new), plain: column.plain.then(Vec::new), hidden: Vec::new() };
     for source in &column.from {
         let relation = catalog.relation_by_oid(source.relation);
         let Some((relation, found)) = relation.and_then(|relation| Some((relation, relation.column(&source.column)?))) else {
@@ -378,12 +384,32 @@ impl MaskPlan {
         RowPlan { cells: fields.iter().enumerate().map(cell).collect() }
     }
 
+    /// How the columns of a COPY are shown, which names no origins, and what each is called as far as that is known.
+    #[must_use]
+    pub fn copied(&self, count: usize, binary: bool) -> (RowPlan, Vec<String>) {
+        let known = self.made_of.len() == count;
+        let cell = |place: usize| {
+            let made = self.made_of.get(place).filter(|_| known);
+            let Some(MadeOf { columns: Some(_), plain, hidden, name }) = made else { return CellPlan::Withhold { class: None } };
+            match (hidden.as_slice(), plain.as_deref()) {
+                ([], _) => CellPlan::Pass,
+                (hidden, Some([oid, others @ ..])) if others.iter().all(|other| other == oid) => {
+                    shown(hidden, &Field { name, table_oid: 0, column: 0, type_oid: *oid, binary })
+                }
+                ([(class, _), ..], _) => CellPlan::Withhold { class: Some(class.clone()) },
+            }
+        };
+        let name =
+            |place: usize| self.made_of.get(place).filter(|_| known).map_or_else(|| format!("column {}", place + 1), |made| made.name.to_string());
+        (RowPlan { cells: (0..count).map(cell).collect() }, (0..count).map(name).collect())
+    }
+
     fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>) -> CellPlan {
         let withheld = || CellPlan::Withhold { class: None };
         // INVARIANT: whole rows (0) and system columns (below 0) are never among the origins.
         let origin = self.origins.get(&(field.table_oid, field.column));
         let said = origin.map_or(&[] as &[_], |origin| origin.hidden.as_slice());
-        if let Some(MadeOf { columns: Some(columns), plain, hidden }) = made {
+        if let Some(MadeOf { columns: Some(columns), plain, hidden, .. }) = made {
             // Where the target names a table's column, it must be one of those.
             if origin.is_some() && !columns.contains(&(field.table_oid, field.column)) {
                 return withheld();
@@ -581,10 +607,14 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     }
 
     #[test]
-    fn copy_out_of_a_classified_relation_is_refused() {
+    fn copy_out_that_cannot_be_rewritten_is_refused() {
         let mut facts = reading(&[("customers", CUSTOMERS)]);
         facts.effects.copy_out = true;
-        assert!(planned(&[], &facts).unwrap().copy_refused);
+        assert!(planned(&[], &facts).unwrap().copy_refused, "how it is written is not known");
+        facts.outputs.copy = Some(CopyLayout::Binary);
+        let plan = planned(&[], &facts).unwrap();
+        assert!(!plan.copy_refused);
+        assert!(plan.copied(2, true).0.cells.iter().all(|cell| *cell == CellPlan::Withhold { class: None }), "columns that are not known");
         assert_eq!(planned(&["all"], &facts), None);
     }
 

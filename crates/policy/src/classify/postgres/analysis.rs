@@ -77,6 +77,8 @@ pub(super) struct Scope {
     pub(super) ctes: Vec<(Arc<str>, Outputs)>,
     /// A join merges columns, or hides what is in it behind a name: `*` is not what the sources have, one after the other.
     pub(super) merges: bool,
+    /// The one value that its WHERE lets the name of a setting have.
+    pub(super) fixed_name: Option<String>,
 }
 
 /// What is known of `$1` and its like, and what was looked at of them and of the literals beside them.
@@ -195,6 +197,7 @@ impl<'a> Analysis<'a> {
         if self.found.statements != 1 {
             self.found.harmless.clear();
             self.found.columns.clear();
+            self.found.copy = None;
             self.found.effects.application_name = None;
         }
         self.found.effects.stores = self.stores();

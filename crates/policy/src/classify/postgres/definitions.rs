@@ -9,7 +9,7 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference},
+    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
     builtins::{self, Nature},
     catalog::{Column, FIRST_USER_OID, Printed, Relation, RelationKind, Routine},
     constants,
@@ -145,7 +145,8 @@ impl<'a> Analysis<'a> {
     /// A built-in function is called, with these constant arguments (none where an argument is not constant).
     pub(super) fn run_built_in(&mut self, routine: &Routine, arguments: &[Node]) {
         let object = self.function(&routine.schema, &routine.name);
-        let constants = |this: &Self| arguments.iter().map(|node| constants::text(node, &this.parameters)).collect::<Vec<Option<String>>>();
+        let constant = |this: &Self, node: &Node| constants::text(node, &this.parameters).or_else(|| this.fixed_name(node));
+        let constants = |this: &Self| arguments.iter().map(|node| constant(this, node)).collect::<Vec<Option<String>>>();
         let nature = builtins::nature(&routine.name, routine.volatility);
         self.weigh_call(&routine.name, routine.returns_set, arguments);
         // Its result is something else than what it is handed.
@@ -178,6 +179,20 @@ impl<'a> Analysis<'a> {
             Nature::LargeObjectWrite => self.large_object(Action::Write),
             Nature::LargeObjectRemove => self.large_object(Action::Destroy),
         }
+    }
+
+    /// The value of `pg_settings.name` where the WHERE beside it says which it is: so pg_dump sets what only some versions have.
+    fn fixed_name(&self, node: &Node) -> Option<String> {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return None };
+        let named = self.reads_settings() && strings(&column.fields) == ["name"];
+        self.scopes.last()?.fixed_name.clone().filter(|_| named)
+    }
+
+    /// Whether the innermost query reads `pg_settings` and nothing else.
+    pub(super) fn reads_settings(&self) -> bool {
+        let Some([source]) = self.scopes.last().map(|scope| scope.sources.as_slice()) else { return false };
+        let relation = source.relation.and_then(|oid| self.catalog.relation_by_oid(oid));
+        relation.is_some_and(|relation| &*relation.schema == "pg_catalog" && &*relation.name == "pg_settings")
     }
 
     fn large_object(&mut self, action: Action) {

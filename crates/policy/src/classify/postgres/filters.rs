@@ -117,6 +117,25 @@ impl<'a> Analysis<'a> {
         });
     }
 
+    /// Notes that a WHERE over the settings says `name = 'setting'`, and nothing beside it but more conditions.
+    pub(super) fn fixes_name(&mut self, condition: Option<&Node>) {
+        if !self.reads_settings() {
+            return;
+        }
+        let parts = match condition.and_then(inner) {
+            Some(NodeEnum::BoolExpr(all)) if all.boolop() == BoolExprType::AndExpr => all.args.iter().collect(),
+            _ => condition.into_iter().collect::<Vec<_>>(),
+        };
+        let said = parts.into_iter().find_map(|part| {
+            let Some(NodeEnum::AExpr(expression)) = inner(part) else { return None };
+            let equal = expression.kind() == AExprKind::AexprOp && qualified(&expression.name) == ("", "=");
+            let Some(NodeEnum::ColumnRef(column)) = expression.lexpr.as_deref().and_then(inner) else { return None };
+            let right = expression.rexpr.as_deref().filter(|node| is_place(node) && equal && strings(&column.fields) == ["name"])?;
+            constants::text(right, &self.parameters)
+        });
+        self.scope().fixed_name = said;
+    }
+
     /// How a comparison learns of a column.
     fn equality(&self, expression: &AExpr) -> Comparison {
         let (left, right) = (expression.lexpr.as_deref(), expression.rexpr.as_deref());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Action, Facts, Object, Pair, Risk, RowScope, Understanding,
-    facts::{Effects, Filters, OutputColumn, Outputs, RelationRef},
+    facts::{CopyLayout, Effects, Filters, OutputColumn, Outputs, RelationRef},
 };
 
 use super::{filters::Tested, lineage::Stored};
@@ -27,6 +27,7 @@ pub(super) struct Found {
     pub(super) opaque: bool,
     pub(super) harmless: Vec<bool>,
     pub(super) columns: Vec<OutputColumn>,
+    pub(super) copy: Option<CopyLayout>,
     pub(super) tested: Tested,
     pub(super) filters: Filters,
     pub(super) stored: Stored,
@@ -55,6 +56,7 @@ impl Default for Found {
             opaque: false,
             harmless: vec![],
             columns: vec![],
+            copy: None,
             tested: Tested::default(),
             filters: Filters::default(),
             stored: Stored::default(),
@@ -142,7 +144,7 @@ impl Found {
             row_scope: self.row_scope,
             risk: Risk::new(self.risk),
             effects: self.effects,
-            outputs: Outputs { opaque: self.opaque, unfollowed: self.wild, harmless: self.harmless, columns: self.columns },
+            outputs: Outputs { opaque: self.opaque, unfollowed: self.wild, harmless: self.harmless, columns: self.columns, copy: self.copy },
             filters: self.filters,
             secret_spans: vec![],
         }

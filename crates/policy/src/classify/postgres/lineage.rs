@@ -70,7 +70,7 @@ pub(super) struct Stored {
 impl Output {
     /// As the facts tell it.
     pub(super) fn told(&self, catalog: &Catalog) -> OutputColumn {
-        OutputColumn { from: self.lineage.named(catalog), untold: self.lineage.untold, plain: self.plain }
+        OutputColumn { name: self.name.clone(), from: self.lineage.named(catalog), untold: self.lineage.untold, plain: self.plain }
     }
 }
 

@@ -8,6 +8,7 @@ mod builtins;
 pub mod catalog;
 mod catalog_queries;
 mod constants;
+mod copies;
 mod definitions;
 mod expressions;
 mod filters;

@@ -91,6 +91,7 @@ pub(super) fn both(mut now: Facts, meant: &Facts) -> Facts {
     now.outputs.unfollowed |= meant.outputs.unfollowed;
     now.outputs.harmless.clear();
     now.outputs.columns.clear();
+    now.outputs.copy = None;
     now
 }
 

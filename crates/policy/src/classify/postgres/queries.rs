@@ -64,6 +64,7 @@ impl<'a> Analysis<'a> {
             self.add_source(item);
         }
         self.decides(select.where_clause.as_deref());
+        self.fixes_name(select.where_clause.as_deref());
         let mut outputs = self.targets(&select.target_list);
         for row in &select.values_lists {
             let above = std::mem::replace(&mut outputs, self.values_row(row));

@@ -46,7 +46,7 @@ impl Analysis<'_> {
             NodeEnum::ExecuteStmt(execute) => return self.execute(execute),
             NodeEnum::FetchStmt(fetch) => return self.fetch(fetch),
             NodeEnum::TruncateStmt(truncate) => self.truncate(truncate),
-            NodeEnum::CopyStmt(copy) => self.copy(copy),
+            NodeEnum::CopyStmt(copy) => return self.copy(copy),
             NodeEnum::LockStmt(lock) => self.lock(lock),
             NodeEnum::ExplainStmt(explain) => self.explain(explain),
             NodeEnum::PrepareStmt(prepare) => self.prepare(prepare, text),

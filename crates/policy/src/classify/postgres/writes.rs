@@ -8,10 +8,10 @@ use pg_query::{
 
 use super::{
     ParameterValue,
-    analysis::{Analysis, Outputs, Scope, boxed, inner, reference, strings},
+    analysis::{Analysis, Outputs, Scope, boxed, inner, reference},
     catalog::{KeyAction, Printed, Relation, RelationKind, WriteEvent},
     constants::{self, Value},
-    definitions::{new_row_of, row_of},
+    definitions::new_row_of,
     expressions::star,
     lineage::Lineage,
     row_scope::Target,
@@ -482,61 +482,6 @@ impl<'a> Analysis<'a> {
     pub(super) fn creates_from_query(&mut self, range: Option<&RangeVar>) {
         if let Some(range) = range {
             self.creates_relation(range);
-        }
-    }
-
-    pub(super) fn copy(&mut self, copy: &pb::CopyStmt) {
-        let relation = copy.relation.as_ref().and_then(|range| self.relation(range).map(|relation| (range, relation)));
-        self.copy_place(copy);
-        if let Some(query) = boxed(copy.query.as_ref()) {
-            let before = self.found.reads.clone();
-            let outputs = self.statement(query, "");
-            if !self.found.effects.copy_out {
-                self.store(&outputs.lineage());
-            }
-            self.exports_what_was_read(&before);
-        }
-        let Some((range, relation)) = relation else { return };
-        if !copy.is_from {
-            if !self.found.effects.copy_out {
-                self.store_rows(relation);
-            }
-            drop(self.reads_as(Action::Export, relation, false));
-            return;
-        }
-        self.scopes.push(Scope { sources: vec![row_of(&range.relname, relation)], ..Scope::default() });
-        self.decides(copy.where_clause.as_deref());
-        let names: Vec<&str> =
-            if copy.attlist.is_empty() { relation.columns.iter().map(|column| &*column.name).collect() } else { strings(&copy.attlist) };
-        let target = self.row_below("", relation).outputs;
-        self.fills(&target, &names, &[]);
-        self.scopes.pop();
-        self.found.scope(RowScope::Bounded);
-        self.writes(relation, WriteEvent::Insert, Action::Write, true);
-    }
-
-    /// Where the data goes or comes from.
-    fn copy_place(&mut self, copy: &pb::CopyStmt) {
-        if copy.is_program || !copy.filename.is_empty() {
-            let host = self.host();
-            self.found.pair(Action::Escape, host);
-        } else if copy.is_from {
-            self.found.effects.copy_in = true;
-        } else {
-            self.found.effects.copy_out = true;
-        }
-    }
-
-    /// `COPY (query) TO`: what the query reads leaves in bulk.
-    fn exports_what_was_read(&mut self, before: &std::collections::BTreeSet<model::facts::RelationRef>) {
-        let read: Vec<_> = self.found.reads.difference(before).cloned().collect();
-        for relation in &read {
-            let object = self.table(&relation.schema, &relation.name);
-            self.found.pair(Action::Export, object);
-        }
-        if read.is_empty() {
-            let database = self.database();
-            self.found.pair(Action::Export, database);
         }
     }
 

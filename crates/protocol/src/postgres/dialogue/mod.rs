@@ -179,6 +179,8 @@ pub struct Forwarding {
     pub generic_errors: bool,
     /// It may read COPY data from the caller.
     pub copy_in: bool,
+    /// COPY data for the caller is rewritten: it comes by whole messages.
+    pub copy_whole: bool,
     /// What it does to prepared statements and cursors.
     pub names: Vec<NameEffect>,
     /// It is one statement alone.
@@ -214,6 +216,10 @@ pub enum ReplyKind {
     Rows,
     /// CopyData, perhaps not on message boundaries, from this side; forwarded as it is.
     Copy(Side),
+    /// One CopyOutResponse, of a COPY that is rewritten; it goes on after it was seen.
+    CopyBegins,
+    /// One or more CopyData messages of the target, whole.
+    CopyRows,
 }
 
 /// How an operation ended, or one run of it: a portal that is executed several times is answered as often, each time with its own rows.

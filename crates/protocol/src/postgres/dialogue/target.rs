@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Answer, Dialogue, Ending, Move, Reply, ReplyKind, TargetError, kept_bytes,
+    Answer, Dialogue, Ending, Forwarding, Move, Reply, ReplyKind, TargetError, kept_bytes,
     names::Did,
     owed::{Copying, MadeReal, Owed, Part, Run, is_sync},
 };
@@ -94,11 +94,12 @@ impl<P> Dialogue<P> {
 
     /// Whether a message may go on before it has arrived whole.
     fn streams(&mut self, tag: u8, len: usize) -> Result<bool, Broken> {
-        let shown = self.shows_rows();
+        let (shown, whole) = (self.shows_rows(), self.rewrites_copies());
         match tag {
-            b'd' | b'V' => Ok(true),
+            b'V' => Ok(true),
+            b'd' if !whole => Ok(true),
             b'D' if !shown => Ok(true),
-            b'D' if len > self.limits.max_shown_row_bytes => Err(Broken("a row that must be masked or recorded is above the limit")),
+            b'D' | b'd' if len > self.limits.max_shown_row_bytes => Err(Broken("a row that must be masked or recorded is above the limit")),
             _ => Ok(false),
         }
     }
@@ -109,6 +110,10 @@ impl<P> Dialogue<P> {
             Some(Owed::Question(_)) => true,
             _ => false,
         }
+    }
+
+    fn rewrites_copies(&mut self) -> bool {
+        matches!(self.owed.head(), Some(Owed::Query(run) | Owed::Execute(run)) if run.forwarding.copy_whole)
     }
 
     fn stream_to_caller(&mut self, buffer: &mut BytesMut, range: &mut Range) -> bool {
@@ -144,7 +149,7 @@ impl<P> Dialogue<P> {
     }
 
     fn extend(&mut self, shown: Option<(u64, ReplyKind)>, len: usize, buffer: &mut BytesMut, range: &mut Range) {
-        let joins = range.shown == shown && !matches!(shown, Some((_, ReplyKind::Shape { .. })));
+        let joins = range.shown == shown && !matches!(shown, Some((_, ReplyKind::Shape { .. } | ReplyKind::CopyBegins)));
         if !joins {
             self.flush_target(buffer, range);
             range.shown = shown;
@@ -262,7 +267,11 @@ impl<P> Dialogue<P> {
             }
             b'd' if run.copying == Copying::Out => {
                 run.bytes += len as u64;
-                Ok(if run.forwarding.show { Fate::Show(run.operation, ReplyKind::Copy(Side::Target)) } else { Fate::Pass })
+                Ok(match &*run.forwarding {
+                    Forwarding { copy_whole: true, .. } => Fate::Show(run.operation, ReplyKind::CopyRows),
+                    Forwarding { show: true, .. } => Fate::Show(run.operation, ReplyKind::Copy(Side::Target)),
+                    _ => Fate::Pass,
+                })
             }
             b'T' if whole => Ok(if run.forwarding.show { Fate::Show(run.operation, ReplyKind::Shape { forward: true }) } else { Fate::Pass }),
             b'G' if run.forwarding.copy_in => {
@@ -276,7 +285,7 @@ impl<P> Dialogue<P> {
             b'G' => Err(Broken("it asks for COPY data of a statement that reads none")),
             b'H' => {
                 run.copying = Copying::Out;
-                Ok(Fate::Pass)
+                Ok(if run.forwarding.copy_whole { Fate::Show(run.operation, ReplyKind::CopyBegins) } else { Fate::Pass })
             }
             b'c' if run.copying == Copying::Out => Ok(Fate::Pass),
             b'C' | b'I' => {
