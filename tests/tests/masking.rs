@@ -339,11 +339,11 @@ fn copies_are_what_the_server_would_say_of_masked_values() -> Result<()> {
             "{statement}: {heard:?}"
         );
     }
-    // What the recording has is what the caller got.
+    // The recording says what was masked, and has no more than the caller got.
     let found = gateway.json(gateway.administrator(), &["search", "masked:email identity:alice"])?;
     let session = found.pointer("/hits/0/session").and_then(serde_json::Value::as_str).unwrap_or_default();
     let told = gateway.run(gateway.administrator(), &["show", session])?;
-    ensure!(told.contains("***@example.org") && !told.contains("ada@") && !told.contains("secret"), "{told}");
+    ensure!(told.contains("masked: email, note, score") && !told.contains("ada@") && !told.contains("secret"), "{told}");
     Ok(())
 }
 
@@ -357,7 +357,9 @@ fn a_dump_holds_masked_values_and_can_be_restored() -> Result<()> {
     let dump = gateway.login("alice")?.client(&target.program("pg_dump"))?.args(&["--no-owner", "--table", "customers"]).print()?;
     ensure!(dump.contains("***@example.org") && !dump.contains("ada@") && !dump.contains("secret"), "{dump}");
     target.create_database("restored")?;
-    target.sql("restored", &dump)?;
+    let file = gateway.setup().file("dump.sql");
+    std::fs::write(&file, &dump)?;
+    target.sql_file("restored", &file)?;
     let difference = "select count(*) from customers";
     ensure!(target.sql("restored", difference)?.trim() == "5");
     let of = |database: &str, table: &str| target.sql(database, &format!("select id, name, email, note, score from {table} order by id"));

@@ -315,6 +315,8 @@ pub enum CopyLayout {
         escape: u8,
         /// What stands for NULL, unquoted.
         null: Vec<u8>,
+        /// Columns that are quoted whatever they hold, by place from 0; none if all are.
+        quoted: Option<Vec<usize>>,
         /// The first line names the columns.
         header: bool,
     },

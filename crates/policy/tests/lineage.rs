@@ -26,6 +26,10 @@ const TABLES: &str = "
     create function email_of(i int) returns text language sql as 'select email from customers where id = i';
     create function opaque(t text) returns text language plpgsql as 'begin return t; end';
     create function of_all() returns setof customers language sql as 'select * from customers where score > 1';
+    create table made (id int primary key, ssn text, last4 text generated always as (right(ssn, 4)) stored, again text generated always as (ssn) stored);
+    create function pairs() returns table (value text) language sql as 'select ssn from staff';
+    create function ends(text, text) returns bool language sql as 'select true';
+    create operator @@@ (leftarg = text, rightarg = text, function = starts_with);
     create rule gone as on delete to orders do instead update orders set note = 'gone' where id = old.id returning id, customer, total, placed, note;
 ";
 
@@ -91,6 +95,32 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("SELECT u FROM customers, unnest(ARRAY[email]) u", "customers.email"),
     ("SELECT id FROM of_all()", "customers.born customers.email customers.id customers.name customers.phone customers.score"),
     ("SELECT lo_get(5)", "?"),
+    // Generated from others.
+    ("SELECT last4, again, id FROM made", "made.last4 made.ssn | made.again made.ssn | =made.id"),
+    // Names that mean something else than they seem to.
+    ("WITH RECURSIVE a AS (SELECT note FROM orders), orders AS (SELECT ssn || '' AS note FROM staff) SELECT note FROM a", "?"),
+    ("SELECT (SELECT ssn || '' FROM json_each_text('{}') AS ssn) FROM staff", "staff.ssn"),
+    ("SELECT (SELECT ssn || '' FROM jsonb_array_elements('[1]') AS ssn) FROM staff", "staff.ssn"),
+    ("SELECT s.v FROM (SELECT 1 AS value) x, LATERAL (SELECT value AS v FROM pairs()) s", "staff.ssn"),
+    ("SELECT (SELECT s.v FROM (SELECT '' AS ssn) q, (SELECT ssn || '' AS v) s) FROM staff", "staff.ssn"),
+    ("SELECT s.b || '' FROM (SELECT (q).*, 'x' FROM (SELECT id, ssn FROM staff) q) s(a, b)", "staff.id staff.ssn"),
+    ("SELECT s.b FROM (SELECT id, ssn || '' AS t FROM staff) q, LATERAL (VALUES (q.*, 'x')) s(a, b)", "staff.id staff.ssn"),
+    ("SELECT (q).*, 1, (z).* FROM (SELECT id, ssn FROM staff) q, (SELECT) z", "-"),
+    (
+        "SELECT s.note || '' FROM (SELECT * FROM (SELECT 1 AS id, 2 AS w) q JOIN orders USING (id) UNION ALL SELECT 1, 2, 3, now(), ssn FROM staff) s",
+        "orders.customer orders.id orders.note orders.placed orders.total staff.ssn",
+    ),
+    ("SELECT (SELECT p.ssn || '' FROM (orders p JOIN orders d ON true) AS j LIMIT 1) FROM staff p", "staff.ssn"),
+    ("SELECT p.ssn || '' FROM ((SELECT '' AS ssn) p JOIN orders d ON true) AS j JOIN staff p ON true", "staff.ssn"),
+    ("SELECT (SELECT public.staff.ssn || '' FROM orders staff LIMIT 1) FROM staff", "staff.ssn"),
+    (
+        "SELECT s.v FROM (SELECT '' AS ssn) q, LATERAL (SELECT ssn || '' AS v FROM (SELECT (p).ssn FROM staff p) i) s",
+        "staff.boss staff.id staff.name staff.ssn",
+    ),
+    ("SELECT s.least FROM (SELECT least(ssn, '~') FROM staff) s", "staff.ssn"),
+    ("SELECT s.ssn FROM (SELECT CASE WHEN true THEN '' ELSE ssn END FROM staff) s", "staff.ssn"),
+    ("SELECT s.ssn || '' FROM (SELECT * FROM (SELECT 'x' AS ssn) q RIGHT JOIN staff USING (ssn)) s", "staff.ssn"),
+    ("SELECT p.id, value FROM orders p, jsonb_array_elements('[]') WHERE value->>'k' = 'x'", "=orders.id | "),
     // Writes.
     ("INSERT INTO customers (id, email) VALUES (1, 'x') RETURNING id, email", "=customers.id | =customers.email"),
     ("UPDATE staff SET name = 'x' RETURNING *", "=staff.id | =staff.boss | =staff.name | =staff.ssn"),
@@ -132,7 +162,7 @@ fn where_result_columns_come_from_is_known() {
 /// any column.
 const FILTERS: &[(&str, &str)] = &[
     ("SELECT id, email, lower(email) FROM customers", ""),
-    ("SELECT id, (SELECT email FROM customers WHERE id = o.customer) FROM orders o", "customers.id* orders.customer*"),
+    ("SELECT id, (SELECT email FROM customers WHERE id = o.customer) FROM orders o", "customers.id* orders.customer* orders.id*"),
     ("SELECT id FROM customers WHERE email = $1", "customers.email$"),
     ("SELECT id FROM customers WHERE $1 = email::text", "customers.email$"),
     ("SELECT id FROM customers WHERE email = $1::text AND phone IS NOT NULL", "customers.email$ customers.phone-"),
@@ -195,12 +225,55 @@ const FILTERS: &[(&str, &str)] = &[
     ("SELECT 1 / score FROM customers", "customers.score*"),
     ("SELECT email::int FROM customers", "customers.email*"),
     ("SELECT CASE WHEN email LIKE 'a%' THEN 1 / (id - id) END FROM customers", "customers.email* customers.id*"),
-    ("SELECT CASE WHEN email LIKE 'a%' THEN 'a' ELSE 'b' END FROM customers", ""),
-    ("SELECT CASE WHEN email LIKE 'a%' THEN (SELECT id FROM staff) END FROM customers", "customers.email* staff.id*"),
+    ("SELECT CASE WHEN email = 'a' THEN 'a' ELSE 'b' END FROM customers", ""),
+    // The pattern may be none: `123\\`.
+    ("SELECT email LIKE 'a%' FROM customers", "customers.email*"),
+    ("SELECT ARRAY[ARRAY[1], CASE WHEN email = 'a' THEN ARRAY[1, 2] END] FROM customers", "customers.email*"),
+    ("SELECT (CASE WHEN email = 'a' THEN ARRAY[[1]] ELSE '{}'::int[] END) || ARRAY[[2, 3]] FROM customers", "customers.email*"),
+    ("SELECT ARRAY(SELECT CASE WHEN email = 'a' THEN ARRAY[1, 2] ELSE ARRAY[1] END FROM customers)", "customers.email*"),
+    ("SELECT format(email), format('%I', email) FROM customers", "customers.email*"),
+    ("SELECT format('%s <%s>', name, email) FROM customers", ""),
+    ("SELECT substr(CASE WHEN email = 'a' THEN 'x' END, 1, -1) FROM customers", "customers.email*"),
+    ("SELECT date_trunc('nope', CASE WHEN email = 'a' THEN now() END) FROM customers", "customers.email*"),
+    ("SELECT split_part(email, '@', 0) FROM customers", "customers.email*"),
+    ("SELECT split_part(email, '@', 1) FROM customers", ""),
+    ("SELECT regexp_replace(email, '(', '') FROM customers", "customers.email*"),
+    ("SELECT lpad(email, 2000000000) FROM customers", "customers.email*"),
+    ("SELECT (CASE WHEN email = 'a' THEN '{}'::json END) ->> 'a' FROM customers", "customers.email*"),
+    ("SELECT length(CASE WHEN email = 'a' THEN 'x'::bytea END, 'UTF8') FROM customers", "customers.email*"),
+    ("SELECT CASE WHEN email = 'a' THEN random() END FROM customers", "customers.email*"),
+    ("SELECT name ~ ANY (SELECT CASE WHEN email = 'a' THEN '(' END FROM customers) FROM staff", "customers.email* staff.name*"),
+    ("SELECT uuid(CASE WHEN email = 'a' THEN 'x' END) FROM customers", "customers.email*"),
+    ("SELECT 1 FROM customers p, jsonb(CASE WHEN p.email = 'a' THEN lower('{') ELSE '1' END) j", "customers.email*"),
+    ("SELECT CASE WHEN email = 'a' THEN 'x'::information_schema.yes_or_no END FROM customers", "customers.email*"),
+    ("SELECT (CASE WHEN email = 'a' THEN 1e400 ELSE 1.0 END) = 1::float8 FROM customers", "customers.email*"),
+    ("SELECT CASE WHEN email = 'a' THEN 1e400 ELSE 1::float8 END FROM customers", "customers.email*"),
+    ("SELECT (CASE WHEN email = 'a' THEN '\\xff'::bytea END) IS JSON FROM customers", "customers.email*"),
+    ("SELECT id FROM customers WHERE email @@@ $1", "customers.email*"),
+    ("SELECT id FROM customers WHERE EXISTS (SELECT 1 FROM (SELECT '' AS email) q, orders a JOIN orders b ON email LIKE '1%')", "customers.email*"),
+    ("SELECT (q).*, 1 FROM (SELECT id, email FROM customers) q ORDER BY 2", "customers.email* customers.id*"),
+    ("SELECT p.id, least(p.email, '~') FROM customers p, (SELECT 1 AS least) q ORDER BY least", "customers.email*"),
+    (
+        "SELECT p.id, s.c FROM customers p, LATERAL (SELECT count(*) AS c FROM orders TABLESAMPLE bernoulli (CASE WHEN p.email = 'a' THEN 100 ELSE 0 END)) s",
+        "customers.email*",
+    ),
+    (
+        "WITH RECURSIVE r(id, s, n) AS (SELECT id, left(email, 1), 0 FROM customers UNION ALL SELECT id, '1', n + 1 FROM r WHERE n < 2) CYCLE s SET c USING pa SELECT count(*) FROM r",
+        "customers.email* customers.id*",
+    ),
+    ("SELECT email = '1', 1, count(*) FROM customers GROUP BY (1, 2)", "customers.email*"),
+    (
+        "SELECT count(c), count(c.*) FROM customers c",
+        "customers.born- customers.email- customers.id- customers.name- customers.phone- customers.score-",
+    ),
+    ("SELECT 1 FROM customers p, orders a NATURAL JOIN (SELECT 1 AS total) d", "orders.total*"),
+    ("SELECT CASE WHEN email LIKE 'a%' THEN (SELECT id FROM staff) END FROM customers", "customers.email* customers.id* staff.id*"),
     ("SELECT generate_series(1, length(email)) FROM customers", "customers.email*"),
     ("SELECT substr(email, 1, 3), substr(email, 1, length(email) - 9) FROM customers", "customers.email*"),
     ("SELECT email || ' (' || coalesce(phone, '-') || ')', upper(name), left(email, 3), email = 'x' FROM customers", ""),
-    ("SELECT to_char(born, 'YYYY'), date_trunc('month', born), extract(year FROM born) FROM customers", ""),
+    ("SELECT to_char(placed, 'YYYY'), date_trunc('month', placed), extract(year FROM placed) FROM orders", ""),
+    // A date may be beyond what a timestamp can be.
+    ("SELECT to_char(born, 'YYYY') FROM customers", "customers.born*"),
     ("SELECT opaque(email) FROM customers", "customers.email* ?*"),
     ("SELECT pg_sleep(score) FROM customers", "customers.score*"),
     // Writes.
@@ -214,6 +287,10 @@ const FILTERS: &[(&str, &str)] = &[
     ("UPDATE customers SET phone = $1 WHERE id = $2", "customers.id$"),
     ("UPDATE contacts SET contact = $1 WHERE id = $2", "contacts.id$ customers.email$ customers.id$"),
     ("COPY customers (id, phone) FROM STDIN", "customers.id="),
+    ("INSERT INTO customers (id, email) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET email = excluded.email", "customers.email= customers.id$"),
+    ("MERGE INTO customers c USING orders o ON c.id = o.id WHEN NOT MATCHED THEN INSERT (name, phone) VALUES ('a', 'b')", "customers.id* orders.id*"),
+    ("SELECT id FROM customers WHERE email IS NOT DISTINCT FROM $1", "customers.email$"),
+    ("SELECT id FROM customers WHERE email = current_user", "customers.email="),
     ("MERGE INTO staff s USING customers c ON s.ssn = c.phone WHEN MATCHED AND s.name > 'a' THEN DELETE", "customers.phone* staff.name* staff.ssn*"),
     ("EXPLAIN SELECT 1 FROM customers WHERE email > 'a'", "customers.email*"),
     ("PREPARE p AS SELECT 1 FROM customers WHERE email > $1", "customers.email*"),
@@ -234,6 +311,12 @@ const FILTERS: &[(&str, &str)] = &[
     ("CREATE INDEX ON customers (phone)", ""),
     ("ALTER TABLE customers ADD CHECK (email LIKE 'a%')", "customers.email*"),
     ("CREATE TABLE mine (guess text REFERENCES customers (email))", "customers.email*"),
+    ("ALTER TABLE customers ADD UNIQUE (phone)", "customers.phone*"),
+    ("ALTER TABLE customers ALTER score TYPE numeric(5, 0)", "customers.score*"),
+    ("ALTER TABLE customers ALTER phone SET NOT NULL", "customers.phone-"),
+    ("ALTER TABLE customers ADD EXCLUDE USING btree (phone WITH =)", "customers.phone*"),
+    ("ALTER TABLE customers ADD FOREIGN KEY (score) REFERENCES orders", "customers.score* orders.id*"),
+    ("CREATE STATISTICS s ON (1 / (score - 5)), id FROM customers", "customers.score*"),
     ("CREATE POLICY p ON customers USING (email LIKE 'a%')", "customers.email*"),
     // What cannot be told may be anything.
     ("SELECT id FROM customers WHERE opaque(name) = 'x'", "customers.name* ?*"),

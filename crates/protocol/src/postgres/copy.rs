@@ -96,7 +96,7 @@ impl CopyRewriter {
                 out.put_u8(b'\n');
                 Ok(())
             }
-            CopyLayout::Csv { delimiter, quote, escape, null, .. } => {
+            CopyLayout::Csv { delimiter, quote, escape, null, quoted: forced, .. } => {
                 let line = body.strip_suffix(b"\n").ok_or(Some(Malformed("a row of a COPY does not end")))?;
                 let fields = split_csv(line, (*delimiter, *quote, *escape), self.columns)?;
                 for (index, field) in fields.into_iter().enumerate() {
@@ -109,7 +109,9 @@ impl CopyRewriter {
                         Change::Keep => out.put_slice(field),
                         Change::Null => out.put_slice(null),
                         Change::Value(value) => {
-                            let plain = !quoted
+                            // As the server would: that the value it stands for was quoted tells what was in it.
+                            let forced = forced.as_ref().is_none_or(|places| places.contains(&index));
+                            let plain = !forced
                                 && value.as_ref() != null.as_slice()
                                 && !value.iter().any(|byte| matches!(*byte, b'\n' | b'\r') || byte == delimiter || byte == quote);
                             if plain { out.put_slice(&value) } else { requote(&value, *quote, *escape, out) }
@@ -333,7 +335,7 @@ mod tests {
     }
 
     fn csv() -> CopyLayout {
-        CopyLayout::Csv { delimiter: b',', quote: b'"', escape: b'"', null: vec![], header: false }
+        CopyLayout::Csv { delimiter: b',', quote: b'"', escape: b'"', null: vec![], quoted: Some(vec![]), header: false }
     }
 
     /// The second value is masked, the third withheld.
@@ -366,11 +368,11 @@ mod tests {
         assert_eq!(shown(b"1,,,\n").unwrap(), "1,,,\n", "NULL stays NULL");
         assert_eq!(shown(b"1,\"\",x,\n").unwrap(), "1,\"*,\"\"*\",,\n", "an empty text is none");
         let plain = masked(&csv(), 3, b"1,\"quoted\",x\n", b"***").unwrap();
-        assert_eq!(plain, b"1,\"***\",\n", "what was quoted stays quoted");
+        assert_eq!(plain, b"1,***,\n", "that it was quoted does not show");
         for broken in [&b"1,a,b\n"[..], b"1,a,b,c,d\n", b"1,a,b,c", b"1,a,b,\"c\n", b"1,a,b,c\n1,a,b,c\n"] {
             assert!(shown(broken).is_err(), "{}", broken.escape_ascii());
         }
-        let other = CopyLayout::Csv { delimiter: b';', quote: b'\'', escape: b'\\', null: b"NULL".to_vec(), header: true };
+        let other = CopyLayout::Csv { delimiter: b';', quote: b'\'', escape: b'\\', null: b"NULL".to_vec(), quoted: Some(vec![1]), header: true };
         let mut rewriter = CopyRewriter::new(other, 2);
         let mut out = BytesMut::new();
         let change = |index, _: Option<&[u8]>| if index == 1 { Change::Value(Cow::Borrowed(&b"NULL"[..])) } else { Change::Keep };

@@ -59,6 +59,8 @@ pub(super) struct Outputs {
     pub(super) open: bool,
     /// Only their positions are not certain: each is among them.
     pub(super) listed: bool,
+    /// There may be columns of other names, or by other names than these, which come from there.
+    pub(super) rest: Option<Lineage>,
 }
 
 /// A thing in FROM.
@@ -131,6 +133,10 @@ pub(super) struct Analysis<'a> {
     pub(super) gathered: Lineage,
     /// What is being looked at can fail, or give more rows than one.
     pub(super) can_fail: bool,
+    /// An operator that somebody defined was met.
+    pub(super) user_operator: bool,
+    /// Parameters are given as literals of the statement, by EXECUTE.
+    pub(super) written: bool,
     /// It may be looked at or not.
     pub(super) branches: bool,
     /// What is being read was set up before.
@@ -168,6 +174,8 @@ impl<'a> Analysis<'a> {
             locking: false,
             gathered: Lineage::default(),
             can_fail: false,
+            user_operator: false,
+            written: false,
             branches: false,
             set_up: false,
             handed: None,

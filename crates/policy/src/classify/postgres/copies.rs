@@ -41,7 +41,7 @@ impl<'a> Analysis<'a> {
             }
         }
         if self.found.effects.copy_out {
-            self.found.copy = self.layout(copy);
+            self.found.copy = self.layout(copy, &outputs);
         }
         outputs
     }
@@ -84,8 +84,8 @@ impl<'a> Analysis<'a> {
     }
 
     /// How the rows are written, by its options (`ProcessCopyOptions` in the server's `copy.c`); none if any of them is not known here.
-    fn layout(&self, copy: &pb::CopyStmt) -> Option<CopyLayout> {
-        let mut options = Options { encoding: self.view.client_encoding.to_string(), ..Options::default() };
+    fn layout(&self, copy: &pb::CopyStmt, outputs: &Outputs) -> Option<CopyLayout> {
+        let mut options = Options { encoding: self.view.client_encoding.to_string(), quoted: Some(vec![]), ..Options::default() };
         for option in copy.options.iter().filter_map(inner) {
             let NodeEnum::DefElem(option) = option else { return None };
             let value = option.arg.as_deref();
@@ -98,7 +98,17 @@ impl<'a> Analysis<'a> {
                 "escape" => options.escape = Some(text()?),
                 "encoding" => options.encoding = text()?.to_ascii_uppercase(),
                 "header" => options.header = value.is_none_or(|node| self.option_text(node).is_some_and(|word| is_true(&word))),
-                "force_quote" | "freeze" => {}
+                "force_quote" => {
+                    options.quoted = match value.and_then(inner)? {
+                        NodeEnum::AStar(_) => None,
+                        NodeEnum::List(names) => {
+                            let place = |name: &str| outputs.columns.iter().position(|column| *column.name == *name);
+                            Some(strings(&names.items).into_iter().map(place).collect::<Option<Vec<_>>>()?)
+                        }
+                        _ => return None,
+                    };
+                }
+                "freeze" => {}
                 _ => return None,
             }
         }
@@ -123,6 +133,7 @@ struct Options {
     quote: Option<String>,
     escape: Option<String>,
     encoding: String,
+    quoted: Option<Vec<usize>>,
     header: bool,
 }
 
@@ -142,7 +153,14 @@ impl Options {
             "csv" => {
                 let quote = one(self.quote.clone(), b'"')?;
                 let escape = one(self.escape.clone(), quote)?;
-                Some(CopyLayout::Csv { delimiter: one(self.delimiter.clone(), b',')?, quote, escape, null: null(""), header: self.header })
+                Some(CopyLayout::Csv {
+                    delimiter: one(self.delimiter.clone(), b',')?,
+                    quote,
+                    escape,
+                    null: null(""),
+                    quoted: self.quoted.clone(),
+                    header: self.header,
+                })
             }
             "binary" => Some(CopyLayout::Binary),
             _ => None,

@@ -148,7 +148,6 @@ impl<'a> Analysis<'a> {
         let constant = |this: &Self, node: &Node| constants::text(node, &this.parameters).or_else(|| this.fixed_name(node));
         let constants = |this: &Self| arguments.iter().map(|node| constant(this, node)).collect::<Vec<Option<String>>>();
         let nature = builtins::nature(&routine.name, routine.volatility);
-        self.weigh_call(&routine.name, routine.returns_set, arguments);
         // Its result is something else than what it is handed.
         self.gathered.untold |= matches!(nature, Nature::Dynamic | Nature::Unknown | Nature::File | Nature::LargeObjectRead);
         if nature != Nature::Pure {
@@ -310,8 +309,36 @@ fn arguments(routine: &Routine, passed: &Lineage) -> Source {
 impl<'a> Analysis<'a> {
     /// The columns of a relation that is written, and what is below them.
     pub(super) fn row_below(&mut self, alias: &str, relation: &'a Relation) -> Source {
-        let outputs = if relation.kind == RelationKind::View { self.expand_view(relation) } else { columns_of(relation) };
+        let outputs = if relation.kind == RelationKind::View { self.expand_view(relation) } else { self.columns_below(relation) };
         Source { alias: Arc::from(alias), relation: Some(relation.oid), outputs }
+    }
+
+    /// A table's columns. A generated one is made of others.
+    pub(super) fn columns_below(&mut self, relation: &'a Relation) -> Outputs {
+        let mut outputs = columns_of(relation);
+        for (number, printed) in &relation.defaults {
+            // A default names no column.
+            if !relation.columns.iter().any(|column| column.number != *number && printed.text.contains(&*column.name)) {
+                continue;
+            }
+            let before = self.found.clone();
+            let around = std::mem::take(&mut self.gathered);
+            self.printed(&format!("SELECT {}", printed.text), printed, |this, statements| {
+                this.scopes.push(Scope { sources: vec![row_of("", relation)], ..Scope::default() });
+                for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
+                    this.statement(node, "");
+                }
+                this.scopes.clear();
+            });
+            let lineage = std::mem::replace(&mut self.gathered, around);
+            self.found = before;
+            let place = relation.columns.iter().position(|column| column.number == *number);
+            if let Some(column) = place.and_then(|place| outputs.columns.get_mut(place)) {
+                column.plain &= lineage == Lineage::default();
+                column.lineage.merge(&lineage);
+            }
+        }
+        outputs
     }
 }
 
@@ -329,7 +356,7 @@ pub(super) fn columns_of(relation: &Relation) -> Outputs {
         lineage: Lineage::of(relation, column.number),
         plain: true,
     };
-    Outputs { columns: relation.columns.iter().map(output).collect(), open: relation.columns.is_empty(), listed: false }
+    Outputs { columns: relation.columns.iter().map(output).collect(), open: relation.columns.is_empty(), ..Outputs::default() }
 }
 
 /// A relation's columns under another name, for values that are on their way into it: where they come from is known elsewhere.

@@ -11,13 +11,16 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Output, Outputs, Scope, Ty, boxed, inner, strings},
+    analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
     builtins::{self, Nature},
     catalog::Routine,
     lineage::Lineage,
     names::qualified,
     types::{self, unanimous},
 };
+
+/// Most columns of a result (`MaxTupleAttributeNumber` in the server's `htup_details.h`).
+const MAX_COLUMNS: usize = 1_664;
 
 impl<'a> Analysis<'a> {
     /// Several expressions, for what they do only.
@@ -62,7 +65,11 @@ impl<'a> Analysis<'a> {
             NodeEnum::CoalesceExpr(coalesce) => self.branching(|this| this.first_type(&coalesce.args)),
             NodeEnum::MinMaxExpr(extreme) => self.first_type(&extreme.args),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::MergeSupportFunc(_) => None,
-            NodeEnum::AArrayExpr(array) => self.nothing_of(&array.elements),
+            NodeEnum::AArrayExpr(array) => {
+                // Arrays in it must be alike.
+                self.can_fail = true;
+                self.nothing_of(&array.elements)
+            }
             NodeEnum::RowExpr(row) => self.all(&row.args, types::RECORD),
             NodeEnum::AIndirection(indirection) => self.indirection(indirection),
             NodeEnum::GroupingFunc(grouping) => self.all(&grouping.args, types::INT4),
@@ -104,6 +111,7 @@ impl<'a> Analysis<'a> {
 
     fn first_type(&mut self, nodes: &[Node]) -> Ty {
         let found: Vec<Ty> = nodes.iter().map(|node| self.expression(node)).collect();
+        self.weigh_union(&found);
         found.into_iter().flatten().find(|ty| *ty != types::UNKNOWN)
     }
 
@@ -196,45 +204,43 @@ impl<'a> Analysis<'a> {
     fn operation(&mut self, expression: &AExpr) -> Ty {
         let left = expression.lexpr.as_ref().map(|node| self.expression(node));
         let (schema, name) = qualified(&expression.name);
-        if !matches!(
-            expression.kind(),
-            AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym
-        ) {
-            self.weigh_operator(name, expression.rexpr.as_deref());
-        }
         match expression.kind() {
-            AExprKind::AexprIn => self.branching(|this| this.in_list(schema, name, left, expression.rexpr.as_ref())),
+            AExprKind::AexprIn => self.branching(|this| this.in_list(&[(schema, name)], left, expression.rexpr.as_ref())),
             AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym => {
-                self.in_list("", ">=", left, expression.rexpr.as_ref());
-                self.in_list("", "<=", left, expression.rexpr.as_ref());
-                Some(types::BOOL)
+                self.in_list(&[("", ">="), ("", "<=")], left, expression.rexpr.as_ref())
             }
             AExprKind::AexprOpAny | AExprKind::AexprOpAll => {
                 let array = self.optional(expression.rexpr.as_ref());
                 let element = array.and_then(|oid| self.catalog.type_by_oid(oid)).map(|kind| kind.element).filter(|element| *element != 0);
+                self.weigh_operator(name, left.flatten(), element);
                 self.operator(schema, name, left, element);
                 Some(types::BOOL)
             }
             AExprKind::AexprNullif => {
                 let right = self.optional(expression.rexpr.as_ref());
+                self.weigh_operator(name, left.flatten(), right);
                 self.operator(schema, name, left, right);
                 left.flatten()
             }
             _ => {
                 let right = self.optional(expression.rexpr.as_ref());
+                self.weigh_operator(name, left.flatten(), right);
                 self.operator(schema, name, left, right)
             }
         }
     }
 
-    fn in_list(&mut self, schema: &str, name: &str, left: Option<Ty>, list: Option<&Box<Node>>) -> Ty {
+    fn in_list(&mut self, operators: &[(&str, &str)], left: Option<Ty>, list: Option<&Box<Node>>) -> Ty {
         let Some(NodeEnum::List(list)) = boxed(list) else { return Some(types::BOOL) };
         let mut seen: Vec<Ty> = vec![];
         for item in &list.items {
             let ty = self.expression(item);
             if !seen.contains(&ty) {
                 seen.push(ty);
-                self.operator(schema, name, left, ty);
+                for (schema, name) in operators {
+                    self.weigh_operator(name, left.flatten(), ty);
+                    self.operator(schema, name, left, ty);
+                }
             }
         }
         Some(types::BOOL)
@@ -242,9 +248,9 @@ impl<'a> Analysis<'a> {
 
     fn cast(&mut self, cast: &TypeCast) -> Ty {
         let from = self.optional(cast.arg.as_ref());
-        self.weigh_cast(cast);
         let name = cast.type_name.as_ref()?;
         let to = self.type_of(name);
+        self.weigh_cast(cast, to);
         match to {
             Some(to) => self.coerce(from, to),
             None if name.setof || name.pct_type => self.found.doubt("it casts to a type that is not named plainly"),
@@ -262,16 +268,21 @@ impl<'a> Analysis<'a> {
 
     fn case(&mut self, case: &pb::CaseExpr) -> Ty {
         let subject = case.arg.as_ref().map(|node| self.expression(node));
-        let mut result = None;
+        let mut results = vec![];
         for node in &case.args {
             let Some(NodeEnum::CaseWhen(when)) = inner(node) else { continue };
             let condition = self.optional(when.expr.as_ref());
             if subject.is_some() {
+                self.weigh_operator("=", subject.flatten(), condition);
                 self.operator("", "=", subject, condition);
             }
-            result = result.or(self.optional(when.result.as_ref()).filter(|ty| *ty != types::UNKNOWN));
+            results.push(self.optional(when.result.as_ref()));
         }
-        result.or(self.optional(case.defresult.as_ref()))
+        if let Some(otherwise) = &case.defresult {
+            results.push(self.expression(otherwise));
+        }
+        self.weigh_union(&results);
+        results.into_iter().flatten().find(|ty| *ty != types::UNKNOWN)
     }
 
     fn sublink(&mut self, link: &SubLink) -> Ty {
@@ -284,12 +295,14 @@ impl<'a> Analysis<'a> {
         };
         // It fails where it has more than one row, which tells something where a value decides whether it is looked at.
         self.can_fail |= self.branches && matches!(link.sub_link_type(), SubLinkType::ExprSublink | SubLinkType::RowcompareSublink);
+        self.can_fail |= link.sub_link_type() == SubLinkType::ArraySublink;
         let first = outputs.columns.first().and_then(|column| column.ty);
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => Some(types::BOOL),
             SubLinkType::AnySublink | SubLinkType::AllSublink | SubLinkType::RowcompareSublink => {
                 let (schema, name) = if link.oper_name.is_empty() { ("", "=") } else { qualified(&link.oper_name) };
                 for column in &outputs.columns {
+                    self.weigh_operator(name, test.flatten(), column.ty);
                     // A row on the left is compared field by field; its fields' types are not kept.
                     let left = if outputs.columns.len() == 1 { test.flatten() } else { None };
                     self.operator(schema, name, Some(left), column.ty);
@@ -343,7 +356,10 @@ impl<'a> Analysis<'a> {
         }
         let candidates = self.routines(schema, name, arguments.len());
         if candidates.is_empty() {
-            return self.call_of_nothing(schema, name, call, &arguments);
+            let ty = self.call_of_nothing(schema, name, call, &arguments);
+            self.can_fail = true;
+            self.handed = Some(self.gathered.clone());
+            return ty;
         }
         if self.unsettled && candidates.iter().any(|routine| !routine.built_in()) {
             self.found.doubt("an earlier statement of the same message may have changed what its names mean");
@@ -371,6 +387,7 @@ impl<'a> Analysis<'a> {
             } else if !natures.contains(&&*routine.name) {
                 natures.push(&routine.name);
                 self.run_built_in(routine, values);
+                self.weigh_call(routine, arguments, values);
             }
             for (actual, declared) in arguments.iter().zip(&routine.arguments) {
                 self.coerce(*actual, *declared);
@@ -417,7 +434,7 @@ impl<'a> Analysis<'a> {
 
     /// The JSON constructors and predicates of the standard.
     fn json(&mut self, node: &NodeEnum) -> Ty {
-        self.can_fail |= !matches!(node, NodeEnum::JsonValueExpr(_) | NodeEnum::JsonIsPredicate(_));
+        self.can_fail |= !matches!(node, NodeEnum::JsonValueExpr(_));
         match node {
             NodeEnum::JsonValueExpr(value) => return self.optional(value.raw_expr.as_ref()),
             NodeEnum::JsonIsPredicate(predicate) => return self.then(predicate.expr.as_ref(), types::BOOL),
@@ -488,6 +505,10 @@ impl<'a> Analysis<'a> {
     pub(super) fn targets(&mut self, targets: &[Node]) -> Outputs {
         let mut outputs = Outputs::default();
         for node in targets {
+            if outputs.columns.len() > MAX_COLUMNS {
+                self.found.doubt("it has more columns than a result can have");
+                break;
+            }
             let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
             let Some(value) = &target.val else { continue };
             if let Some(star) = star(value) {
@@ -495,7 +516,15 @@ impl<'a> Analysis<'a> {
                 continue;
             }
             let (ty, lineage) = self.made_for_show(value);
-            let name = if target.name.is_empty() { column_name(value) } else { &target.name };
+            if gives_many(value) {
+                outputs.blend(&lineage);
+                continue;
+            }
+            let own = column_name(value);
+            if target.name.is_empty() && own.is_none() {
+                outputs.rest.get_or_insert_default().merge(&lineage);
+            }
+            let name = if target.name.is_empty() { own.as_deref().unwrap_or("?column?") } else { &target.name };
             let (harmless, plain) = (self.is_harmless(value), self.is_plain(value));
             outputs.columns.push(Output { name: Arc::from(name), ty, harmless, lineage, plain });
         }
@@ -517,7 +546,19 @@ impl<'a> Analysis<'a> {
         }
         outputs.open |= !any || (wanted.is_none() && scope.merges);
         outputs.listed = told && any;
+        let mut rest = outputs.rest.take();
+        for source in scope.sources.iter().filter(|source| wanted.is_none_or(|alias| **alias == *source.alias)) {
+            if let Some(more) = &source.outputs.rest {
+                rest.get_or_insert_default().merge(more);
+            }
+        }
+        outputs.rest = rest;
         self.gathered.merge(&gathered);
+        if outputs.columns.len() > MAX_COLUMNS {
+            outputs.columns.truncate(MAX_COLUMNS);
+            outputs.blend(&Lineage::untold());
+            self.found.doubt("it has more columns than a result can have");
+        }
     }
 
     /// Whether an expression is a column whose values are those of columns of relations, unchanged.
@@ -529,13 +570,14 @@ impl<'a> Analysis<'a> {
             [.., alias, name] => (Some(*alias), *name),
             [] => return false,
         };
-        let named = |scope: &Scope| {
-            let sources = scope.sources.iter().filter(|source| alias.is_none_or(|alias| *source.alias == *alias));
-            let columns: Vec<bool> =
-                sources.flat_map(|source| &source.outputs.columns).filter(|column| *column.name == *name).map(|column| column.plain).collect();
-            (!columns.is_empty()).then(|| columns.into_iter().all(|plain| plain))
-        };
-        self.scopes.iter().rev().find_map(named).unwrap_or(false)
+        let sources = self.scopes.iter().flat_map(|scope| &scope.sources).filter(|source| alias.is_none_or(|alias| *source.alias == *alias));
+        let mut plain = None;
+        for source in sources {
+            let beside = source.outputs.untold() || source.outputs.rest.as_ref().is_some_and(|rest| *rest != Lineage::default());
+            let shows = source.outputs.shows_plainly(name).or_else(|| beside.then_some(false));
+            plain = shows.map_or(plain, |shows| Some(plain.unwrap_or(true) && shows));
+        }
+        plain.unwrap_or(false)
     }
 
     /// Whether a result column is a constant or `count(*)`.
@@ -576,18 +618,67 @@ pub(super) fn star(node: &Node) -> Option<Vec<String>> {
     matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))).then(|| strings(&column.fields).into_iter().map(str::to_owned).collect())
 }
 
-/// The name PostgreSQL gives a column without one (`FigureColname`), as far as other names may refer to it.
-fn column_name(node: &Node) -> &str {
-    match inner(node) {
-        Some(NodeEnum::ColumnRef(column)) => strings(&column.fields).last().copied().unwrap_or("?column?"),
-        Some(NodeEnum::FuncCall(call)) => qualified(&call.funcname).1,
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_ref().map_or("?column?", |node| match column_name(node) {
-            "?column?" => cast.type_name.as_ref().map_or("?column?", |name| qualified(&name.names).1),
-            name => name,
-        }),
-        Some(NodeEnum::CollateClause(clause)) => clause.arg.as_ref().map_or("?column?", |node| column_name(node)),
-        Some(NodeEnum::CoalesceExpr(_)) => "coalesce",
-        Some(NodeEnum::CaseExpr(_)) => "case",
-        _ => "?column?",
+/// Whether it is `(x).*`, which gives a column for each field.
+pub(super) fn gives_many(node: &Node) -> bool {
+    matches!(inner(node), Some(NodeEnum::AIndirection(steps)) if matches!(steps.indirection.last().and_then(inner), Some(NodeEnum::AStar(_))))
+}
+
+/// The name PostgreSQL gives a column without one (`FigureColnameInternal` in `parse_target.c`); none where that is not certain.
+fn column_name(node: &Node) -> Option<String> {
+    let (name, _) = figured(node, 0)?;
+    Some(name.unwrap_or_else(|| "?column?".to_owned()))
+}
+
+/// A name and how good it is, up to 2.
+fn figured(node: &Node, depth: u8) -> Option<(Option<String>, u8)> {
+    let depth = Some(depth + 1).filter(|depth| *depth < 64)?;
+    let good = |name: &str| Some((Some(name.to_owned()), 2));
+    let last = |names: &[Node]| strings(names).last().map(|name| (*name).to_owned());
+    let below = |node: Option<&Node>| node.map_or(Some((None, 0)), |node| figured(node, depth));
+    match inner(node)? {
+        NodeEnum::ColumnRef(column) => Some((last(&column.fields), 2)),
+        NodeEnum::AIndirection(steps) => match last(&steps.indirection) {
+            Some(name) => good(&name),
+            None => below(steps.arg.as_deref()),
+        },
+        NodeEnum::FuncCall(call) => good(qualified(&call.funcname).1),
+        NodeEnum::AExpr(expression) if expression.kind() == AExprKind::AexprNullif => good("nullif"),
+        NodeEnum::TypeCast(cast) => match below(cast.arg.as_deref())? {
+            (_, 0 | 1) if cast.type_name.is_some() => Some((cast.type_name.as_ref().map(|name| qualified(&name.names).1.to_owned()), 1)),
+            found => Some(found),
+        },
+        NodeEnum::CollateClause(clause) => below(clause.arg.as_deref()),
+        NodeEnum::GroupingFunc(_) => good("grouping"),
+        NodeEnum::MergeSupportFunc(_) => good("merge_action"),
+        NodeEnum::SubLink(link) => match link.sub_link_type() {
+            SubLinkType::ExistsSublink => good("exists"),
+            SubLinkType::ArraySublink => good("array"),
+            SubLinkType::ExprSublink => match boxed(link.subselect.as_ref()) {
+                Some(NodeEnum::SelectStmt(select)) => match select.target_list.first().and_then(inner) {
+                    Some(NodeEnum::ResTarget(target)) if !target.name.is_empty() => good(&target.name),
+                    Some(NodeEnum::ResTarget(target)) if target.val.as_deref().is_some_and(|value| star(value).is_none() && !gives_many(value)) => {
+                        below(target.val.as_deref())
+                    }
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => Some((None, 0)),
+        },
+        NodeEnum::CaseExpr(case) => match below(case.defresult.as_deref())? {
+            (_, 0 | 1) => Some((Some("case".to_owned()), 1)),
+            found => Some(found),
+        },
+        NodeEnum::AArrayExpr(_) => good("array"),
+        NodeEnum::RowExpr(_) => good("row"),
+        NodeEnum::CoalesceExpr(_) => good("coalesce"),
+        NodeEnum::MinMaxExpr(extreme) => good(if extreme.op() == pb::MinMaxOp::IsGreatest { "greatest" } else { "least" }),
+        NodeEnum::AConst(_)
+        | NodeEnum::ParamRef(_)
+        | NodeEnum::AExpr(_)
+        | NodeEnum::BoolExpr(_)
+        | NodeEnum::NullTest(_)
+        | NodeEnum::BooleanTest(_) => Some((None, 0)),
+        _ => None,
     }
 }

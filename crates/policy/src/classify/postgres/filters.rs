@@ -14,15 +14,16 @@ use pg_query::{
 
 use super::{
     analysis::{Analysis, Output, Outputs, Ty, inner, strings},
-    builtins::{never_fails, value_at},
-    catalog::{Catalog, Relation},
+    builtins::{Safe, never_fails},
+    catalog::{Catalog, FIRST_USER_OID, Relation, Routine},
     constants,
     lineage::Lineage,
     names::qualified,
+    types,
 };
 
-/// Operators whose built-in functions give a value for any operands.
-const NEVER_FAILING: [&str; 17] = ["=", "<>", "<", ">", "<=", ">=", "||", "->", "->>", "#>", "#>>", "@>", "<@", "&&", "?", "?|", "?&"];
+/// Operators whose built-in functions give a value for any operands of the types they are for.
+const COMPARISONS: [&str; 6] = ["=", "<>", "<", ">", "<=", ">="];
 
 /// What has been found so far.
 #[derive(Debug, Clone, Default)]
@@ -104,13 +105,13 @@ impl<'a> Analysis<'a> {
                 this.deciding_by(Comparison::Presence, |this| this.expression(node));
             }
             Some(NodeEnum::AExpr(expression)) => {
-                let functions = this.found.functions.len();
+                this.user_operator = false;
                 let around = std::mem::take(&mut this.gathered);
                 this.expression(node);
                 let inside = std::mem::take(&mut this.gathered);
                 this.gathered = around;
                 // An operator that somebody defined may compare by anything.
-                let by = if this.found.functions.len() == functions { this.equality(expression) } else { Comparison::Any };
+                let by = if this.user_operator { Comparison::Any } else { this.equality(expression) };
                 if this.set_up { this.gathered.merge(&inside) } else { this.tests(&inside, by) }
             }
             _ => drop(this.deciding(|this| this.expression(node))),
@@ -141,8 +142,8 @@ impl<'a> Analysis<'a> {
         let (left, right) = (expression.lexpr.as_deref(), expression.rexpr.as_deref());
         let (Some(left), Some(right), ("" | "pg_catalog", "=")) = (left, right, qualified(&expression.name)) else { return Comparison::Any };
         let by = match expression.kind() {
-            AExprKind::AexprOp if self.is_whole(left) => self.given(right),
-            AExprKind::AexprOp if self.is_whole(right) => self.given(left),
+            AExprKind::AexprOp | AExprKind::AexprNotDistinct if self.is_whole(left) => self.given(right),
+            AExprKind::AexprOp | AExprKind::AexprNotDistinct if self.is_whole(right) => self.given(left),
             AExprKind::AexprIn if self.is_whole(left) => match inner(right) {
                 Some(NodeEnum::List(list)) => match list.items.as_slice() {
                     [only] => self.given(only),
@@ -167,7 +168,10 @@ impl<'a> Analysis<'a> {
     /// What the caller gave: a bound parameter, or something made of literals and parameters alone.
     fn given(&self, node: &Node) -> Option<Comparison> {
         match inner(node)? {
-            NodeEnum::ParamRef(_) if self.passed == Lineage::default() => Some(Comparison::Parameter),
+            NodeEnum::ParamRef(_) if self.passed == Lineage::default() => Some(if self.written { Comparison::Value } else { Comparison::Parameter }),
+            NodeEnum::SqlvalueFunction(_) | NodeEnum::SetToDefault(_) => Some(Comparison::Value),
+            // What the same statement gives.
+            NodeEnum::ColumnRef(column) if matches!(strings(&column.fields).as_slice(), ["excluded", _]) => Some(Comparison::Value),
             NodeEnum::AConst(_) => Some(Comparison::Value),
             NodeEnum::TypeCast(cast) => self.given(cast.arg.as_deref()?),
             NodeEnum::FuncCall(call) if built_in_by_name(call) => {
@@ -191,20 +195,31 @@ impl<'a> Analysis<'a> {
                 // Which column it means is a matter of the literal's value.
                 drop(constants::value(by, &self.parameters));
             }
-            let meant = result_column(by, outputs).filter(|_| named_first || !self.names_source(by) || is_place(by));
-            match (inner(node), meant) {
+            match inner(node) {
                 // DISTINCT by itself: all of it.
-                (None, _) => self.tests(&outputs.lineage(), Comparison::Any),
-                (Some(NodeEnum::GroupingSet(set)), _) => self.deeper(|this| this.arrangement(&set.content, outputs, named_first)),
-                (Some(_), Some(lineage)) => {
-                    self.apart(|this| this.expression(node));
-                    self.tests(&lineage, Comparison::Any);
-                    if self.set_up {
-                        self.gathered.merge(&lineage);
-                    }
-                }
-                (Some(_), None) => drop(self.deciding(|this| this.expression(node))),
+                None => self.tests(&outputs.lineage(), Comparison::Any),
+                Some(NodeEnum::GroupingSet(set)) => self.deeper(|this| this.arrangement(&set.content, outputs, named_first)),
+                // The parts of a row are places and names of their own.
+                Some(NodeEnum::RowExpr(row)) if !named_first => self.deeper(|this| this.arrangement(&row.args, outputs, named_first)),
+                Some(_) => self.arranged(node, by, outputs, named_first),
             }
+        }
+    }
+
+    fn arranged(&mut self, node: &Node, by: &Node, outputs: &Outputs, named_first: bool) {
+        let meant = result_column(by, outputs);
+        if let Some(lineage) = &meant {
+            self.tests(lineage, Comparison::Any);
+            if self.set_up {
+                self.gathered.merge(lineage);
+            }
+        }
+        // A result column of this name comes first, if there is one for certain; in GROUP BY, a column of a source.
+        let source = !named_first && self.names_source(by);
+        if meant.is_some() && !source && outputs.rest.is_none() {
+            self.apart(|this| this.expression(node));
+        } else {
+            self.deciding(|this| this.expression(node));
         }
     }
 
@@ -212,17 +227,21 @@ impl<'a> Analysis<'a> {
         let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return false };
         let names = strings(&column.fields);
         let [name] = names.as_slice() else { return true };
-        self.scopes
-            .last()
-            .into_iter()
-            .flat_map(|scope| &scope.sources)
-            .flat_map(|source| &source.outputs.columns)
-            .any(|column| *column.name == **name)
+        let mut sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
+        sources.any(|source| source.outputs.named(name, &mut Lineage::default()))
     }
 
-    /// Columns joined by a name they share.
-    pub(super) fn joined_by(&mut self, name: &str) {
-        self.deciding(|this| this.gather_bare(name));
+    /// Columns joined by a name they share, among these sources of the innermost query.
+    pub(super) fn joined_by(&mut self, name: &str, from: usize) {
+        let (mut gathered, mut found) = (Lineage::default(), false);
+        for source in self.scopes.last().into_iter().flat_map(|scope| scope.sources.iter().skip(from)) {
+            found |= source.outputs.named(name, &mut gathered);
+        }
+        gathered.untold |= !found;
+        self.tests(&gathered, Comparison::Any);
+        if self.set_up {
+            self.gathered.merge(&gathered);
+        }
     }
 
     /// Looks at an expression of which some parts decide whether others are looked at.
@@ -245,22 +264,61 @@ impl<'a> Analysis<'a> {
     }
 
     /// A call of a built-in function: whether it can fail, or gives many rows.
-    pub(super) fn weigh_call(&mut self, name: &str, returns_set: bool, arguments: &[Node]) {
-        let constant = |node: &Node| matches!(inner(node), Some(NodeEnum::AConst(_)));
-        let others_constant = |value: usize| arguments.iter().enumerate().all(|(at, argument)| at == value || constant(argument));
-        self.can_fail |= returns_set || !(never_fails(name) || value_at(name).is_some_and(others_constant));
+    pub(super) fn weigh_call(&mut self, routine: &Routine, arguments: &[Ty], values: &[Node]) {
+        let as_declared = |at: usize, actual: Ty| {
+            let declared = routine.arguments.get(at).copied().unwrap_or(routine.variadic);
+            let fits = |actual| actual == types::UNKNOWN || actual == declared || types::fits_safely(actual, declared);
+            types::is_any(declared) || actual.is_some_and(fits)
+        };
+        let fits = arguments.iter().enumerate().all(|(at, actual)| as_declared(at, *actual));
+        let literal = |at: usize| values.get(at).filter(|node| is_place(node)).and_then(|node| constants::text(node, &self.parameters));
+        let never = match never_fails(&routine.name) {
+            Some(Safe::Always { most }) => arguments.len() <= most,
+            Some(Safe::Slices) => (1..arguments.len()).all(|at| literal(at).is_some_and(|text| text.parse::<u32>().is_ok())),
+            Some(Safe::Pads) => literal(1).is_some_and(|text| text.parse::<u16>().is_ok()) && (2..arguments.len()).all(|at| literal(at).is_some()),
+            Some(Safe::Splits) => literal(1).is_some() && literal(2).is_some_and(|text| text.parse::<u16>().is_ok_and(|place| place > 0)),
+            Some(Safe::Units) => routine.arguments.get(1).is_some_and(|ty| types::is_moment(*ty)) && literal(0).is_some_and(|unit| is_unit(&unit)),
+            Some(Safe::Formats) => routine.arguments.first().is_some_and(|ty| types::is_moment(*ty)) && literal(1).is_some(),
+            Some(Safe::Prints) => literal(0).is_some_and(|format| !format.contains(['I', '*', '$'])),
+            None => false,
+        };
+        self.can_fail |= routine.returns_set || !fits || !never;
     }
 
-    /// An operator between expressions.
-    pub(super) fn weigh_operator(&mut self, name: &str, right: Option<&Node>) {
-        let pattern = matches!(name, "~~" | "!~~" | "~~*" | "!~~*") && right.is_some_and(|node| matches!(inner(node), Some(NodeEnum::AConst(_))));
-        self.can_fail |= !pattern && !NEVER_FAILING.contains(&name);
+    /// An operator between values of these types.
+    pub(super) fn weigh_operator(&mut self, name: &str, left: Ty, right: Ty) {
+        let given = |ty: Ty| ty.is_none_or(|ty| ty == types::UNKNOWN);
+        let alike = match (left, right) {
+            (Some(left), Some(right)) => {
+                left == right || types::fits_safely(left, right) || types::fits_safely(right, left) || given(Some(left)) || given(Some(right))
+            }
+            // A parameter is taken for what it stands beside.
+            (ty, None) | (None, ty) => ty.is_some(),
+        };
+        let text = |ty: Ty| ty.is_some_and(types::is_text);
+        let never = match name {
+            "||" => (text(left) || text(right)) && (text(left) || given(left)) && (text(right) || given(right)),
+            "->" | "->>" | "#>" | "#>>" | "@>" | "<@" | "?" | "?|" | "?&" => left == Some(types::JSONB),
+            name => COMPARISONS.contains(&name) && alike,
+        };
+        self.can_fail |= !never;
+    }
+
+    /// Values of these types become one another's.
+    pub(super) fn weigh_union(&mut self, found: &[Ty]) {
+        let mut known = found.iter().flatten().filter(|ty| **ty != types::UNKNOWN);
+        let Some(first) = known.next() else { return };
+        let alike = known.all(|ty| ty == first || types::fits_safely(*ty, *first) || types::fits_safely(*first, *ty));
+        self.can_fail |= !alike;
     }
 
     /// A cast that is asked for.
-    pub(super) fn weigh_cast(&mut self, cast: &TypeCast) {
-        let literal = cast.arg.as_deref().is_some_and(|node| matches!(inner(node), Some(NodeEnum::AConst(_))));
-        self.can_fail |= !literal && !casts_to_text(cast);
+    pub(super) fn weigh_cast(&mut self, cast: &TypeCast, to: Ty) {
+        let literal = cast.arg.as_deref().is_some_and(is_place);
+        // A literal is read when the statement is; a domain's checks wait.
+        let built_in =
+            to.and_then(|oid| self.catalog.type_by_oid(oid)).is_some_and(|kind| kind.oid < FIRST_USER_OID && kind.base == 0 && kind.element == 0);
+        self.can_fail |= !(casts_to_text(cast) || literal && built_in);
     }
 
     /// `count(column)`: how many there are of it.
@@ -268,8 +326,19 @@ impl<'a> Analysis<'a> {
         let [only] = call.args.as_slice() else { return };
         if qualified(&call.funcname).1 == "count" {
             let lineage = self.gathered.clone();
-            self.tests(&lineage, if self.is_plain(only) && !call.agg_distinct { Comparison::Presence } else { Comparison::Any });
+            let alone = !call.agg_distinct && (self.is_plain(only) || self.is_row(only));
+            self.tests(&lineage, if alone { Comparison::Presence } else { Comparison::Any });
         }
+    }
+
+    /// `p` or `p.*`, where `p` is a source: whether there is such a row.
+    fn is_row(&self, node: &Node) -> bool {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else { return false };
+        let names = strings(&column.fields);
+        let star = matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_)));
+        let sources = || self.scopes.iter().flat_map(|scope| &scope.sources);
+        let [name] = names.as_slice() else { return false };
+        sources().any(|source| *source.alias == **name) && (star || sources().all(|source| source.outputs.shows_plainly(name).is_none()))
     }
 
     /// Values that were given are stored in these columns of a relation, in this order: where they must be unique, whether that fails tells of others.
@@ -325,13 +394,23 @@ fn result_column(node: &Node, outputs: &Outputs) -> Option<Lineage> {
         NodeEnum::ColumnRef(column) => {
             let names = strings(&column.fields);
             let [name] = names.as_slice() else { return None };
-            let mut named = outputs.columns.iter().filter(|column| *column.name == **name);
-            let mut lineage = of(named.next()?);
+            let mut named = outputs.columns.iter().filter(|column| *column.name == **name).peekable();
+            if named.peek().is_none() && outputs.rest.is_none() {
+                return None;
+            }
+            let mut lineage = outputs.rest.clone().unwrap_or_default();
             named.for_each(|column| lineage.merge(&column.lineage));
             Some(lineage)
         }
         _ => None,
     }
+}
+
+/// The fields of a moment that every moment has (<https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-EXTRACT>).
+fn is_unit(unit: &str) -> bool {
+    const UNITS: [&str; 12] =
+        ["year", "quarter", "month", "week", "day", "decade", "century", "millennium", "hour", "minute", "second", "milliseconds"];
+    UNITS.contains(&unit)
 }
 
 fn is_place(node: &Node) -> bool {
@@ -349,5 +428,5 @@ fn casts_to_text(cast: &TypeCast) -> bool {
 
 fn built_in_by_name(call: &FuncCall) -> bool {
     let (schema, name) = qualified(&call.funcname);
-    matches!(schema, "" | "pg_catalog") && (never_fails(name) || value_at(name).is_some())
+    matches!(schema, "" | "pg_catalog") && never_fails(name).is_some()
 }

@@ -77,14 +77,37 @@ impl Output {
 impl Outputs {
     /// Whether there may be columns of which nothing is known.
     pub(super) const fn untold(&self) -> bool {
-        self.open && !self.listed
+        self.open && !self.listed && self.rest.is_none()
     }
 
     /// Where all of its values come from.
     pub(super) fn lineage(&self) -> Lineage {
-        let mut all = Lineage { untold: self.untold(), ..Lineage::default() };
+        let mut all = self.rest.clone().unwrap_or_default();
+        all.untold |= self.untold();
         self.columns.iter().for_each(|column| all.merge(&column.lineage));
         all
+    }
+
+    /// Adds where the column of this name comes from, as far as there may be such. Whether there may.
+    pub(super) fn named(&self, name: &str, gathered: &mut Lineage) -> bool {
+        let mut found = self.rest.is_some() || self.untold();
+        for column in self.columns.iter().filter(|column| *column.name == *name) {
+            gathered.merge(&column.lineage);
+            found = true;
+        }
+        if let Some(rest) = &self.rest {
+            gathered.merge(rest);
+        }
+        gathered.untold |= self.untold();
+        found
+    }
+
+    /// Whether every column of this name shows another's values unchanged; none if there is no such column.
+    pub(super) fn shows_plainly(&self, name: &str) -> Option<bool> {
+        let certain = !self.untold() && self.rest.as_ref().is_none_or(Lineage::is_nothing);
+        let mut named = self.columns.iter().filter(|column| *column.name == *name).peekable();
+        named.peek()?;
+        Some(named.all(|column| column.plain) && certain)
     }
 
     /// These are the columns of a view over a query with those. A class may name the view's own columns, too.
@@ -105,6 +128,19 @@ impl Outputs {
             column.lineage.merge(lineage);
             column.plain = false;
         }
+        if let Some(rest) = &mut self.rest {
+            rest.merge(lineage);
+        }
+    }
+
+    /// Any column may be made of any of them, and of that: which is at which place is not known.
+    pub(super) fn blend(&mut self, lineage: &Lineage) {
+        let mut all = self.lineage();
+        all.merge(lineage);
+        self.come_from(&all);
+        self.open = true;
+        self.listed = false;
+        self.rest = Some(all);
     }
 }
 
@@ -150,52 +186,44 @@ impl Analysis<'_> {
         self.found.stored.code |= self.found.stored.renamed.columns.len() > MAX_RENAMED;
     }
 
-    /// A column of this name takes part.
+    /// A column of this name takes part. Which sources a name can see depends on where it stands (`colNameToVar` in the server's `parse_relation.c`): here
+    /// it means every column it could mean anywhere, and every row that goes by it.
     pub(super) fn gather_bare(&mut self, name: &str) {
-        let mut gathered = Lineage::default();
-        for scope in self.scopes.iter().rev() {
-            let columns = scope.sources.iter().flat_map(|source| &source.outputs.columns).filter(|column| *column.name == *name);
-            let mut matched = false;
-            for column in columns {
-                matched = true;
-                gathered.merge(&column.lineage);
+        let (mut gathered, mut found) = (Lineage::default(), false);
+        for source in self.scopes.iter().flat_map(|scope| &scope.sources) {
+            found |= source.outputs.named(name, &mut gathered);
+            if *source.alias == *name {
+                gathered.merge(&source.outputs.lineage());
+                found = true;
             }
-            gathered.untold |= scope.sources.iter().any(|source| source.outputs.untold());
-            if matched {
-                return self.gathered.merge(&gathered);
-            }
+        }
+        gathered.untold |= !found && !SYSTEM_COLUMNS.contains(&name);
+        self.gathered.merge(&gathered);
+    }
+
+    /// All columns of whatever goes by this name take part, if there is such.
+    pub(super) fn gather_row(&mut self, alias: &str) -> bool {
+        let mut row = None::<Lineage>;
+        for source in self.scopes.iter().flat_map(|scope| &scope.sources).filter(|source| *source.alias == *alias) {
+            row.get_or_insert_default().merge(&source.outputs.lineage());
+        }
+        if let Some(row) = &row {
+            self.gathered.merge(row);
+        }
+        row.is_some()
+    }
+
+    /// A column of whatever goes by this name takes part.
+    pub(super) fn gather_qualified(&mut self, alias: &str, name: &str) {
+        let (mut gathered, mut found) = (Lineage::default(), false);
+        for source in self.scopes.iter().flat_map(|scope| &scope.sources).filter(|source| *source.alias == *alias) {
+            found |= source.outputs.named(name, &mut gathered);
         }
         self.gathered.merge(&gathered);
-        if !self.gather_row(name) && !SYSTEM_COLUMNS.contains(&name) {
-            self.gathered.untold = true;
-        }
-    }
-
-    /// All columns of what goes by this name take part, if there is such.
-    pub(super) fn gather_row(&mut self, alias: &str) -> bool {
-        let scopes = self.scopes.iter().rev();
-        let found = scopes.map(|scope| scope.sources.iter().filter(|source| *source.alias == *alias)).find(|found| found.clone().next().is_some());
-        let Some(sources) = found else { return false };
-        let mut row = Lineage::default();
-        sources.for_each(|source| row.merge(&source.outputs.lineage()));
-        self.gathered.merge(&row);
-        true
-    }
-
-    /// A column of what goes by this name takes part.
-    pub(super) fn gather_qualified(&mut self, alias: &str, name: &str) {
-        let source = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| *source.alias == *alias);
-        let Some(source) = source else {
-            self.gathered.untold = true;
-            return;
-        };
-        let column = source.outputs.columns.iter().find(|column| *column.name == *name).map(|column| column.lineage.clone());
-        let untold = source.outputs.untold();
-        match column {
-            Some(lineage) => self.gathered.merge(&lineage),
-            None if SYSTEM_COLUMNS.contains(&name) && !untold => {}
+        if !found && !SYSTEM_COLUMNS.contains(&name) {
             // A function of the whole row may be meant.
-            None => drop(self.gather_row(alias)),
+            let known = self.gather_row(alias) && !self.routines("", name, 1).is_empty();
+            self.gathered.untold |= !known;
         }
     }
 

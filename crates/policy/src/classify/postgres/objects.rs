@@ -105,14 +105,8 @@ impl<'a> Analysis<'a> {
             })),
             NodeEnum::ReindexStmt(reindex) => self.maintain(reindex.relation.as_ref().into_iter()),
             NodeEnum::ClusterStmt(cluster) => self.maintain(cluster.relation.as_ref().into_iter()),
-            NodeEnum::CreatePolicyStmt(policy) => {
-                self.changes_range(Action::Privilege, policy.table.as_ref());
-                self.among_columns(policy.table.as_ref(), |this| {
-                    this.deciding(|this| this.optional(policy.qual.as_ref()));
-                    this.deciding(|this| this.optional(policy.with_check.as_ref()));
-                });
-            }
-            NodeEnum::AlterPolicyStmt(policy) => drop(self.changes_range(Action::Privilege, policy.table.as_ref())),
+            NodeEnum::CreatePolicyStmt(policy) => self.row_policy(policy.table.as_ref(), [policy.qual.as_deref(), policy.with_check.as_deref()]),
+            NodeEnum::AlterPolicyStmt(policy) => self.row_policy(policy.table.as_ref(), [policy.qual.as_deref(), policy.with_check.as_deref()]),
             NodeEnum::CreateDomainStmt(create) => {
                 self.defines_named(&create.domainname);
                 self.expressions_of_constraints(&create.constraints);
@@ -120,6 +114,8 @@ impl<'a> Analysis<'a> {
             NodeEnum::AlterDomainStmt(alter) => {
                 self.defines_named(&alter.type_name);
                 if alter.subtype == "X" || alter.subtype == "C" {
+                    // Whether it holds for what is stored by now tells of that.
+                    self.found.stored.code = true;
                     self.expressions_of_constraints(alter.def.as_deref().map(std::slice::from_ref).unwrap_or_default());
                 }
             }
@@ -129,13 +125,7 @@ impl<'a> Analysis<'a> {
             NodeEnum::AlterTypeStmt(alter) => self.defines_named(&alter.type_name),
             NodeEnum::CompositeTypeStmt(create) => self.creates_from_query(create.typevar.as_ref()),
             NodeEnum::DefineStmt(define) => self.defines_named(&define.defnames),
-            NodeEnum::CreateStatsStmt(create) => {
-                for node in &create.relations {
-                    if let Some(NodeEnum::RangeVar(range)) = inner(node) {
-                        self.changes_range(Action::Define, Some(range));
-                    }
-                }
-            }
+            NodeEnum::CreateStatsStmt(create) => self.create_statistics(create),
             other => self.cluster_statement(other),
         }
     }
@@ -447,8 +437,55 @@ impl<'a> Analysis<'a> {
         {
             // Whether what is stored here from now on is there, too.
             if let Some(relation) = self.changes_range(Action::Define, Some(range)) {
-                self.tests_columns(relation, &strings(&constraint.pk_attrs));
+                let named = strings(&constraint.pk_attrs);
+                let keys: Vec<&str> = relation
+                    .columns
+                    .iter()
+                    .filter(|column| relation.keys.iter().any(|key| key.contains(&column.number)))
+                    .map(|column| &*column.name)
+                    .collect();
+                self.tests_columns(relation, if named.is_empty() { &keys } else { &named });
             }
+        }
+        // Whether what is stored by now is unique, or there.
+        let mut own: Vec<String> = strings(&constraint.keys).into_iter().chain(strings(&constraint.fk_attrs)).map(str::to_owned).collect();
+        for node in &constraint.exclusions {
+            if let Some(NodeEnum::List(pair)) = inner(node)
+                && let Some(NodeEnum::IndexElem(element)) = pair.items.first().and_then(inner)
+            {
+                own.push(element.name.clone());
+                self.deciding(|this| this.optional(element.expr.as_ref()));
+            }
+        }
+        for name in own.iter().filter(|name| !name.is_empty()) {
+            if self.scopes.last().is_some_and(|scope| scope.sources.iter().any(|source| source.relation.is_some())) {
+                self.deciding(|this| this.gather_bare(name));
+            }
+        }
+    }
+
+    /// Which rows of a table are there for whom: its conditions decide.
+    fn row_policy(&mut self, table: Option<&RangeVar>, conditions: [Option<&Node>; 2]) {
+        self.changes_range(Action::Privilege, table);
+        self.among_columns(table, |this| {
+            for condition in conditions.into_iter().flatten() {
+                this.deciding(|this| this.expression(condition));
+            }
+        });
+    }
+
+    /// ANALYZE fails where one of its expressions does.
+    fn create_statistics(&mut self, create: &pb::CreateStatsStmt) {
+        for node in &create.relations {
+            let Some(NodeEnum::RangeVar(range)) = inner(node) else { continue };
+            self.changes_range(Action::Define, Some(range));
+            self.among_columns(Some(range), |this| {
+                for node in &create.exprs {
+                    if let Some(NodeEnum::StatsElem(element)) = inner(node) {
+                        this.deciding(|this| this.optional(element.expr.as_ref()));
+                    }
+                }
+            });
         }
     }
 
@@ -711,10 +748,25 @@ impl<'a> Analysis<'a> {
     }
 
     fn optional_definition(&mut self, relation: &'a Relation, command: &pb::AlterTableCmd) {
+        // Whether a change is possible for what is stored tells of that.
+        match command.subtype() {
+            AlterTableType::AtAlterColumnType | AlterTableType::AtValidateConstraint => self.tests_columns(relation, &[command.name.as_str()]),
+            AlterTableType::AtSetNotNull => {
+                let lineage = relation.column(&command.name).map(|column| Lineage::of(relation, column.number));
+                self.tests(&lineage.unwrap_or_default(), model::facts::Comparison::Presence);
+            }
+            _ => {}
+        }
         match boxed(command.def.as_ref()) {
             Some(NodeEnum::ColumnDef(column)) => self.column_definition(column),
             Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint),
-            Some(NodeEnum::PartitionCmd(partition)) => drop(self.changes_range(Action::Define, partition.name.as_ref())),
+            Some(NodeEnum::PartitionCmd(partition)) => {
+                // What it is to be a partition of takes no rows that are not its own.
+                if let Some(part) = self.changes_range(Action::Define, partition.name.as_ref()).filter(|_| partition.bound.is_some()) {
+                    let names: Vec<&str> = part.columns.iter().map(|column| &*column.name).collect();
+                    self.tests_columns(part, &names);
+                }
+            }
             Some(NodeEnum::RangeVar(other)) => drop(self.changes_range(Action::Define, Some(other))),
             // A default or expression; other definitions (options, statistics, roles) hold nothing that runs.
             Some(_) if matches!(command.subtype(), AlterTableType::AtColumnDefault | AlterTableType::AtSetExpression) => {

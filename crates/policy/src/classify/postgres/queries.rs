@@ -1,6 +1,6 @@
 //! SELECT and everything FROM can hold.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Action,
@@ -15,6 +15,7 @@ use super::{
     analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
     catalog::{Relation, RelationKind},
     definitions::columns_of,
+    expressions::{gives_many, star},
     lineage::Lineage,
     names::qualified,
     types,
@@ -68,8 +69,9 @@ impl<'a> Analysis<'a> {
         let mut outputs = self.targets(&select.target_list);
         for row in &select.values_lists {
             let above = std::mem::replace(&mut outputs, self.values_row(row));
-            outputs.columns.iter_mut().zip(&above.columns).for_each(|(column, above)| column.lineage.merge(&above.lineage));
-            outputs.open |= outputs.columns.len() != above.columns.len() && !above.columns.is_empty();
+            if !above.columns.is_empty() || above.open {
+                self.unite(&mut outputs, &above);
+            }
         }
         self.arrangement(&select.distinct_clause, &outputs, true);
         self.arrangement(&select.group_clause, &outputs, false);
@@ -83,6 +85,14 @@ impl<'a> Analysis<'a> {
         let mut columns = vec![];
         for (at, value) in list.items.iter().enumerate() {
             let (ty, lineage) = self.made_for_show(value);
+            if gives_many(value) || star(value).is_some() {
+                let mut outputs = Outputs { columns, ..Outputs::default() };
+                outputs.blend(&lineage);
+                let after = list.items.iter().skip(at + 1);
+                let rest: Vec<Lineage> = after.map(|value| self.made_for_show(value).1).collect();
+                rest.iter().for_each(|lineage| outputs.blend(lineage));
+                return outputs;
+            }
             let ty = ty.filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
             columns.push(Output::made(format!("column{}", at + 1), ty, lineage));
         }
@@ -108,16 +118,7 @@ impl<'a> Analysis<'a> {
         let mut outputs = self.select(left);
         for arm in arms.into_iter().rev() {
             let other = self.select(arm);
-            outputs.open |= other.open || other.columns.len() != outputs.columns.len();
-            outputs.listed = false;
-            for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
-                column.harmless &= other.harmless;
-                column.plain &= other.plain;
-                column.lineage.merge(&other.lineage);
-                if column.ty != other.ty {
-                    column.ty = None;
-                }
-            }
+            self.unite(&mut outputs, &other);
         }
         // All but UNION ALL compare whole rows.
         if compares {
@@ -126,9 +127,43 @@ impl<'a> Analysis<'a> {
         outputs
     }
 
+    /// Rows of two queries, one after the other.
+    fn unite(&mut self, outputs: &mut Outputs, other: &Outputs) {
+        if outputs.open || other.open || other.columns.len() != outputs.columns.len() {
+            return outputs.blend(&other.lineage());
+        }
+        outputs.listed = false;
+        if let Some(rest) = &other.rest {
+            outputs.rest.get_or_insert_default().merge(rest);
+        }
+        for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
+            column.harmless &= other.harmless;
+            column.plain &= other.plain;
+            column.lineage.merge(&other.lineage);
+            if column.ty != other.ty {
+                // What one becomes for the other's sake may not be possible for every value.
+                let around = std::mem::replace(&mut self.can_fail, false);
+                self.weigh_union(&[column.ty, other.ty]);
+                if std::mem::replace(&mut self.can_fail, around) {
+                    self.tests(&column.lineage, Comparison::Any);
+                }
+                column.ty = None;
+            }
+        }
+    }
+
     /// WITH: each query in turn; a recursive one sees its own name.
     pub(super) fn with(&mut self, with: Option<&WithClause>) {
         let Some(with) = with else { return };
+        if with.recursive {
+            // Each may refer to those after it.
+            for cte in with.ctes.iter().filter_map(inner) {
+                if let NodeEnum::CommonTableExpr(cte) = cte {
+                    let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, ..Outputs::default() };
+                    self.scope().ctes.push((Arc::from(cte.ctename.as_str()), unknown));
+                }
+            }
+        }
         for node in &with.ctes {
             let Some(NodeEnum::CommonTableExpr(cte)) = inner(node) else { continue };
             let name: Arc<str> = Arc::from(cte.ctename.as_str());
@@ -137,6 +172,10 @@ impl<'a> Analysis<'a> {
                 Some(query) => named_by(self.statement(query, ""), cte),
                 None => Outputs::default(),
             };
+            if cte.cycle_clause.is_some() {
+                // Whether a row was there before decides how many there are.
+                outputs.columns.iter().for_each(|column| self.tests(&column.lineage, Comparison::Any));
+            }
             self.scope().ctes.push((name, outputs));
         }
     }
@@ -157,7 +196,7 @@ impl<'a> Analysis<'a> {
                 known = found;
             }
         }
-        let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, listed: false };
+        let unknown = Outputs { columns: named_columns(&cte.aliascolnames), open: true, ..Outputs::default() };
         self.knowing(name, unknown, |this| named_by(this.statement(query, ""), cte))
     }
 
@@ -246,7 +285,7 @@ impl<'a> Analysis<'a> {
             }
             _ => {}
         }
-        columns_of(relation)
+        self.columns_below(relation)
     }
 
     /// The pair, for the relation, what its rows are also in, and what its rows come from.
@@ -272,41 +311,53 @@ impl<'a> Analysis<'a> {
     }
 
     fn join(&mut self, join: &JoinExpr) {
-        for side in [&join.larg, &join.rarg].into_iter().flatten() {
-            self.add_source(side);
+        let from = self.scope().sources.len();
+        if let Some(left) = &join.larg {
+            self.add_source(left);
+        }
+        let between = self.scope().sources.len();
+        if let Some(right) = &join.rarg {
+            self.add_source(right);
         }
         for name in strings(&join.using_clause) {
-            self.joined_by(name);
-            let types = self.column_types(name);
+            self.joined_by(name, from);
+            let types = self.column_types(name, from);
             self.equal(&types);
         }
         if join.is_natural {
-            for (name, types) in self.shared_columns() {
-                self.joined_by(&name);
+            for name in self.shared_columns(from, between) {
+                self.joined_by(&name, from);
+                let types = self.column_types(&name, from);
                 self.equal(&types);
             }
         }
         self.decides(join.quals.as_deref());
         self.scope().merges |= join.is_natural || !join.using_clause.is_empty() || join.alias.is_some() || join.join_using_alias.is_some();
-        if let Some(alias) = &join.alias {
-            let mut outputs = Outputs { open: true, ..Outputs::default() };
+        for alias in [&join.alias, &join.join_using_alias].into_iter().flatten() {
+            let mut inside = Lineage::default();
+            self.scope().sources.iter().skip(from).for_each(|source| inside.merge(&source.outputs.lineage()));
+            let mut outputs = Outputs { open: true, rest: Some(inside), ..Outputs::default() };
             rename_by_alias(&mut outputs, Some(alias));
             self.source(Some(alias), "", None, outputs);
         }
-        if let Some(alias) = &join.join_using_alias {
-            self.source(Some(alias), "", None, Outputs { open: true, ..Outputs::default() });
-        }
     }
 
-    fn column_types(&self, name: &str) -> Vec<Option<u32>> {
-        let sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
+    fn column_types(&self, name: &str, from: usize) -> Vec<Option<u32>> {
+        let sources = self.scopes.last().into_iter().flat_map(|scope| scope.sources.iter().skip(from));
         sources.filter_map(|source| source.outputs.columns.iter().find(|column| &*column.name == name)).map(|column| column.ty).collect()
     }
 
-    fn shared_columns(&self) -> Vec<(Arc<str>, Vec<Option<u32>>)> {
-        let sources = self.scopes.last().into_iter().flat_map(|scope| &scope.sources);
-        let names: std::collections::BTreeSet<&Arc<str>> = sources.flat_map(|source| &source.outputs.columns).map(|column| &column.name).collect();
-        names.into_iter().map(|name| (name.clone(), self.column_types(name))).filter(|(_, types)| types.len() > 1).collect()
+    /// Names that both sides of a join have; of a side that is not known, any name of the other.
+    fn shared_columns(&self, from: usize, between: usize) -> Vec<Arc<str>> {
+        let Some(scope) = self.scopes.last() else { return vec![] };
+        let names = |sources: &[Source]| -> (BTreeSet<Arc<str>>, bool) {
+            let columns = sources.iter().flat_map(|source| &source.outputs.columns).map(|column| column.name.clone());
+            (columns.collect(), sources.iter().any(|source| source.outputs.untold() || source.outputs.rest.is_some()))
+        };
+        let (left, left_more) = names(scope.sources.get(from..between).unwrap_or_default());
+        let (right, right_more) = names(scope.sources.get(between..).unwrap_or_default());
+        let shared = |name: &&Arc<str>| (left.contains(*name) || left_more) && (right.contains(*name) || right_more);
+        left.union(&right).filter(shared).cloned().collect()
     }
 
     /// Columns joined by name are compared with `=`.
@@ -332,7 +383,8 @@ impl<'a> Analysis<'a> {
             column.lineage = lineage.clone();
             column.plain = false;
         }
-        outputs.listed = !outputs.columns.is_empty();
+        // What its columns are called, the catalog does not say of every function.
+        outputs.rest = Some(lineage);
         let name = function.functions.first().map(function_name).unwrap_or_default();
         self.source(function.alias.as_ref(), name, None, outputs);
     }
@@ -386,8 +438,10 @@ impl<'a> Analysis<'a> {
         if let Some(relation) = &sample.relation {
             self.add_source(relation);
         }
-        self.expressions(&sample.args);
-        self.optional(sample.repeatable.as_ref());
+        self.deciding(|this| {
+            this.expressions(&sample.args);
+            this.optional(sample.repeatable.as_ref());
+        });
         let (schema, name) = qualified(&sample.method);
         for routine in self.routines(schema, name, 1) {
             if !routine.built_in() {
@@ -434,6 +488,7 @@ impl<'a> Analysis<'a> {
         });
         self.tests(&lineage, Comparison::Any);
         outputs.come_from(&lineage);
+        outputs.rest = Some(lineage);
         rename_by_alias(&mut outputs, table.alias.as_ref());
         self.source(table.alias.as_ref(), "json_table", None, outputs);
     }
@@ -469,8 +524,12 @@ fn plain_chain(select: &SelectStmt) -> bool {
 fn named_by(mut outputs: Outputs, cte: &CommonTableExpr) -> Outputs {
     rename(&mut outputs, &cte.aliascolnames);
     let adds_columns = cte.search_clause.is_some() || cte.cycle_clause.is_some();
-    outputs.open |= adds_columns;
-    outputs.listed &= !adds_columns;
+    if adds_columns {
+        let all = outputs.lineage();
+        outputs.rest.get_or_insert_default().merge(&all);
+        outputs.open = true;
+        outputs.listed = false;
+    }
     outputs
 }
 
@@ -481,10 +540,9 @@ fn named_columns(names: &[Node]) -> Vec<Output> {
 fn rename(outputs: &mut Outputs, names: &[Node]) {
     let names = strings(names);
     if names.len() > outputs.columns.len() || (outputs.open && !names.is_empty()) {
-        outputs.open = true;
-        outputs.listed = false;
-        outputs.columns.iter_mut().for_each(|column| column.lineage.untold = true);
-        let unknown = |name: &&str| Output::made(*name, None, Lineage::untold());
+        outputs.blend(&Lineage::default());
+        let all = outputs.lineage();
+        let unknown = |name: &&str| Output::made(*name, None, all.clone());
         outputs.columns.extend(names.iter().map(unknown));
         return;
     }

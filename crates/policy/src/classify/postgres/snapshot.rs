@@ -549,6 +549,11 @@ const fn event_of_rule(number: i16) -> WriteEvent {
 /// Whether a default is worth reading: constants and the commonest calls are not.
 fn calls_something(printed: &Printed) -> bool {
     let text = &*printed.text;
+    // A generated column that is another.
+    let name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') && !matches!(text, "true" | "false");
+    if text.starts_with('"') || (name && text.starts_with(|first: char| !first.is_ascii_digit())) {
+        return true;
+    }
     text.contains(['(', '+', '|', '@', '#', '%', '~', '!'])
         && !matches!(text, "now()" | "gen_random_uuid()" | "clock_timestamp()")
         && !is_plain_nextval(text)

@@ -342,7 +342,11 @@ impl Analysis<'_> {
             return unknown_columns();
         };
         let known = constant_parameters(&execute.params, &self.parameters).map_or(Known::Never, Known::Given);
-        self.named_text(&body, known)
+        let bound = execute.params.iter().all(|node| matches!(inner(node), Some(NodeEnum::ParamRef(_))));
+        let outer = std::mem::replace(&mut self.written, !bound);
+        let outputs = self.named_text(&body, known);
+        self.written = outer;
+        outputs
     }
 
     fn fetch(&mut self, fetch: &pb::FetchStmt) -> Outputs {

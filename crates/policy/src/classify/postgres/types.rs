@@ -12,6 +12,7 @@ pub(super) const INT8: u32 = 20;
 pub(super) const INT4: u32 = 23;
 pub(super) const TEXT: u32 = 25;
 pub(super) const JSON: u32 = 114;
+pub(super) const JSONB: u32 = 3802;
 pub(super) const XML: u32 = 142;
 pub(super) const UNKNOWN: u32 = 705;
 pub(super) const NUMERIC: u32 = 1700;
@@ -20,6 +21,29 @@ pub(super) const RECORD: u32 = 2249;
 
 /// Polymorphic types: "any", anyarray, anyelement, anynonarray, anyenum, anyrange, anymultirange, anycompatible and its kin.
 const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080];
+
+/// `text`, `varchar`, `bpchar`, `name`.
+pub(super) const fn is_text(oid: u32) -> bool {
+    matches!(oid, TEXT | 1043 | 1042 | 19)
+}
+
+/// `date`, `timestamp`, `timestamptz`.
+pub(super) const fn is_moment(oid: u32) -> bool {
+    matches!(oid, 1082 | 1114 | 1184)
+}
+
+/// Whether a function that is declared so takes values of any type.
+pub(super) fn is_any(oid: u32) -> bool {
+    POLYMORPHIC.contains(&oid)
+}
+
+/// Whether every value of a type can be had in another, as it is: texts, and numbers in wider ones.
+pub(super) const fn fits_safely(from: u32, to: u32) -> bool {
+    const INT2: u32 = 21;
+    const FLOAT8: u32 = 701;
+    (is_text(from) && is_text(to))
+        || matches!((from, to), (INT2, INT4 | INT8 | NUMERIC | FLOAT8) | (INT4, INT8 | NUMERIC | FLOAT8) | (INT8, NUMERIC | FLOAT8))
+}
 
 /// The names SQL has for types that the catalog calls otherwise.
 pub(super) const fn sql_name(oid: u32) -> Option<&'static str> {
@@ -84,6 +108,10 @@ impl<'a> Analysis<'a> {
             |operator| exactness(&[(left_ty, operator.left), (right_ty, operator.right)], left.is_none()),
             |operator| operator.schema.as_ref(),
         );
+        if chosen.iter().any(|operator| operator.oid >= FIRST_USER_OID) {
+            self.user_operator = true;
+            self.can_fail = true;
+        }
         for operator in &chosen {
             self.run_oid(operator.function);
             self.coerce(right_ty, operator.right);

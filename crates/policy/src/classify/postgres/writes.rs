@@ -190,6 +190,10 @@ impl<'a> Analysis<'a> {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
             let ty = self.storing(|this| this.optional(target.val.as_ref()));
             let by = self.given_value(target.val.as_deref());
+            // In the INSERT of a MERGE the values come apart.
+            if target.val.is_none() {
+                continue;
+            }
             let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
             if let Some(row) = row.map(|source| source.outputs.clone()) {
                 self.fill(&row, &target.name, by);
@@ -287,7 +291,12 @@ impl<'a> Analysis<'a> {
         self.storing(|this| this.expressions(&clause.values));
         let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
         if let Some(row) = row.filter(|_| clause.command_type() == CmdType::CmdInsert).map(|source| source.outputs.clone()) {
-            let names: Vec<&str> = row.columns.iter().map(|column| &*column.name).collect();
+            let listed = clause.target_list.iter().filter_map(|node| match inner(node) {
+                Some(NodeEnum::ResTarget(target)) => Some(target.name.as_str()),
+                _ => None,
+            });
+            let listed: Vec<&str> = listed.collect();
+            let names: Vec<&str> = if listed.is_empty() { row.columns.iter().map(|column| &*column.name).collect() } else { listed };
             self.fills(&row, &names, &[]);
         }
         let event = match clause.command_type() {
