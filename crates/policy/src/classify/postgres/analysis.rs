@@ -11,7 +11,7 @@ use pg_query::{
 use super::{
     ParameterValue, SessionView,
     catalog::{Catalog, Printed, Relation},
-    found::Found,
+    found::{Found, MAX_KINDS},
     kinds,
     lineage::Lineage,
     looks::{Looks, Noted},
@@ -79,6 +79,8 @@ pub(super) struct Scope {
     pub(super) ctes: Vec<(Arc<str>, Outputs)>,
     /// A join merges columns, or hides what is in it behind a name: `*` is not what the sources have, one after the other.
     pub(super) merges: bool,
+    /// All of its FROM is there, and nothing hides any of it: a name that it has is looked for no further.
+    pub(super) complete: bool,
     /// The one value that its WHERE lets the name of a setting have.
     pub(super) fixed_name: Option<String>,
 }
@@ -133,6 +135,13 @@ pub(super) struct Analysis<'a> {
     pub(super) gathered: Lineage,
     /// What is being looked at can fail, or give more rows than one.
     pub(super) can_fail: bool,
+    /// A collation was named: texts may have two that cannot be reconciled.
+    pub(super) collates: bool,
+    /// An ON CONFLICT is being read: `excluded` is what the statement gives.
+    pub(super) conflicts: bool,
+    /// Columns of all sources so far, and columns that were looked at for a name.
+    pub(super) width: usize,
+    pub(super) looked: u64,
     /// An operator that somebody defined was met.
     pub(super) user_operator: bool,
     /// Parameters are given as literals of the statement, by EXECUTE.
@@ -174,6 +183,10 @@ impl<'a> Analysis<'a> {
             locking: false,
             gathered: Lineage::default(),
             can_fail: false,
+            collates: false,
+            conflicts: false,
+            width: 0,
+            looked: 0,
             user_operator: false,
             written: false,
             branches: false,
@@ -222,7 +235,9 @@ impl<'a> Analysis<'a> {
         let end = if length == 0 { text.len() } else { start.saturating_add(length) };
         self.scopes.clear();
         self.gathered = Lineage::default();
-        self.found.kinds.push(Arc::from(kinds::kind(node)));
+        if self.found.kinds.len() < MAX_KINDS {
+            self.found.kinds.push(Arc::from(kinds::kind(node)));
+        }
         let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
         if !outputs.open {
             self.found.harmless = outputs.columns.iter().map(|column| column.harmless).collect();

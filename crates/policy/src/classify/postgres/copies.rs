@@ -10,7 +10,7 @@ use super::{
     analysis::{Analysis, Outputs, Scope, boxed, inner, strings},
     catalog::{Relation, WriteEvent},
     constants,
-    definitions::row_of,
+    definitions::{is_generated, row_of},
 };
 
 /// Encodings in which no byte of a longer character looks like a sign of the format. <https://www.postgresql.org/docs/18/multibyte.html>
@@ -37,7 +37,16 @@ impl<'a> Analysis<'a> {
                 if !self.found.effects.copy_out {
                     self.store_rows(relation);
                 }
-                outputs = named(self.reads_as(Action::Export, relation, false), &strings(&copy.attlist));
+                outputs = self.reads_as(Action::Export, relation, false);
+                if copy.attlist.is_empty() {
+                    // Generated columns are left out.
+                    let made = |name: &str| {
+                        let mut defaults = relation.defaults.iter().filter(|(number, printed)| is_generated(relation, *number, printed));
+                        defaults.any(|(number, _)| relation.column(name).is_some_and(|column| column.number == *number))
+                    };
+                    outputs.columns.retain(|column| !made(&column.name));
+                }
+                outputs = named(outputs, &strings(&copy.attlist));
             }
         }
         if self.found.effects.copy_out {
@@ -149,6 +158,8 @@ impl Options {
         };
         let null = |usual: &str| self.null.clone().unwrap_or_else(|| usual.to_owned()).into_bytes();
         match self.format.as_str() {
+            // A backslash in it would be taken for one that escapes.
+            "" | "text" if self.null.as_deref().is_some_and(|null| null != "\\N" && null.contains('\\')) => None,
             "" | "text" => Some(CopyLayout::Text { delimiter: one(self.delimiter.clone(), b'\t')?, null: null("\\N"), header: self.header }),
             "csv" => {
                 let quote = one(self.quote.clone(), b'"')?;

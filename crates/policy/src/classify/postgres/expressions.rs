@@ -58,7 +58,10 @@ impl<'a> Analysis<'a> {
             NodeEnum::NullTest(test) => self.then(test.arg.as_ref(), types::BOOL),
             NodeEnum::BooleanTest(test) => self.then(test.arg.as_ref(), types::BOOL),
             NodeEnum::TypeCast(cast) => self.cast(cast),
-            NodeEnum::CollateClause(clause) => self.optional(clause.arg.as_ref()),
+            NodeEnum::CollateClause(clause) => {
+                self.collates = true;
+                self.optional(clause.arg.as_ref())
+            }
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::SubLink(link) => self.sublink(link),
             NodeEnum::CaseExpr(case) => self.branching(|this| this.case(case)),
@@ -110,7 +113,7 @@ impl<'a> Analysis<'a> {
     }
 
     fn first_type(&mut self, nodes: &[Node]) -> Ty {
-        let found: Vec<Ty> = nodes.iter().map(|node| self.expression(node)).collect();
+        let found: Vec<Ty> = nodes.iter().map(|node| self.given_type(node)).collect();
         self.weigh_union(&found);
         found.into_iter().flatten().find(|ty| *ty != types::UNKNOWN)
     }
@@ -137,14 +140,24 @@ impl<'a> Analysis<'a> {
     }
 
     fn bare_column(&self, name: &str) -> Ty {
-        for scope in self.scopes.iter().rev() {
-            for source in &scope.sources {
-                if let Some(column) = source.outputs.columns.iter().find(|column| &*column.name == name) {
-                    return column.ty;
-                }
+        match self.type_named(None, name) {
+            Some(ty) => ty,
+            None => self.row_named(name).map(|relation| relation.unwrap_or(types::RECORD)),
+        }
+    }
+
+    /// The type of the column that a name means; none if there is no such column, no type if it may be one of several.
+    fn type_named(&self, alias: Option<&str>, name: &str) -> Option<Ty> {
+        let mut known = None;
+        for source in self.sources_of(alias, name) {
+            for column in source.outputs.columns.iter().filter(|column| *column.name == *name) {
+                known = Some(known.map_or(column.ty, |ty| if ty == column.ty { ty } else { None }));
+            }
+            if source.outputs.rest.is_some() || source.outputs.untold() {
+                known = known.map(|_| None);
             }
         }
-        self.row_named(name).map(|relation| relation.unwrap_or(types::RECORD))
+        known
     }
 
     /// The row type of a source of this name, if there is one: `Some(None)` if its rows have no named type.
@@ -154,11 +167,10 @@ impl<'a> Analysis<'a> {
     }
 
     fn qualified_column(&mut self, alias: &str, name: &str) -> Ty {
-        let source = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| &*source.alias == alias);
-        if let Some(source) = source
-            && let Some(column) = source.outputs.columns.iter().find(|column| &*column.name == name)
-        {
-            return column.ty;
+        let known = self.type_named(Some(alias), name);
+        let every = self.sources_of(Some(alias), name).iter().all(|source| source.outputs.columns.iter().any(|column| *column.name == *name));
+        if let Some(ty) = known.filter(|_| every) {
+            return ty;
         }
         let row = self.row_named(alias).flatten();
         self.field_function(name, row)
@@ -182,6 +194,8 @@ impl<'a> Analysis<'a> {
             ty = match step {
                 NodeEnum::String(field) => self.field(ty, &field.sval),
                 NodeEnum::AIndices(indices) => {
+                    let literal = |node: &Option<Box<Node>>| node.as_deref().is_none_or(|node| matches!(inner(node), Some(NodeEnum::AConst(_))));
+                    self.can_fail |= !(literal(&indices.lidx) && literal(&indices.uidx));
                     self.optional(indices.lidx.as_ref());
                     self.optional(indices.uidx.as_ref());
                     let element = ty.and_then(|oid| self.catalog.type_by_oid(oid)).map_or(0, |kind| kind.element);
@@ -202,8 +216,15 @@ impl<'a> Analysis<'a> {
     }
 
     fn operation(&mut self, expression: &AExpr) -> Ty {
-        let left = expression.lexpr.as_ref().map(|node| self.expression(node));
         let (schema, name) = qualified(&expression.name);
+        if let Some(rows) = self.rows_compared(expression) {
+            for (left, right) in rows {
+                self.weigh_operator(name, left, right);
+                self.operator(schema, name, Some(left), right);
+            }
+            return Some(types::BOOL);
+        }
+        let left = expression.lexpr.as_ref().map(|node| self.given_type(node));
         match expression.kind() {
             AExprKind::AexprIn => self.branching(|this| this.in_list(&[(schema, name)], left, expression.rexpr.as_ref())),
             AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym => {
@@ -217,24 +238,55 @@ impl<'a> Analysis<'a> {
                 Some(types::BOOL)
             }
             AExprKind::AexprNullif => {
-                let right = self.optional(expression.rexpr.as_ref());
+                let right = expression.rexpr.as_deref().and_then(|node| self.given_type(node));
                 self.weigh_operator(name, left.flatten(), right);
                 self.operator(schema, name, left, right);
                 left.flatten()
             }
             _ => {
-                let right = self.optional(expression.rexpr.as_ref());
+                let right = expression.rexpr.as_deref().and_then(|node| self.given_type(node));
                 self.weigh_operator(name, left.flatten(), right);
                 self.operator(schema, name, left, right)
             }
         }
     }
 
+    /// Rows are compared field by field (`make_row_comparison_op` in the server's `parse_expr.c`): the types of each two; none if no side is a row that is
+    /// written out.
+    fn rows_compared(&mut self, expression: &AExpr) -> Option<Vec<(Ty, Ty)>> {
+        let fields = |node: Option<&'_ Node>| match node.and_then(inner) {
+            Some(NodeEnum::RowExpr(row)) => Some(row.args.clone()),
+            _ => None,
+        };
+        if !matches!(expression.kind(), AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct) {
+            return None;
+        }
+        match (fields(expression.lexpr.as_deref()), fields(expression.rexpr.as_deref())) {
+            (Some(left), Some(right)) if left.len() == right.len() => {
+                let left: Vec<Ty> = left.iter().map(|node| self.given_type(node)).collect();
+                let right: Vec<Ty> = right.iter().map(|node| self.given_type(node)).collect();
+                Some(left.into_iter().zip(right).collect())
+            }
+            (None, None) => None,
+            _ => {
+                self.optional(expression.lexpr.as_ref());
+                self.optional(expression.rexpr.as_ref());
+                Some(vec![(None, None)])
+            }
+        }
+    }
+
+    /// The type of an expression; a parameter is taken for what it stands beside.
+    fn given_type(&mut self, node: &Node) -> Ty {
+        let ty = self.expression(node);
+        if matches!(inner(node), Some(NodeEnum::ParamRef(_))) { Some(types::UNKNOWN) } else { ty }
+    }
+
     fn in_list(&mut self, operators: &[(&str, &str)], left: Option<Ty>, list: Option<&Box<Node>>) -> Ty {
         let Some(NodeEnum::List(list)) = boxed(list) else { return Some(types::BOOL) };
         let mut seen: Vec<Ty> = vec![];
         for item in &list.items {
-            let ty = self.expression(item);
+            let ty = self.given_type(item);
             if !seen.contains(&ty) {
                 seen.push(ty);
                 for (schema, name) in operators {
@@ -276,17 +328,18 @@ impl<'a> Analysis<'a> {
                 self.weigh_operator("=", subject.flatten(), condition);
                 self.operator("", "=", subject, condition);
             }
-            results.push(self.optional(when.result.as_ref()));
+            results.extend(when.result.as_deref().map(|node| self.given_type(node)));
         }
         if let Some(otherwise) = &case.defresult {
-            results.push(self.expression(otherwise));
+            results.push(self.given_type(otherwise));
         }
         self.weigh_union(&results);
         results.into_iter().flatten().find(|ty| *ty != types::UNKNOWN)
     }
 
     fn sublink(&mut self, link: &SubLink) -> Ty {
-        let test = link.testexpr.as_ref().map(|node| self.expression(node));
+        let row = link.testexpr.as_deref().is_some_and(|node| matches!(inner(node), Some(NodeEnum::RowExpr(_))));
+        let test = link.testexpr.as_ref().map(|node| self.given_type(node)).map(|ty| ty.filter(|_| !row));
         let Some(NodeEnum::SelectStmt(select)) = boxed(link.subselect.as_ref()) else { return None };
         let outputs = match link.sub_link_type() {
             // What it selects is not looked at.
@@ -504,8 +557,10 @@ impl<'a> Analysis<'a> {
     /// The columns a target list gives.
     pub(super) fn targets(&mut self, targets: &[Node]) -> Outputs {
         let mut outputs = Outputs::default();
+        let mut many = 0;
         for node in targets {
-            if outputs.columns.len() > MAX_COLUMNS {
+            many += 1;
+            if outputs.columns.len() >= MAX_COLUMNS || many > MAX_COLUMNS {
                 self.found.doubt("it has more columns than a result can have");
                 break;
             }
@@ -522,10 +577,10 @@ impl<'a> Analysis<'a> {
             }
             let own = column_name(value);
             if target.name.is_empty() && own.is_none() {
-                outputs.rest.get_or_insert_default().merge(&lineage);
+                outputs.more(&lineage);
             }
             let name = if target.name.is_empty() { own.as_deref().unwrap_or("?column?") } else { &target.name };
-            let (harmless, plain) = (self.is_harmless(value), self.is_plain(value));
+            let (harmless, plain) = (self.is_harmless(value) && lineage == Lineage::default(), self.is_plain(value));
             outputs.columns.push(Output { name: Arc::from(name), ty, harmless, lineage, plain });
         }
         outputs
@@ -546,13 +601,17 @@ impl<'a> Analysis<'a> {
         }
         outputs.open |= !any || (wanted.is_none() && scope.merges);
         outputs.listed = told && any;
-        let mut rest = outputs.rest.take();
-        for source in scope.sources.iter().filter(|source| wanted.is_none_or(|alias| **alias == *source.alias)) {
-            if let Some(more) = &source.outputs.rest {
-                rest.get_or_insert_default().merge(more);
-            }
+        let matched = scope.sources.iter().filter(|source| wanted.is_none_or(|alias| **alias == *source.alias));
+        let more: Vec<Lineage> = matched.clone().filter_map(|source| source.outputs.rest.clone()).collect();
+        // Of two of one name, one is hidden.
+        let twice = wanted.is_some() && matched.count() > 1;
+        more.iter().for_each(|lineage| outputs.more(lineage));
+        if !told || !any {
+            outputs.more(&Lineage::untold());
         }
-        outputs.rest = rest;
+        if twice {
+            outputs.blend(&Lineage::default());
+        }
         self.gathered.merge(&gathered);
         if outputs.columns.len() > MAX_COLUMNS {
             outputs.columns.truncate(MAX_COLUMNS);
@@ -570,7 +629,7 @@ impl<'a> Analysis<'a> {
             [.., alias, name] => (Some(*alias), *name),
             [] => return false,
         };
-        let sources = self.scopes.iter().flat_map(|scope| &scope.sources).filter(|source| alias.is_none_or(|alias| *source.alias == *alias));
+        let sources = self.sources_of(alias, name);
         let mut plain = None;
         for source in sources {
             let beside = source.outputs.untold() || source.outputs.rest.as_ref().is_some_and(|rest| *rest != Lineage::default());
@@ -657,7 +716,8 @@ fn figured(node: &Node, depth: u8) -> Option<(Option<String>, u8)> {
                 Some(NodeEnum::SelectStmt(select)) => match select.target_list.first().and_then(inner) {
                     Some(NodeEnum::ResTarget(target)) if !target.name.is_empty() => good(&target.name),
                     Some(NodeEnum::ResTarget(target)) if target.val.as_deref().is_some_and(|value| star(value).is_none() && !gives_many(value)) => {
-                        below(target.val.as_deref())
+                        // By then it has its name, and no cast gives it another.
+                        below(target.val.as_deref()).and_then(|(name, _)| good(name.as_deref().unwrap_or("?column?")))
                     }
                     _ => None,
                 },

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use model::facts::{ColumnSource, Comparison, Filters};
 use pg_query::{
     NodeEnum,
-    protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, TypeCast},
+    protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, TypeCast, a_const::Val},
 };
 
 use super::{
@@ -160,7 +160,7 @@ impl<'a> Analysis<'a> {
     /// A column of a relation with its whole value, also as text.
     fn is_whole(&self, node: &Node) -> bool {
         match inner(node) {
-            Some(NodeEnum::TypeCast(cast)) => casts_to_text(cast) && cast.arg.as_deref().is_some_and(|node| self.is_plain(node)),
+            Some(NodeEnum::TypeCast(cast)) => self.casts_to_text(cast) && cast.arg.as_deref().is_some_and(|node| self.is_plain(node)),
             _ => self.is_plain(node),
         }
     }
@@ -171,10 +171,10 @@ impl<'a> Analysis<'a> {
             NodeEnum::ParamRef(_) if self.passed == Lineage::default() => Some(if self.written { Comparison::Value } else { Comparison::Parameter }),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::SetToDefault(_) => Some(Comparison::Value),
             // What the same statement gives.
-            NodeEnum::ColumnRef(column) if matches!(strings(&column.fields).as_slice(), ["excluded", _]) => Some(Comparison::Value),
+            NodeEnum::ColumnRef(column) if self.conflicts && matches!(strings(&column.fields).as_slice(), ["excluded", _]) => Some(Comparison::Value),
             NodeEnum::AConst(_) => Some(Comparison::Value),
             NodeEnum::TypeCast(cast) => self.given(cast.arg.as_deref()?),
-            NodeEnum::FuncCall(call) if built_in_by_name(call) => {
+            NodeEnum::FuncCall(call) if self.calls_built_in(call) => {
                 call.args.iter().map(|argument| self.given(argument)).collect::<Option<Vec<_>>>().map(|_| Comparison::Value)
             }
             NodeEnum::AArrayExpr(array) => {
@@ -182,6 +182,22 @@ impl<'a> Analysis<'a> {
             }
             _ => None,
         }
+    }
+
+    fn calls_built_in(&self, call: &FuncCall) -> bool {
+        let (schema, name) = qualified(&call.funcname);
+        let meant = self.routines(schema, name, call.args.len());
+        never_fails(name).is_some() && !meant.is_empty() && meant.iter().all(|routine| routine.built_in())
+    }
+
+    /// To a text type of any length: nothing of the value is lost.
+    fn casts_to_text(&self, cast: &TypeCast) -> bool {
+        let Some(name) = &cast.type_name else { return false };
+        let (schema, called) = qualified(&name.names);
+        name.typmods.is_empty()
+            && name.array_bounds.is_empty()
+            && !name.setof
+            && matches!(self.find_type(schema, called), Some(types::TEXT | types::VARCHAR))
     }
 
     /// ORDER BY, GROUP BY, DISTINCT ON: expressions, places and names of result columns. `named_first`: a name means the result column rather than the source's.
@@ -256,6 +272,8 @@ impl<'a> Analysis<'a> {
     pub(super) fn made_for_show(&mut self, node: &Node) -> (Ty, Lineage) {
         let around = std::mem::replace(&mut self.can_fail, false);
         let (ty, lineage) = self.traced(|this| this.expression(node));
+        // What is shown in another encoding may have signs that this one lacks.
+        self.can_fail |= !matches!(&*self.view.client_encoding, "UTF8" | "SQL_ASCII") && !self.is_plain(node);
         if self.can_fail {
             self.tests(&lineage, Comparison::Any);
         }
@@ -277,48 +295,71 @@ impl<'a> Analysis<'a> {
             Some(Safe::Slices) => (1..arguments.len()).all(|at| literal(at).is_some_and(|text| text.parse::<u32>().is_ok())),
             Some(Safe::Pads) => literal(1).is_some_and(|text| text.parse::<u16>().is_ok()) && (2..arguments.len()).all(|at| literal(at).is_some()),
             Some(Safe::Splits) => literal(1).is_some() && literal(2).is_some_and(|text| text.parse::<u16>().is_ok_and(|place| place > 0)),
-            Some(Safe::Units) => routine.arguments.get(1).is_some_and(|ty| types::is_moment(*ty)) && literal(0).is_some_and(|unit| is_unit(&unit)),
+            Some(Safe::Units) => {
+                // A year's first day may be before the first that can be.
+                let whole = routine.name.as_ref() != "date_trunc"
+                    || literal(0).is_some_and(|unit| matches!(unit.as_str(), "day" | "hour" | "minute" | "second"));
+                whole && routine.arguments.get(1).is_some_and(|ty| types::is_moment(*ty)) && literal(0).is_some_and(|unit| is_unit(&unit))
+            }
             Some(Safe::Formats) => routine.arguments.first().is_some_and(|ty| types::is_moment(*ty)) && literal(1).is_some(),
-            Some(Safe::Prints) => literal(0).is_some_and(|format| !format.contains(['I', '*', '$'])),
+            Some(Safe::Prints) => literal(0).is_some_and(|format| prints(&format, arguments.len().saturating_sub(1))),
             None => false,
         };
-        self.can_fail |= routine.returns_set || !fits || !never;
+        let collated = self.collates && arguments.iter().flatten().any(|ty| types::is_text(*ty));
+        self.can_fail |= routine.returns_set || !fits || !never || collated;
+    }
+
+    /// Code that somebody defined runs: it may fail by what it is handed, and what it does may be seen where a value decides whether it runs at all. What else it
+    /// looks at was settled when it was made.
+    pub(super) fn handed_to_code(&mut self) {
+        let handed = self.gathered.clone();
+        self.tests(&handed, Comparison::Any);
+        self.can_fail |= self.branches;
     }
 
     /// An operator between values of these types.
     pub(super) fn weigh_operator(&mut self, name: &str, left: Ty, right: Ty) {
-        let given = |ty: Ty| ty.is_none_or(|ty| ty == types::UNKNOWN);
+        let literal = |ty: Ty| ty == Some(types::UNKNOWN);
         let alike = match (left, right) {
             (Some(left), Some(right)) => {
-                left == right || types::fits_safely(left, right) || types::fits_safely(right, left) || given(Some(left)) || given(Some(right))
+                let fits = left == right || types::fits_safely(left, right) || types::fits_safely(right, left);
+                (types::is_simple(left) && types::is_simple(right) && fits)
+                    || (left == types::UNKNOWN && types::is_simple(right))
+                    || (right == types::UNKNOWN && types::is_simple(left))
             }
-            // A parameter is taken for what it stands beside.
-            (ty, None) | (None, ty) => ty.is_some(),
+            _ => false,
         };
         let text = |ty: Ty| ty.is_some_and(types::is_text);
         let never = match name {
-            "||" => (text(left) || text(right)) && (text(left) || given(left)) && (text(right) || given(right)),
+            "||" => (text(left) || text(right)) && (text(left) || literal(left)) && (text(right) || literal(right)),
             "->" | "->>" | "#>" | "#>>" | "@>" | "<@" | "?" | "?|" | "?&" => left == Some(types::JSONB),
-            name => COMPARISONS.contains(&name) && alike,
+            name => COMPARISONS.contains(&name) && alike && !(self.collates && (text(left) || text(right))),
         };
         self.can_fail |= !never;
     }
 
     /// Values of these types become one another's.
     pub(super) fn weigh_union(&mut self, found: &[Ty]) {
-        let mut known = found.iter().flatten().filter(|ty| **ty != types::UNKNOWN);
+        let mut known = found.iter().filter(|ty| **ty != Some(types::UNKNOWN));
         let Some(first) = known.next() else { return };
-        let alike = known.all(|ty| ty == first || types::fits_safely(*ty, *first) || types::fits_safely(*first, *ty));
+        let fits = |from: Ty, to: Ty| from.zip(to).is_some_and(|(from, to)| types::fits_safely(from, to));
+        let alike = known.all(|ty| (ty == first && ty.is_some()) || fits(*ty, *first) || fits(*first, *ty));
         self.can_fail |= !alike;
     }
 
     /// A cast that is asked for.
     pub(super) fn weigh_cast(&mut self, cast: &TypeCast, to: Ty) {
-        let literal = cast.arg.as_deref().is_some_and(is_place);
+        let literal = match cast.arg.as_deref().and_then(inner) {
+            Some(NodeEnum::AConst(constant)) => match &constant.val {
+                Some(Val::Ival(_) | Val::Fval(_)) => matches!(to, Some(types::INT4 | types::INT8 | types::NUMERIC)),
+                _ => true,
+            },
+            _ => false,
+        };
         // A literal is read when the statement is; a domain's checks wait.
         let built_in =
             to.and_then(|oid| self.catalog.type_by_oid(oid)).is_some_and(|kind| kind.oid < FIRST_USER_OID && kind.base == 0 && kind.element == 0);
-        self.can_fail |= !(casts_to_text(cast) || literal && built_in);
+        self.can_fail |= !(self.casts_to_text(cast) || literal && built_in);
     }
 
     /// `count(column)`: how many there are of it.
@@ -385,7 +426,7 @@ fn result_column(node: &Node, outputs: &Outputs) -> Option<Lineage> {
     match inner(node)? {
         NodeEnum::AConst(_) if outputs.open => Some(outputs.lineage()),
         NodeEnum::AConst(constant) => match &constant.val {
-            Some(pg_query::protobuf::a_const::Val::Ival(place)) => {
+            Some(Val::Ival(place)) => {
                 let at = usize::try_from(place.ival).ok()?.checked_sub(1)?;
                 outputs.columns.get(at).map(of)
             }
@@ -413,20 +454,22 @@ fn is_unit(unit: &str) -> bool {
     UNITS.contains(&unit)
 }
 
+/// Whether a format prints so many values at most, and in no way that can fail.
+fn prints(format: &str, values: usize) -> bool {
+    let mut asked = 0;
+    let mut signs = format.chars();
+    while let Some(sign) = signs.next() {
+        if sign == '%' {
+            match signs.next() {
+                Some('%') => {}
+                Some('s' | 'L') => asked += 1,
+                _ => return false,
+            }
+        }
+    }
+    asked <= values
+}
+
 fn is_place(node: &Node) -> bool {
     matches!(inner(node), Some(NodeEnum::AConst(_)))
-}
-
-/// To a text type of any length: nothing of the value is lost.
-fn casts_to_text(cast: &TypeCast) -> bool {
-    let Some(name) = &cast.type_name else { return false };
-    name.typmods.is_empty()
-        && name.array_bounds.is_empty()
-        && !name.setof
-        && matches!(qualified(&name.names), ("" | "pg_catalog", "text" | "varchar"))
-}
-
-fn built_in_by_name(call: &FuncCall) -> bool {
-    let (schema, name) = qualified(&call.funcname);
-    matches!(schema, "" | "pg_catalog") && never_fails(name).is_some()
 }

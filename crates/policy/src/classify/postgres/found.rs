@@ -10,7 +10,7 @@ use model::{
 use super::{filters::Tested, lineage::Stored};
 
 /// How many kinds of statement are listed.
-const MAX_KINDS: usize = 16;
+pub(super) const MAX_KINDS: usize = 16;
 
 /// Facts in the making. Everything only ever grows.
 #[derive(Debug, Clone)]

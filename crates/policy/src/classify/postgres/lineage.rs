@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::facts::{ColumnSource, OutputColumn, Stores};
 
 use super::{
-    analysis::{Analysis, Output, Outputs},
+    analysis::{Analysis, Output, Outputs, Source},
     catalog::{Catalog, Relation, RelationKind},
 };
 
@@ -15,6 +15,9 @@ const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "cmax", "cmin", "tableoid", "xmax", "
 
 /// Most columns that one operation is said to rename; beyond, it counts as code that was not followed.
 const MAX_RENAMED: usize = 10_000;
+
+/// Most columns that are looked through for the names of one message.
+const MAX_LOOKED: u64 = 50_000_000;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +81,19 @@ impl Outputs {
     /// Whether there may be columns of which nothing is known.
     pub(super) const fn untold(&self) -> bool {
         self.open && !self.listed && self.rest.is_none()
+    }
+
+    /// There may be other columns, which come from there.
+    pub(super) fn more(&mut self, lineage: &Lineage) {
+        let untold = self.untold();
+        let rest = self.rest.get_or_insert_default();
+        rest.merge(lineage);
+        rest.untold |= untold;
+    }
+
+    /// Whether every column has the name it is known by.
+    fn certain(&self) -> bool {
+        !self.untold() && self.rest.is_none()
     }
 
     /// Where all of its values come from.
@@ -186,11 +202,41 @@ impl Analysis<'_> {
         self.found.stored.code |= self.found.stored.renamed.columns.len() > MAX_RENAMED;
     }
 
-    /// A column of this name takes part. Which sources a name can see depends on where it stands (`colNameToVar` in the server's `parse_relation.c`): here
-    /// it means every column it could mean anywhere, and every row that goes by it.
+    /// The sources that a name may mean a column of, innermost first. Which it can see depends on where it stands (`colNameToVar` in the server's
+    /// `parse_relation.c`): unless a query is complete and has it, all of them.
+    pub(super) fn sources_of<'s>(&'s self, alias: Option<&str>, name: &str) -> Vec<&'s Source> {
+        let mut sources = vec![];
+        for scope in self.scopes.iter().rev() {
+            let mut has = false;
+            for source in scope.sources.iter().filter(|source| alias.is_none_or(|alias| *source.alias == *alias)) {
+                has |= source.outputs.columns.iter().any(|column| *column.name == *name);
+                sources.push(source);
+            }
+            if scope.complete && has && scope.sources.iter().all(|source| source.outputs.certain()) {
+                break;
+            }
+        }
+        sources
+    }
+
+    /// Counts what is looked through for a name. False where that is too much.
+    fn may_look(&mut self) -> bool {
+        let columns: usize = self.scopes.iter().flat_map(|scope| &scope.sources).map(|source| source.outputs.columns.len()).sum();
+        self.looked = self.looked.saturating_add(columns as u64);
+        if self.looked > MAX_LOOKED {
+            self.found.doubt("its names lead through too many columns");
+            self.gathered.untold = true;
+        }
+        self.looked <= MAX_LOOKED
+    }
+
+    /// A column of this name takes part, or a row that goes by it.
     pub(super) fn gather_bare(&mut self, name: &str) {
+        if !self.may_look() {
+            return;
+        }
         let (mut gathered, mut found) = (Lineage::default(), false);
-        for source in self.scopes.iter().flat_map(|scope| &scope.sources) {
+        for source in self.sources_of(None, name) {
             found |= source.outputs.named(name, &mut gathered);
             if *source.alias == *name {
                 gathered.merge(&source.outputs.lineage());
@@ -215,8 +261,11 @@ impl Analysis<'_> {
 
     /// A column of whatever goes by this name takes part.
     pub(super) fn gather_qualified(&mut self, alias: &str, name: &str) {
+        if !self.may_look() {
+            return;
+        }
         let (mut gathered, mut found) = (Lineage::default(), false);
-        for source in self.scopes.iter().flat_map(|scope| &scope.sources).filter(|source| *source.alias == *alias) {
+        for source in self.sources_of(Some(alias), name) {
             found |= source.outputs.named(name, &mut gathered);
         }
         self.gathered.merge(&gathered);

@@ -64,7 +64,11 @@ impl<'a> Analysis<'a> {
             }
             NodeEnum::ViewStmt(view) => {
                 if let Some(query) = boxed(view.query.as_ref()) {
-                    self.statement(query, "");
+                    let outputs = self.statement(query, "");
+                    if view.replace {
+                        // What was built on the old one decides by the new one's values.
+                        self.tests(&outputs.lineage(), model::facts::Comparison::Any);
+                    }
                 }
                 self.creates_from_query(view.view.as_ref());
             }
@@ -552,21 +556,29 @@ impl<'a> Analysis<'a> {
     /// What a function in SQL stores once it runs. What it needs for that is asked for when it is called, and its body followed again.
     fn body_to_be(&mut self, create: &pb::CreateFunctionStmt) {
         let before = self.found.clone();
+        let mut given = Lineage::default();
         let arguments = Scope { sources: vec![arguments_to_be(create)], ..Scope::default() };
         if let Some(body) = boxed(create.sql_body.as_ref()) {
             self.scopes.push(arguments);
-            self.apart(|this| this.standard_body(body));
+            let ((), lineage) = self.apart(|this| this.traced(|this| this.standard_body(body)));
+            given.merge(&lineage);
             self.scopes.pop();
         } else if let Some(text) = body_text(create) {
             let path = self.path.clone();
-            self.apart(|this| {
-                this.definition(&text, path, |this, statements| {
-                    this.scopes.push(arguments);
-                    for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
-                        this.statement(node, "");
-                    }
-                });
+            let ((), lineage) = self.apart(|this| {
+                this.traced(|this| {
+                    this.definition(&text, path, |this, statements| {
+                        this.scopes.push(arguments);
+                        for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
+                            this.statement(node, "");
+                        }
+                    });
+                })
             });
+            given.merge(&lineage);
+        }
+        if create.replace {
+            self.tests(&given, model::facts::Comparison::Any);
         }
         let after = std::mem::replace(&mut self.found, before);
         self.found.stored = after.stored;

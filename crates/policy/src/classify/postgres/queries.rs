@@ -21,6 +21,9 @@ use super::{
     types,
 };
 
+/// Most columns of all that is in FROM anywhere in one message.
+const MAX_WIDTH: usize = 200_000;
+
 /// How often the recursive queries of one message are walked until it is settled where their columns come from; beyond, it is untold.
 const MAX_WALKS: usize = 64;
 
@@ -64,6 +67,8 @@ impl<'a> Analysis<'a> {
         for item in &select.from_clause {
             self.add_source(item);
         }
+        let scope = self.scope();
+        scope.complete = !scope.merges;
         self.decides(select.where_clause.as_deref());
         self.fixes_name(select.where_clause.as_deref());
         let mut outputs = self.targets(&select.target_list);
@@ -86,11 +91,10 @@ impl<'a> Analysis<'a> {
         for (at, value) in list.items.iter().enumerate() {
             let (ty, lineage) = self.made_for_show(value);
             if gives_many(value) || star(value).is_some() {
+                let mut all = lineage;
+                list.items.iter().skip(at + 1).for_each(|value| all.merge(&self.made_for_show(value).1));
                 let mut outputs = Outputs { columns, ..Outputs::default() };
-                outputs.blend(&lineage);
-                let after = list.items.iter().skip(at + 1);
-                let rest: Vec<Lineage> = after.map(|value| self.made_for_show(value).1).collect();
-                rest.iter().for_each(|lineage| outputs.blend(lineage));
+                outputs.blend(&all);
                 return outputs;
             }
             let ty = ty.filter(|ty| *ty != types::UNKNOWN).or(Some(types::TEXT));
@@ -134,7 +138,7 @@ impl<'a> Analysis<'a> {
         }
         outputs.listed = false;
         if let Some(rest) = &other.rest {
-            outputs.rest.get_or_insert_default().merge(rest);
+            outputs.more(rest);
         }
         for (column, other) in outputs.columns.iter_mut().zip(&other.columns) {
             column.harmless &= other.harmless;
@@ -144,9 +148,10 @@ impl<'a> Analysis<'a> {
                 // What one becomes for the other's sake may not be possible for every value.
                 let around = std::mem::replace(&mut self.can_fail, false);
                 self.weigh_union(&[column.ty, other.ty]);
-                if std::mem::replace(&mut self.can_fail, around) {
+                if self.can_fail {
                     self.tests(&column.lineage, Comparison::Any);
                 }
+                self.can_fail |= around;
                 column.ty = None;
             }
         }
@@ -238,6 +243,10 @@ impl<'a> Analysis<'a> {
     fn source(&mut self, alias: Option<&Alias>, name: &str, relation: Option<u32>, outputs: Outputs) {
         let alias = alias.map_or(name, |alias| alias.aliasname.as_str());
         let source = Source { alias: Arc::from(alias), relation, outputs };
+        self.width = self.width.saturating_add(source.outputs.columns.len());
+        if self.width > MAX_WIDTH {
+            return self.found.doubt("it reads from too many columns");
+        }
         self.scope().sources.push(source);
     }
 
@@ -384,15 +393,30 @@ impl<'a> Analysis<'a> {
             column.plain = false;
         }
         // What its columns are called, the catalog does not say of every function.
-        outputs.rest = Some(lineage);
+        if outputs.open || !self.is_named_by_itself(function) {
+            outputs.rest = Some(lineage);
+        }
         let name = function.functions.first().map(function_name).unwrap_or_default();
         self.source(function.alias.as_ref(), name, None, outputs);
+    }
+
+    /// A function whose one column goes by its alias or its own name.
+    fn is_named_by_itself(&self, function: &RangeFunction) -> bool {
+        const NAMED: [&str; 7] =
+            ["generate_series", "generate_subscripts", "jsonb_object_keys", "json_object_keys", "regexp_split_to_table", "string_to_table", "unnest"];
+        let [only] = function.functions.as_slice() else { return false };
+        let Some(NodeEnum::List(pair)) = inner(only) else { return false };
+        let Some(NodeEnum::FuncCall(call)) = pair.items.first().and_then(inner) else { return false };
+        let (schema, name) = qualified(&call.funcname);
+        let one = !function.ordinality && function.coldeflist.is_empty() && call.args.len() <= if name == "unnest" { 1 } else { 3 };
+        one && NAMED.contains(&name) && self.routines(schema, name, call.args.len()).iter().all(|routine| routine.built_in())
     }
 
     fn columns_of_function(&mut self, function: &RangeFunction) -> Outputs {
         let mut outputs = Outputs::default();
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
+            let begins = outputs.columns.len();
             if let Some(call) = pair.items.first() {
                 self.handed = None;
                 let (ty, lineage) = self.traced(|this| this.expression(call));
@@ -402,15 +426,15 @@ impl<'a> Analysis<'a> {
                 self.function_columns(ty, call, function.alias.as_ref(), &mut outputs);
             }
             if let Some(NodeEnum::List(definitions)) = pair.items.get(1).and_then(inner) {
-                self.column_definitions(&definitions.items, &mut outputs);
+                self.column_definitions(&definitions.items, begins, &mut outputs);
             }
         }
-        self.column_definitions(&function.coldeflist, &mut outputs);
+        self.column_definitions(&function.coldeflist, 0, &mut outputs);
         outputs
     }
 
     fn function_columns(&self, ty: Option<u32>, call: &Node, alias: Option<&Alias>, outputs: &mut Outputs) {
-        if let Some(relation) = ty.and_then(|oid| self.catalog.relation_of_row_type(oid)) {
+        if let Some(relation) = ty.and_then(|oid| self.catalog.relation_of_row_type(self.catalog.base_type(oid))) {
             outputs.columns.extend(columns_of(relation).columns);
             return;
         }
@@ -419,10 +443,12 @@ impl<'a> Analysis<'a> {
         outputs.columns.push(Output::made(name, ty, Lineage::default()));
     }
 
-    fn column_definitions(&mut self, definitions: &[Node], outputs: &mut Outputs) {
+    /// A function's columns as the caller defines them, in place of what stands from `begins` on.
+    fn column_definitions(&mut self, definitions: &[Node], begins: usize, outputs: &mut Outputs) {
         if !definitions.is_empty() {
-            outputs.columns.clear();
-            outputs.open = false;
+            outputs.columns.truncate(begins);
+            // Of those before it, it is not known.
+            outputs.open &= begins > 0;
         }
         for node in definitions {
             let Some(NodeEnum::ColumnDef(definition)) = inner(node) else { continue };
@@ -526,7 +552,7 @@ fn named_by(mut outputs: Outputs, cte: &CommonTableExpr) -> Outputs {
     let adds_columns = cte.search_clause.is_some() || cte.cycle_clause.is_some();
     if adds_columns {
         let all = outputs.lineage();
-        outputs.rest.get_or_insert_default().merge(&all);
+        outputs.more(&all);
         outputs.open = true;
         outputs.listed = false;
     }

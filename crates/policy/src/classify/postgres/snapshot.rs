@@ -549,14 +549,32 @@ const fn event_of_rule(number: i16) -> WriteEvent {
 /// Whether a default is worth reading: constants and the commonest calls are not.
 fn calls_something(printed: &Printed) -> bool {
     let text = &*printed.text;
-    // A generated column that is another.
-    let name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') && !matches!(text, "true" | "false");
-    if text.starts_with('"') || (name && text.starts_with(|first: char| !first.is_ascii_digit())) {
-        return true;
+    if names_something(text) {
+        return !matches!(text, "now()" | "gen_random_uuid()" | "clock_timestamp()") && !is_plain_nextval(text);
     }
     text.contains(['(', '+', '|', '@', '#', '%', '~', '!'])
         && !matches!(text, "now()" | "gen_random_uuid()" | "clock_timestamp()")
         && !is_plain_nextval(text)
+}
+
+/// Whether anything but literals, types and the grammar's own words, which are printed in capitals, stands in it: a function, or a column.
+fn names_something(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\'' => at += 1 + bytes.iter().skip(at + 1).take_while(|byte| **byte != b'\'').count(),
+            b':' if bytes.get(at + 1) == Some(&b':') => {
+                let of_type =
+                    |byte: &&u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(**byte, b' ' | b'_' | b'"' | b'.' | b'[' | b']');
+                at += 1 + bytes.iter().skip(at + 2).take_while(of_type).count();
+            }
+            b'a'..=b'z' | b'_' | b'"' | 0x80.. if text != "true" && text != "false" => return true,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
 }
 
 fn is_plain_nextval(text: &str) -> bool {

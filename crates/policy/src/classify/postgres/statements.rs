@@ -16,6 +16,7 @@ use super::{
     constants,
     definitions::search_path,
     found::Found,
+    lineage::Lineage,
     names::qualified,
     parse,
     prepared::{Named, led_elsewhere},
@@ -330,7 +331,7 @@ impl Analysis<'_> {
     }
 
     fn execute(&mut self, execute: &pb::ExecuteStmt) -> Outputs {
-        self.expressions(&execute.params);
+        let ((), handed) = self.traced(|this| this.expressions(&execute.params));
         let made = self.found.effects.names.iter().rev().find_map(|effect| match effect {
             NameEffect::Prepare { name, body } if *name == execute.name => Some(Some(Named::from(body.as_str()))),
             NameEffect::Deallocate(name) if *name == execute.name => Some(None),
@@ -344,7 +345,11 @@ impl Analysis<'_> {
         let known = constant_parameters(&execute.params, &self.parameters).map_or(Known::Never, Known::Given);
         let bound = execute.params.iter().all(|node| matches!(inner(node), Some(NodeEnum::ParamRef(_))));
         let outer = std::mem::replace(&mut self.written, !bound);
-        let outputs = self.named_text(&body, known);
+        let mut outputs = self.named_text(&body, known, &handed);
+        if handed != Lineage::default() {
+            // What is handed over may come back from anywhere in it.
+            outputs.columns.iter_mut().for_each(|column| column.harmless = false);
+        }
         self.written = outer;
         outputs
     }
@@ -359,7 +364,7 @@ impl Analysis<'_> {
         match made.unwrap_or_else(|| self.view.cursors.get(&fetch.portalname).cloned()) {
             Some(body) => {
                 let scope = self.found.row_scope;
-                let outputs = self.named_text(&body, Known::Never);
+                let outputs = self.named_text(&body, Known::Never, &Lineage::default());
                 self.found.row_scope = scope.max(RowScope::None);
                 if fetch.ismove { unknown_columns() } else { outputs }
             }
@@ -371,13 +376,15 @@ impl Analysis<'_> {
     }
 
     /// The text behind a name, as it would run now, and what it meant when it was given the name should its names lead elsewhere by now.
-    fn named_text(&mut self, named: &Named, known: Known) -> Outputs {
+    /// `handed`: where the parameters come from.
+    fn named_text(&mut self, named: &Named, known: Known, handed: &Lineage) -> Outputs {
         let path = self.path.clone();
         let mut outputs = unknown_columns();
         let Found { reads, writes, functions, .. } = &mut self.found;
         let (reads, writes, functions) = (std::mem::take(reads), std::mem::take(writes), std::mem::take(functions));
         self.definition(&named.text, path, |this, statements| {
             this.parameters.known = known;
+            this.passed = handed.clone();
             for statement in statements {
                 if let Some(node) = boxed(statement.stmt.as_ref()) {
                     outputs = this.statement(node, "");

@@ -11,6 +11,7 @@ pub(super) const BOOL: u32 = 16;
 pub(super) const INT8: u32 = 20;
 pub(super) const INT4: u32 = 23;
 pub(super) const TEXT: u32 = 25;
+pub(super) const VARCHAR: u32 = 1043;
 pub(super) const JSON: u32 = 114;
 pub(super) const JSONB: u32 = 3802;
 pub(super) const XML: u32 = 142;
@@ -25,6 +26,11 @@ const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 50
 /// `text`, `varchar`, `bpchar`, `name`.
 pub(super) const fn is_text(oid: u32) -> bool {
     matches!(oid, TEXT | 1043 | 1042 | 19)
+}
+
+/// Types of which any two values can be compared: numbers, texts, moments, `bool`, `uuid`, `bytea`, `oid`, `inet`, `jsonb`.
+pub(super) const fn is_simple(oid: u32) -> bool {
+    is_text(oid) || is_moment(oid) || matches!(oid, BOOL | 17 | INT8 | 21 | INT4 | 26 | 700 | 701 | 869 | 1083 | 1186 | NUMERIC | 2950 | JSONB)
 }
 
 /// `date`, `timestamp`, `timestamptz`.

@@ -69,6 +69,7 @@ impl<'a> Analysis<'a> {
     /// The columns that come back. What is returned was read.
     fn returning(&mut self, clause: Option<&pb::ReturningClause>, relation: &'a Relation) -> Outputs {
         let Some(clause) = clause else { return Outputs::default() };
+        let alone = self.scope().sources.len() == 1;
         for option in &clause.options {
             if let Some(NodeEnum::ReturningOption(option)) = inner(option) {
                 let source = self.row_below(&option.value, relation);
@@ -76,6 +77,9 @@ impl<'a> Analysis<'a> {
             }
         }
         for alias in ["old", "new"] {
+            if self.scope().sources.iter().any(|source| *source.alias == *alias) {
+                continue;
+            }
             let source = self.row_below(alias, relation);
             self.scope().sources.push(source);
         }
@@ -83,8 +87,7 @@ impl<'a> Analysis<'a> {
         let mut outputs = self.targets(&clause.exprs);
         // `*` stands for the target's columns; the rows before and after are sources here only so that they can be named.
         if clause.exprs.iter().any(returns_all) {
-            let alone = clause.exprs.len() == 1 && self.scope().sources.iter().all(|source| source.relation == Some(relation.oid));
-            if alone {
+            if alone && clause.exprs.len() == 1 {
                 outputs = self.row_below("", relation).outputs;
             } else {
                 outputs.open = true;
@@ -153,8 +156,10 @@ impl<'a> Analysis<'a> {
         if conflict.action() != OnConflictAction::OnconflictUpdate {
             return RowScope::None;
         }
+        self.conflicts = true;
         self.assignments(relation, &conflict.target_list);
         self.decides(conflict.where_clause.as_deref());
+        self.conflicts = false;
         let scope = match query {
             Some(NodeEnum::SelectStmt(select)) if !is_values_select(select) => {
                 let alias = insert
