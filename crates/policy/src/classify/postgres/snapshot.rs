@@ -514,7 +514,7 @@ fn index(row: &Cells<'_>) -> Result<Index, CatalogError> {
 }
 
 /// In place of a definition that could not be printed: no SQL, so that what uses it is not understood.
-const UNPRINTED: &str = "(";
+pub(super) const UNPRINTED: &str = "(";
 
 type Paths = HashMap<String, Arc<[Arc<str>]>>;
 
