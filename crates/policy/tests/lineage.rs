@@ -291,6 +291,10 @@ const FILTERS: &[(&str, &str)] = &[
         "SELECT CASE WHEN left(p.email, 1) = '1' THEN 2::float8 = ANY (SELECT s.n UNION ALL SELECT 1::float8) END FROM customers p, (SELECT 1e400 AS n OFFSET 0) s",
         "customers.email*",
     ),
+    (
+        "INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET note = 'x' WHERE EXISTS (SELECT 1 FROM (SELECT left(email, 1) AS l FROM customers) excluded WHERE orders.note = excluded.l)",
+        "customers.email* orders.id= orders.note*",
+    ),
     ("SELECT o.id FROM orders o, (SELECT left(email, 1) AS l FROM customers) excluded WHERE o.note = excluded.l", "customers.email* orders.note*"),
     (
         "SELECT CASE WHEN left(p.email, 1) = '1' THEN a.x[a.n] END FROM customers p, (SELECT '{1}'::int[] AS x, 99999999999 AS n OFFSET 0) a",

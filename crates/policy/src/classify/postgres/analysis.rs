@@ -137,8 +137,6 @@ pub(super) struct Analysis<'a> {
     pub(super) can_fail: bool,
     /// A collation was named: texts may have two that cannot be reconciled.
     pub(super) collates: bool,
-    /// An ON CONFLICT is being read: `excluded` is what the statement gives.
-    pub(super) conflicts: bool,
     /// Columns of all sources so far, and columns that were looked at for a name.
     pub(super) width: usize,
     pub(super) looked: u64,
@@ -184,7 +182,6 @@ impl<'a> Analysis<'a> {
             gathered: Lineage::default(),
             can_fail: false,
             collates: false,
-            conflicts: false,
             width: 0,
             looked: 0,
             user_operator: false,

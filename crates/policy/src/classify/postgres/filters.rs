@@ -171,7 +171,10 @@ impl<'a> Analysis<'a> {
             NodeEnum::ParamRef(_) if self.passed == Lineage::default() => Some(if self.written { Comparison::Value } else { Comparison::Parameter }),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::SetToDefault(_) => Some(Comparison::Value),
             // What the same statement gives.
-            NodeEnum::ColumnRef(column) if self.conflicts && matches!(strings(&column.fields).as_slice(), ["excluded", _]) => Some(Comparison::Value),
+            NodeEnum::ColumnRef(column) => match strings(&column.fields).as_slice() {
+                ["excluded", name] if self.is_of_nothing("excluded", name) => Some(Comparison::Value),
+                _ => None,
+            },
             NodeEnum::AConst(_) => Some(Comparison::Value),
             NodeEnum::TypeCast(cast) => self.given(cast.arg.as_deref()?),
             NodeEnum::FuncCall(call) if self.calls_built_in(call) => {

@@ -219,6 +219,15 @@ impl Analysis<'_> {
         sources
     }
 
+    /// Whether nothing that was stored before takes part in the column that a name means: it is there, and all it may mean comes from nowhere.
+    pub(super) fn is_of_nothing(&self, alias: &str, name: &str) -> bool {
+        let (mut lineage, mut found) = (Lineage::default(), false);
+        for source in self.sources_of(Some(alias), name) {
+            found |= source.outputs.named(name, &mut lineage);
+        }
+        found && lineage.is_nothing()
+    }
+
     /// Counts what is looked through for a name. False where that is too much.
     fn may_look(&mut self) -> bool {
         let columns: usize = self.scopes.iter().flat_map(|scope| &scope.sources).map(|source| source.outputs.columns.len()).sum();

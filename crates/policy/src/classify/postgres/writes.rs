@@ -156,10 +156,8 @@ impl<'a> Analysis<'a> {
         if conflict.action() != OnConflictAction::OnconflictUpdate {
             return RowScope::None;
         }
-        self.conflicts = true;
         self.assignments(relation, &conflict.target_list);
         self.decides(conflict.where_clause.as_deref());
-        self.conflicts = false;
         let scope = match query {
             Some(NodeEnum::SelectStmt(select)) if !is_values_select(select) => {
                 let alias = insert
