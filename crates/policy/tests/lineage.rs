@@ -325,6 +325,8 @@ const FILTERS: &[(&str, &str)] = &[
     ("SELECT email || ' (' || coalesce(phone, '-') || ')', upper(name), left(email, 3), email = 'x' FROM customers", ""),
     ("SELECT to_char(placed, 'YYYY'), date_trunc('day', placed), extract(year FROM placed) FROM orders", ""),
     ("SELECT date_trunc('year', placed) FROM orders", "orders.placed*"),
+    ("SELECT extract(year FROM born) FROM customers", ""),
+    ("SELECT extract(hour FROM born), date_part('year', born) FROM customers", "customers.born*"),
     // A date may be beyond what a timestamp can be.
     ("SELECT to_char(born, 'YYYY') FROM customers", "customers.born*"),
     ("SELECT opaque(email), opaque(name) FROM customers", "customers.email* customers.name*"),

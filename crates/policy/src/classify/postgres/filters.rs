@@ -298,13 +298,8 @@ impl<'a> Analysis<'a> {
             Some(Safe::Slices) => (1..arguments.len()).all(|at| literal(at).is_some_and(|text| text.parse::<u32>().is_ok())),
             Some(Safe::Pads) => literal(1).is_some_and(|text| text.parse::<u16>().is_ok()) && (2..arguments.len()).all(|at| literal(at).is_some()),
             Some(Safe::Splits) => literal(1).is_some() && literal(2).is_some_and(|text| text.parse::<u16>().is_ok_and(|place| place > 0)),
-            Some(Safe::Units) => {
-                // A year's first day may be before the first that can be.
-                let whole = routine.name.as_ref() != "date_trunc"
-                    || literal(0).is_some_and(|unit| matches!(unit.as_str(), "day" | "hour" | "minute" | "second"));
-                whole && routine.arguments.get(1).is_some_and(|ty| types::is_moment(*ty)) && literal(0).is_some_and(|unit| is_unit(&unit))
-            }
-            Some(Safe::Formats) => routine.arguments.first().is_some_and(|ty| types::is_moment(*ty)) && literal(1).is_some(),
+            Some(Safe::Units) => literal(0).zip(routine.arguments.get(1)).is_some_and(|(unit, ty)| has_unit(&routine.name, &unit, *ty)),
+            Some(Safe::Formats) => routine.arguments.first().is_some_and(|ty| types::is_time(*ty)) && literal(1).is_some(),
             Some(Safe::Prints) => literal(0).is_some_and(|format| prints(&format, arguments.len().saturating_sub(1))),
             None => false,
         };
@@ -450,11 +445,18 @@ fn result_column(node: &Node, outputs: &Outputs) -> Option<Lineage> {
     }
 }
 
-/// The fields of a moment that every moment has (<https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-EXTRACT>).
-fn is_unit(unit: &str) -> bool {
-    const UNITS: [&str; 12] =
-        ["year", "quarter", "month", "week", "day", "decade", "century", "millennium", "hour", "minute", "second", "milliseconds"];
-    UNITS.contains(&unit)
+/// Whether a function of moments of this type gives this unit of each of them
+/// (<https://www.postgresql.org/docs/18/functions-datetime.html#FUNCTIONS-DATETIME-EXTRACT>).
+fn has_unit(function: &str, unit: &str, ty: u32) -> bool {
+    let of_days = ["year", "quarter", "month", "week", "day", "decade", "century", "millennium"].contains(&unit);
+    let of_hours = ["hour", "minute", "second"].contains(&unit);
+    match function {
+        // The first day of a year may be before the first that can be.
+        "date_trunc" => types::is_time(ty) && (of_hours || unit == "day"),
+        // `date_part` of a date is that of a timestamp, which not every date has.
+        "date_part" => types::is_time(ty) && (of_days || of_hours),
+        _ => (types::is_time(ty) && (of_days || of_hours)) || (types::is_moment(ty) && of_days),
+    }
 }
 
 /// Whether a format prints so many values at most, and in no way that can fail.

@@ -33,9 +33,14 @@ pub(super) const fn is_simple(oid: u32) -> bool {
     is_text(oid) || is_moment(oid) || matches!(oid, BOOL | 17 | INT8 | 21 | INT4 | 26 | 700 | 701 | 869 | 1083 | 1186 | NUMERIC | 2950 | JSONB)
 }
 
+/// `timestamp`, `timestamptz`.
+pub(super) const fn is_time(oid: u32) -> bool {
+    matches!(oid, 1114 | 1184)
+}
+
 /// `date`, `timestamp`, `timestamptz`.
 pub(super) const fn is_moment(oid: u32) -> bool {
-    matches!(oid, 1082 | 1114 | 1184)
+    oid == 1082 || is_time(oid)
 }
 
 /// Whether a function that is declared so takes values of any type.
