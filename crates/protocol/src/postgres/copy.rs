@@ -33,7 +33,7 @@ pub enum Change<'a> {
 pub struct CopyRewriter {
     layout: CopyLayout,
     columns: usize,
-    /// The next message begins the stream: a heading, or the signature.
+    /// The next message begins the stream: the names of the columns, which pass as they are, or the signature.
     begins: bool,
 }
 
@@ -74,14 +74,13 @@ impl CopyRewriter {
     ) -> Result<(), Option<Malformed>> {
         match &self.layout {
             CopyLayout::Binary => binary(body, begins, self.columns, change, out),
-            // The names of the columns.
-            CopyLayout::Text { header: true, .. } | CopyLayout::Csv { header: true, .. } if begins => {
-                out.put_slice(body);
-                Ok(())
-            }
-            CopyLayout::Text { delimiter, null, .. } => {
+            CopyLayout::Text { delimiter, null, header } => {
                 let line = body.strip_suffix(b"\n").ok_or(Some(Malformed("a row of a COPY does not end")))?;
                 let fields = split_text(line, *delimiter, self.columns)?;
+                if *header && begins {
+                    out.put_slice(body);
+                    return Ok(());
+                }
                 for (index, field) in fields.into_iter().enumerate() {
                     if index > 0 {
                         out.put_u8(*delimiter);
@@ -96,9 +95,13 @@ impl CopyRewriter {
                 out.put_u8(b'\n');
                 Ok(())
             }
-            CopyLayout::Csv { delimiter, quote, escape, null, quoted: forced, .. } => {
+            CopyLayout::Csv { delimiter, quote, escape, null, quoted: forced, header } => {
                 let line = body.strip_suffix(b"\n").ok_or(Some(Malformed("a row of a COPY does not end")))?;
                 let fields = split_csv(line, (*delimiter, *quote, *escape), self.columns)?;
+                if *header && begins {
+                    out.put_slice(body);
+                    return Ok(());
+                }
                 for (index, field) in fields.into_iter().enumerate() {
                     if index > 0 {
                         out.put_u8(*delimiter);
@@ -376,6 +379,7 @@ mod tests {
         let mut rewriter = CopyRewriter::new(other, 2);
         let mut out = BytesMut::new();
         let change = |index, _: Option<&[u8]>| if index == 1 { Change::Value(Cow::Borrowed(&b"NULL"[..])) } else { Change::Keep };
+        assert!(rewriter.clone().rewrite(b"a;b;c\n", change, &mut BytesMut::new()).is_err(), "a heading of other columns");
         for body in [&b"a;b\n"[..], b"'x\\';y';'\\\\'\n", b"NULL;NULL\n"] {
             rewriter.rewrite(body, change, &mut out).unwrap();
         }
