@@ -426,3 +426,17 @@ fn a_generated_column_that_is_not_followed_may_be_made_of_anything() {
     let certain: Vec<bool> = outputs.columns.iter().map(certain).collect();
     assert_eq!(certain, [false, false, true]);
 }
+
+/// Whole rows of a wide table, again and again: what is said of them is bounded, and what is not said counts as not known.
+#[test]
+fn what_is_told_of_result_columns_is_bounded() {
+    let server = Server::start();
+    let columns: Vec<String> = (0..1_000).map(|at| format!("c{at} int")).collect();
+    server.sql("shop", &format!("create table wide ({})", columns.join(", ")));
+    let (catalog, view) = server.catalog("shop");
+    let told = |rows: usize| {
+        let outputs = facts(&catalog, &view, &format!("SELECT {} FROM wide w", vec!["w"; rows].join(", "))).outputs;
+        outputs.columns.iter().map(|column| column.from.len()).sum::<usize>()
+    };
+    assert_eq!((told(50), told(51)), (50_000, 0));
+}

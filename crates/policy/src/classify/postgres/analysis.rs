@@ -29,6 +29,9 @@ const MAX_DEFINITIONS: usize = 200;
 /// Most queries that are looked at for which rows of a write's target they give, for one message.
 const MAX_ROW_SCOPE_STEPS: u32 = 2_000;
 
+/// Most columns that the columns of one result are said to be made of, all in all.
+const MAX_TOLD: usize = 50_000;
+
 /// A type by OID, as far as it is known.
 pub(super) type Ty = Option<u32>;
 
@@ -238,7 +241,11 @@ impl<'a> Analysis<'a> {
         let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
         if !outputs.open {
             self.found.harmless = outputs.columns.iter().map(|column| column.harmless).collect();
-            self.found.columns = outputs.columns.iter().map(|column| column.told(self.catalog)).collect();
+            let told: usize = outputs.columns.iter().map(Output::width).sum();
+            // Beyond, it counts as not known.
+            if told <= MAX_TOLD {
+                self.found.columns = outputs.columns.iter().map(|column| column.told(self.catalog)).collect();
+            }
         }
         self.unsettled |= self.found.wild;
     }

@@ -71,6 +71,11 @@ pub(super) struct Stored {
 }
 
 impl Output {
+    /// Of how many columns it may be made.
+    pub(super) fn width(&self) -> usize {
+        self.lineage.columns.len()
+    }
+
     /// As the facts tell it.
     pub(super) fn told(&self, catalog: &Catalog) -> OutputColumn {
         OutputColumn { name: self.name.clone(), from: self.lineage.named(catalog), untold: self.lineage.untold, plain: self.plain }
