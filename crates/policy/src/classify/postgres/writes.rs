@@ -105,6 +105,12 @@ impl<'a> Analysis<'a> {
         self.found.opaque |= Self::hides_origin(relation);
     }
 
+    /// The columns of what is written, as they stand among the sources.
+    fn row_written(&self, relation: &Relation) -> Outputs {
+        let sources = self.scopes.iter().rev().flat_map(|scope| &scope.sources);
+        sources.into_iter().find(|source| source.relation == Some(relation.oid)).map(|source| source.outputs.clone()).unwrap_or_default()
+    }
+
     /// Values become those of columns that may have to be unique.
     fn inserted(&mut self, relation: &Relation, columns: &[Node], query: Option<&NodeEnum>) {
         let named = |node: &Node| match inner(node) {
@@ -122,7 +128,7 @@ impl<'a> Analysis<'a> {
             // DEFAULT VALUES gives none.
             _ => return,
         };
-        let target = self.scope().sources.last().map(|source| source.outputs.clone()).unwrap_or_default();
+        let target = self.row_written(relation);
         // A column that no value is given for is not filled.
         let filled = if columns.is_empty() && !given.is_empty() { names.get(..given.len()).unwrap_or(&names) } else { &names };
         self.fills(&target, filled, &given);
@@ -189,6 +195,7 @@ impl<'a> Analysis<'a> {
     /// SET lists, whose values are read and cast.
     fn assignments(&mut self, relation: &Relation, targets: &[Node]) {
         self.subscripts(targets);
+        let row = self.row_written(relation);
         for node in targets {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
             let ty = self.storing(|this| this.optional(target.val.as_ref()));
@@ -197,10 +204,7 @@ impl<'a> Analysis<'a> {
             if target.val.is_none() {
                 continue;
             }
-            let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
-            if let Some(row) = row.map(|source| source.outputs.clone()) {
-                self.fill(&row, &target.name, by);
-            }
+            self.fill(&row, &target.name, by);
             let many = matches!(boxed(target.val.as_ref()), Some(NodeEnum::MultiAssignRef(_)));
             if let Some(column) = relation.column(&target.name) {
                 self.coerce(if many { None } else { ty }, column.type_oid);
@@ -292,8 +296,8 @@ impl<'a> Analysis<'a> {
         self.decides(clause.condition.as_deref());
         self.assignments(relation, &clause.target_list);
         self.storing(|this| this.expressions(&clause.values));
-        let row = self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| source.relation == Some(relation.oid));
-        if let Some(row) = row.filter(|_| clause.command_type() == CmdType::CmdInsert).map(|source| source.outputs.clone()) {
+        if clause.command_type() == CmdType::CmdInsert {
+            let row = self.row_written(relation);
             let listed = clause.target_list.iter().filter_map(|node| match inner(node) {
                 Some(NodeEnum::ResTarget(target)) => Some(target.name.as_str()),
                 _ => None,
