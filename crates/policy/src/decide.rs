@@ -12,13 +12,10 @@ use model::{
 
 use crate::{
     Version,
-    classify::postgres::catalog::Catalog,
+    classify::postgres::{catalog::Catalog, level},
     masking::{self, MaskPlan},
     rulebook::{Answer, Circumstances, Question, Rulebook, Sets, Unaskable, World},
 };
-
-/// How much harm finding values out can do: as much as reading what is sensitive.
-const FILTER_RISK: Risk = Risk::new(2);
 
 /// Most sentences a decision gives; a statement over a thousand tables would otherwise give a thousand.
 const MAX_REASONS: usize = 8;
@@ -62,7 +59,8 @@ pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement
             |(class, _): &(DataClassName, Comparison)| Pair { action: Action::Filter, object: Object::DataClass { class: class.as_str().into() } };
         facts.pairs.extend(filters.iter().map(pair));
         facts.pairs.sort_unstable();
-        facts.risk = facts.risk.max(FILTER_RISK);
+        let risk = facts.pairs.iter().map(|pair| level(pair.action)).max().unwrap_or_default();
+        facts.risk = facts.risk.max(Risk::new(risk));
         facts
     });
     let decision = decide_on(version, &Case { facts: facts.as_ref().unwrap_or(case.facts), ..*case }, filters);

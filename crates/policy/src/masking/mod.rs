@@ -31,10 +31,6 @@ pub use cell::{MAX_MASKED_CELL_BYTES, mask_cell};
 /// Partitions and children looked at for one relation: more than a server can plan for.
 const MAX_DESCENDANTS: usize = 1_000_000;
 
-/// Catalog relations that hold copies of column values, for the planner.
-/// <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
-const STATISTICS: [&str; 5] = ["pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
-
 /// How the answer of one statement is masked. There is none for a statement whose answer passes untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskPlan {
@@ -206,7 +202,7 @@ impl<'v> Classified<'v> {
 
     /// The classes whose values the operation may bring to light: all of them if it is unknown what it touches.
     fn relevant(&self, touched: &BTreeSet<u32>, unknown: bool, catalog: &Catalog) -> Vec<&'v DataClass> {
-        let everything = unknown || touched.iter().any(|oid| catalog.relation_by_oid(*oid).is_none_or(holds_statistics));
+        let everything = unknown || touched.iter().any(|oid| catalog.relation_by_oid(*oid).is_none_or(Relation::holds_statistics));
         let reached = |column: &ClassifiedColumn| {
             everything || catalog.relation(&column.schema, &column.table).is_some_and(|relation| touched.contains(&relation.oid))
         };
@@ -240,10 +236,6 @@ impl<'v> Classified<'v> {
         }
         classes
     }
-}
-
-fn holds_statistics(relation: &Relation) -> bool {
-    &*relation.schema == "pg_catalog" && STATISTICS.contains(&&*relation.name)
 }
 
 /// Every relation whose rows the operation may meet: those of its facts, what these are parts of, their parts, and whose index or storage they are.
@@ -309,7 +301,7 @@ fn copies_refused(stores: &Stores, catalog: &Catalog, classes: &HiddenClasses<'_
 fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClasses<'_>) -> Option<(String, String)> {
     let relation = catalog.relation_by_oid(source.relation);
     let class = match relation {
-        Some(relation) if !holds_statistics(relation) => {
+        Some(relation) if !relation.holds_statistics() => {
             let number = relation.column(&source.column)?.number;
             classes.get(&(relation.oid, number))?.iter().map(|class| class.name.to_string()).min()?
         }
@@ -348,7 +340,7 @@ fn origins(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'
     let mut origins = HashMap::new();
     for relation in touched.iter().filter_map(|oid| catalog.relation_by_oid(*oid)) {
         let ordinary = relation.kind == RelationKind::Table && relation.parents.is_empty() && relation.children.is_empty();
-        let ordinary = ordinary && !holds_statistics(relation);
+        let ordinary = ordinary && !relation.holds_statistics();
         for column in relation.columns.iter().filter(|column| column.number > 0) {
             let place = (relation.oid, column.number);
             if !ordinary && !classes.contains_key(&place) {

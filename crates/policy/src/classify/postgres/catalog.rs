@@ -109,6 +109,13 @@ impl Relation {
     pub fn built_in(&self) -> bool {
         self.oid < FIRST_USER_OID
     }
+
+    /// Whether it holds copies of column values, for the planner. <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
+    #[must_use]
+    pub fn holds_statistics(&self) -> bool {
+        const STATISTICS: [&str; 5] = ["pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"];
+        &*self.schema == "pg_catalog" && STATISTICS.contains(&&*self.name)
+    }
 }
 
 /// One column.

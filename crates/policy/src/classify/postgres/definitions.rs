@@ -34,10 +34,6 @@ const REACHING: &[&str] = &[
     "pg_execute_",
 ];
 
-/// Relations of the catalog that hold copies of what is in others: the planner's statistics, and large objects.
-/// <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
-const COPIES: [&str; 6] = ["pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_largeobject"];
-
 impl<'a> Analysis<'a> {
     /// The function with this OID runs, if it is one that somebody defined.
     pub(super) fn run_oid(&mut self, oid: u32) {
@@ -289,7 +285,9 @@ impl<'a> Analysis<'a> {
     pub(super) fn hides_origin(relation: &Relation) -> bool {
         match relation.kind {
             RelationKind::Foreign | RelationKind::Toast => true,
-            RelationKind::View | RelationKind::Table => &*relation.schema == "pg_catalog" && COPIES.contains(&&*relation.name),
+            RelationKind::View | RelationKind::Table => {
+                relation.holds_statistics() || (&*relation.schema, &*relation.name) == ("pg_catalog", "pg_largeobject")
+            }
             RelationKind::MaterializedView
             | RelationKind::Partition
             | RelationKind::InheritanceChild

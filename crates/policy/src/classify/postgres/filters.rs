@@ -1,7 +1,8 @@
 //! Which columns' values decide something about an operation beyond what is shown of them: which rows there are, in which order, how many, and whether it
 //! fails. Who sees a value masked could find it out by asking often enough, so that policy decides on it (`filter`).
 //!
-//! What a view or a function does inside was settled when it was made. What an expression of a select list computes is shown masked as a whole, and decides
+//! What a view, or a function whose body was parsed when it was made, does inside was settled then; a body that is text is looked at when it is called. What an
+//! expression of a select list computes is shown masked as a whole, and decides
 //! nothing as long as none of it can fail.
 
 use std::collections::BTreeMap;

@@ -153,7 +153,7 @@ impl Found {
 
 /// How much harm an action can do by itself: 0 metadata, 1 clean read, 2 sensitive read or session change, 3 bounded write,
 /// 4 DDL, bulk export, unknown code, 5 destroys, changes privileges or leaves the target.
-const fn level(action: Action) -> u8 {
+pub(crate) const fn level(action: Action) -> u8 {
     match action {
         Action::Connect => 0,
         Action::Read => 1,

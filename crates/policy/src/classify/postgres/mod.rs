@@ -38,6 +38,7 @@ use std::{
 
 use model::{Facts, facts::NameEffect};
 
+pub(crate) use self::found::level;
 pub use self::prepared::{Named, meaning_beside};
 use self::{analysis::Analysis, catalog::Catalog, found::Found, looks::Noted, shape::Likeness};
 

@@ -345,11 +345,7 @@ impl Analysis<'_> {
         let known = constant_parameters(&execute.params, &self.parameters).map_or(Known::Never, Known::Given);
         let bound = execute.params.iter().all(|node| matches!(inner(node), Some(NodeEnum::ParamRef(_))));
         let outer = std::mem::replace(&mut self.written, !bound);
-        let mut outputs = self.named_text(&body, known, &handed);
-        if handed != Lineage::default() {
-            // What is handed over may come back from anywhere in it.
-            outputs.columns.iter_mut().for_each(|column| column.harmless = false);
-        }
+        let outputs = self.named_text(&body, known, &handed);
         self.written = outer;
         outputs
     }
