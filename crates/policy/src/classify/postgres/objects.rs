@@ -740,10 +740,26 @@ impl<'a> Analysis<'a> {
                 self.leaves_family(relation, command);
                 Action::Define
             }
+            AlterTableType::AtDropExpression => {
+                self.keeps_generated(relation, &command.name);
+                Action::Define
+            }
             _ => Action::Define,
         };
         self.found.pair(action, object);
         self.optional_definition(relation, command);
+    }
+
+    /// What a column was generated from stays in it, there and in all children, and nothing says any more what that was.
+    fn keeps_generated(&mut self, relation: &'a Relation, name: &str) {
+        let catalog = self.catalog;
+        let children = catalog.descendants(relation.oid, super::queries::MAX_DESCENDANTS);
+        for table in std::iter::once(relation).chain(children.into_iter().filter_map(|oid| catalog.relation_by_oid(oid))) {
+            let outputs = self.columns_below(table);
+            let mut lineage = Lineage::default();
+            outputs.named(name, &mut lineage);
+            self.store(&lineage);
+        }
     }
 
     /// A partition or child of its own is no longer found through what it was part of.
