@@ -279,23 +279,23 @@ fn copied() -> Result<(Postgres, Gateway)> {
          insert into customers values (1, 'Ada', 'ada@example.org', 'secret', 5), (2, E'a\tb\\c"d,e\nf''g', E'ada"\t@example.org', E'se\ncret', 6),
              (3, '', null, '', null), (4, E'\\N', E'x\\y@exa.mple', E'\\.', 7), (5, null, 'no address', null, 8);
          create table shown as select * from customers;
-         update shown set note = case when note is not null then '********' end, score = null,
+         update shown set note = case when note is not null then '********' end, score = case when score is not null then 0 end,
              email = case id when 1 then '***@example.org' when 2 then '***@example.org' when 4 then '***@exa.mple' when 5 then '********' end;
          create view people as select id, email as contact, upper(email) as loud from customers;
          create view shown_people as select id, email as contact, null::text as loud from shown;
          alter table customers owner to app; alter table shown owner to app; alter view people owner to app; alter view shown_people owner to app"#,
     )?;
     let setup = Setup::init()?;
-    setup.permit_all()?;
-    setup.write("policy/reveal.cedar", "forbid (principal, action == Action::\"reveal\", resource);\n")?;
-    setup.target(&target, DATABASE, "record = \"full\"")?;
-    setup.classes(&[
-        ("email", "keep-domain", "public.customers.email"),
-        ("note", "redact", "public.customers.note"),
-        ("score", "redact", "public.customers.score"),
-    ])?;
-    let mut gateway = setup.serve()?;
-    gateway.add_user("alice", &[])?;
+    let classes = r#"
+[email]
+mask = "keep-domain"
+columns = ["public.customers.email"]
+[note]
+columns = ["public.customers.note"]
+[score]
+columns = ["public.customers.score"]
+"#;
+    let gateway = masking_for_alice(setup, &target, classes)?;
     Ok((target, gateway))
 }
 
@@ -364,5 +364,159 @@ fn a_dump_holds_masked_values_and_can_be_restored() -> Result<()> {
     ensure!(target.sql("restored", difference)?.trim() == "5");
     let of = |database: &str, table: &str| target.sql(database, &format!("select id, name, email, note, score from {table} order by id"));
     ensure!(of("restored", "customers")? == of(DATABASE, "shown")?);
+    Ok(())
+}
+
+/// Columns of one table for each mask, and a row of values.
+const KINDS: &[(&str, &str)] = &[
+    ("t text", "'4111 1111 1111 1111'"),
+    ("v varchar(40)", "'ada.lovelace@example.org'"),
+    ("i2 int2", "1234"),
+    ("i4 int4", "123456789"),
+    ("i8 int8", "4111111111111111"),
+    ("n numeric(20,2)", "1234567.89"),
+    ("neg numeric", "-0.0012345678"),
+    ("f4 float4", "1234.5"),
+    ("f8 float8", "-1234.5"),
+    ("b bool", "true"),
+    ("d date", "'1984-02-29'"),
+    ("ts timestamp", "'1984-02-29 10:11:12.5'"),
+    ("tz timestamptz", "'1984-02-29 10:11:12+02'"),
+    ("tm time", "'10:11:12'"),
+    ("tmz timetz", "'10:11:12+02'"),
+    ("iv interval", "'3 days 04:05:06'"),
+    ("u uuid", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"),
+    ("by bytea", "'\\xdeadbeef00'"),
+    ("ip inet", "'10.20.30.40'"),
+    ("ci cidr", "'10.20.30.0/24'"),
+    ("ma macaddr", "'08:00:2b:01:02:03'"),
+    ("m8 macaddr8", "'08:00:2b:01:02:03:04:05'"),
+    ("j json", "'{\"a\": [1, \"secret\"]}'"),
+    ("jb jsonb", "'{\"a\": [1, \"secret\"]}'"),
+    ("x xml", "'<a>secret</a>'"),
+    ("bi bit(3)", "B'101'"),
+    ("vb varbit", "B'1011'"),
+    ("po point", "'(1,2)'"),
+    ("r int4range", "'[1,5)'"),
+    ("mr nummultirange", "'{[1,5),[7,9)}'"),
+    ("ta text[]", "array['ada.lovelace@example.org', null, 'with \"quotes\", and \\ more']"),
+    ("ia int8[]", "'[0:1][1:2]={{4111111111111111,2},{3,4}}'"),
+    ("da date[]", "array['1984-02-29'::date]"),
+    ("c address", "row('12 Main \"Street\"', 12345678, array['x y', null])"),
+    ("ca address[]", "array[row('a, b', 7, null)::address]"),
+    ("mail mail_domain", "'grace.hopper@example.net'"),
+    ("e mood", "'sad'"),
+];
+
+const MASKS: [&str; 7] = [
+    r#"mask = "redact""#,
+    "mask = \"redact\"\nlength = \"shown\"\nnulls = \"hidden\"",
+    r#"mask = "keep-last-four""#,
+    r#"mask = "keep-domain""#,
+    r#"mask = "hash""#,
+    r#"mask = "token""#,
+    "mask = \"generalise\"\nto = \"year\"\nband = 100",
+];
+
+/// A table of every kind of value for each mask; in the last row all is NULL.
+fn kinds() -> Result<(Postgres, Gateway)> {
+    let target = Postgres::start()?;
+    let columns: Vec<&str> = KINDS.iter().map(|(column, _)| *column).collect();
+    let values: Vec<&str> = KINDS.iter().map(|(_, value)| *value).collect();
+    let mut tables = "create type address as (street text, zip int4, tags text[]); create domain mail_domain as text check (value like '%@%'); \
+                      create type mood as enum ('sad', 'ok'); "
+        .to_owned();
+    let mut classes = String::new();
+    for (number, mask) in MASKS.iter().enumerate() {
+        tables += &format!(
+            "create table k{number} (id int, {}); insert into k{number} values (1, {}); insert into k{number} (id) values (2); \
+             create table back{number} (like k{number}); alter table back{number} alter mail type text, alter n type numeric; alter table k{number} owner to app; ",
+            columns.join(", "),
+            values.join(", ")
+        );
+        let names = columns.iter().filter_map(|column| column.split(' ').next()).map(|name| format!("\"public.k{number}.{name}\""));
+        classes += &format!("[mask{number}]\n{mask}\ncolumns = [{}]\n", names.collect::<Vec<_>>().join(", "));
+    }
+    target.sql(DATABASE, &tables)?;
+    let setup = Setup::init()?;
+    let gateway = masking_for_alice(setup, &target, &classes)?;
+    Ok((target, gateway))
+}
+
+/// With these classes, everything is permitted to alice but to see what is masked.
+fn masking_for_alice(setup: Setup, target: &Postgres, classes: &str) -> Result<Gateway> {
+    setup.permit_all()?;
+    setup.write("policy/reveal.cedar", "forbid (principal, action == Action::\"reveal\", resource);\n")?;
+    setup.target(target, DATABASE, "record = \"full\"")?;
+    setup.write("data-classes.toml", classes)?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &[])?;
+    Ok(gateway)
+}
+
+/// What is masked in binary the server reads back as what is masked in text.
+#[test]
+fn masked_values_of_every_type_are_values_of_that_type() -> Result<()> {
+    let (target, gateway) = kinds()?;
+    let psql = |statement: &str| -> Result<String> {
+        let output = gateway.login("alice")?.psql(&target.program("psql"))?.args(&["-At", "-c", statement]).run()?;
+        Ok(String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?)
+    };
+    for number in 0..MASKS.len() {
+        let table = format!("select * from k{number} order by id");
+        let shown = psql(&table)?;
+        for secret in
+            ["ada.lovelace", "grace", "secret", "4111 1111 1111 1111", "Main", "deadbeef", "1234567.89", "a0eebc99", "10.20.30.40", "08:00:2b"]
+        {
+            ensure!(!shown.contains(secret), "{}: {shown}", MASKS[number]);
+        }
+        for format in ["text", "csv", "binary"] {
+            let file = gateway.setup().file(&format!("k{number}.{format}"));
+            let copied = psql(&format!("\\copy k{number} to '{}' with (format {format})", file.display()))?;
+            ensure!(copied.trim() == "COPY 2", "{format} of {}: {copied}", MASKS[number]);
+            target.sql(DATABASE, &format!("truncate back{number}"))?;
+            target.sql(DATABASE, &format!("copy back{number} from '{}' with (format {format})", file.display()))?;
+            let back = target.sql(DATABASE, &format!("select * from back{number} order by id"))?;
+            ensure!(back.trim() == shown.trim(), "{format} of {}:\n{back}\n{shown}", MASKS[number]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn tokens_and_hashes_stay_equal_and_parts_of_documents_are_masked() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(
+        DATABASE,
+        r#"create table a (id int, card text, profile jsonb); create table b (id int, card text, ref text);
+           insert into a values (1, '4111111111111111', '{"name": "Ada", "contact": {"mail": "ada.lovelace@example.org", "phones": ["555-0100-1234"]}}');
+           insert into b values (1, '4111-1111-1111-1111', 'ada.lovelace@example.org'), (2, '5500000000000004', 'grace.hopper@example.net'), (3, null, null);
+           alter table a owner to app; alter table b owner to app"#,
+    )?;
+    let setup = Setup::init()?;
+    let classes = r#"[card]
+mask = "token"
+columns = ["public.a.card", "public.b.card"]
+[mail]
+mask = "hash"
+columns = ["public.b.ref", { schema = "public", table = "a", column = "profile", path = "$.contact.mail" }]
+[phone]
+mask = "keep-last-four"
+columns = [{ schema = "public", table = "a", column = "profile", path = "$.contact.phones" }]
+"#;
+    let mut gateway = masking_for_alice(setup, &target, classes)?;
+    let ask = |gateway: &Gateway, statement: &str| gateway.login("alice")?.psql(&target.program("psql"))?.args(&["-At", "-c", statement]).print();
+    let card = ask(&gateway, "select card from a")?.trim().to_owned();
+    let others = ask(&gateway, "select card, ref from b order by id")?;
+    let rows: Vec<Vec<&str>> = others.lines().map(|line| line.split('|').collect()).collect();
+    ensure!(card.len() == 16 && card.starts_with("4111") && card != "4111111111111111", "{card}");
+    ensure!(rows[0][0].replace('-', "") == card && rows[1][0] != card && rows[2] == ["", ""], "{card} {others}");
+    let profile: serde_json::Value = serde_json::from_str(&ask(&gateway, "select profile from a")?)?;
+    ensure!(profile["name"] == "Ada" && profile["contact"]["phones"][0] == "***-****-1234", "{profile}");
+    ensure!(profile["contact"]["mail"] == rows[0][1] && rows[0][1].len() == 32, "{profile} {others}");
+    // They outlast the process.
+    gateway.kill();
+    gateway.start_again()?;
+    ensure!(ask(&gateway, "select card from a")?.trim() == card);
     Ok(())
 }

@@ -16,6 +16,7 @@ use identity::{AttemptLimits, Attempts};
 use model::{Actor, Identity, IdentityId, IdentityName, Outcome, SessionId, SystemAction, Timestamp, TokenId, VersionHash, session::SessionRow};
 use policy::{
     decide,
+    masking::MaskKeys,
     version::{Files, Problem, Version},
 };
 use store::{Store, StoreError};
@@ -37,6 +38,7 @@ pub struct Guard {
     store: Store,
     version: Arc<ArcSwap<Version>>,
     limits: Limits,
+    masks: MaskKeys,
     catalogs: Arc<dyn CatalogSource>,
     snapshots: Catalogs,
     approvals: Approvals,
@@ -105,6 +107,7 @@ impl Guard {
             endings: Endings::default(),
             traces: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
+            masks: MaskKeys::new(store.masking().clone()),
             store,
             version,
             limits,
@@ -129,6 +132,12 @@ impl Guard {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What masks are keyed with.
+    #[must_use]
+    pub(crate) const fn masks(&self) -> &MaskKeys {
+        &self.masks
     }
 
     /// What the gateway itself asks targets.

@@ -71,7 +71,10 @@ impl Session {
                 binary: field.format != Format::Text,
             })
             .collect();
-        let plan = running.plan.as_ref().map_or_else(|| RowPlan { cells: vec![CellPlan::Pass; fields.len()] }, |plan| plan.columns(&fields));
+        let plan = running
+            .plan
+            .as_ref()
+            .map_or_else(|| RowPlan { cells: vec![CellPlan::Pass; fields.len()] }, |plan| plan.columns(&fields, self.guard.masks()));
         running.masked = plan.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
         running.binary = fields.iter().map(|field| field.binary).collect();
         let columns = fields.iter().zip(&plan.cells).map(|(field, cell)| ShapeColumn {
@@ -93,7 +96,7 @@ impl Session {
         if (begins.format != Format::Text) != (layout == CopyLayout::Binary) {
             return Err(Broken::Masking);
         }
-        let (rows, names) = plan.copied(begins.columns.len(), layout == CopyLayout::Binary);
+        let (rows, names) = plan.copied(begins.columns.len(), layout == CopyLayout::Binary, self.guard.masks());
         running.masked = rows.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
         running.copy = Some(CopyRewriter::new(layout, begins.columns.len()));
         running.rows = Some(rows);

@@ -33,14 +33,16 @@ use std::{
 };
 
 pub use copy::{Copied, copy};
-use evidence::KeyRing;
+use evidence::{KeyRing, key::KEY_BYTES};
 pub use home::Home;
 pub use index::{Hit, Index, Use};
 pub use indexer::{Caught, Indexer};
+use model::Timestamp;
 pub use recordings::Recordings;
 pub use search::Query;
 pub use secrets::Secrets;
 pub use state::State;
+use zeroize::Zeroizing;
 
 use crate::{
     database::{Database, Durability, Writers, possession::Possession, sql},
@@ -189,6 +191,7 @@ struct Rooms {
     directory: PathBuf,
     state: State,
     secrets: Secrets,
+    masking: Zeroizing<[u8; KEY_BYTES]>,
     index: Index,
     recordings: Recordings,
     keys: Arc<KeyRing>,
@@ -219,7 +222,9 @@ impl Store {
         let index = Index::open(index, Arc::clone(&keys)).await?;
         let state = State::new(state, index.clone());
         let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
-        Ok(Self { rooms: Arc::new(Rooms { directory: directory.to_owned(), state, secrets, index, recordings, keys, possession, _lock: lock }) })
+        let masking = secrets.masking(Timestamp::now()).await?;
+        let directory = directory.to_owned();
+        Ok(Self { rooms: Arc::new(Rooms { directory, state, secrets, masking, index, recordings, keys, possession, _lock: lock }) })
     }
 
     /// The data directory.
@@ -238,6 +243,12 @@ impl Store {
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.rooms.secrets
+    }
+
+    /// What hashes and tokens in place of masked values are made with.
+    #[must_use]
+    pub fn masking(&self) -> &Zeroizing<[u8; KEY_BYTES]> {
+        &self.rooms.masking
     }
 
     /// Search, and what each identity used.

@@ -20,6 +20,8 @@ use crate::{
 
 /// Longest secret, in bytes: a PEM key with its chain fits.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// The name of what masks are keyed with. No secret that somebody puts can be called so.
+const MASKING: &str = "countersign:masking";
 /// What the key is derived for.
 const PURPOSE: &str = "countersign secrets 1";
 
@@ -82,13 +84,31 @@ impl Secrets {
         SealingKey::of(key)?.open(name, &sealed).map(Some)
     }
 
+    /// What hashes and tokens in place of masked values are made with: random, made once, and the same for as long as the store lasts.
+    ///
+    /// # Errors
+    /// When it was sealed with a deployment key that is gone or changed since, the system gives no randomness, or the store fails.
+    pub(crate) async fn masking(&self, now: Timestamp) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
+        if self.get(MASKING).await?.is_none() {
+            let mut random = Zeroizing::new([0; KEY_BYTES]);
+            aws_lc_rs::rand::fill(random.as_mut_slice()).map_err(|_| StoreError::Sealing("the system gave no randomness"))?;
+            let by: IdentityName = parsed("an identity name", "countersign")?;
+            self.put(MASKING, &Secret::new(random.to_vec()), &by, now).await?;
+        }
+        let secret = self.get(MASKING).await?.ok_or(StoreError::Sealing("it is gone"))?;
+        secret.reveal().try_into().map(Zeroizing::new).map_err(|_| StoreError::Sealing("it has the wrong length"))
+    }
+
     /// Every secret's name and history, by name.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn list(&self) -> Result<Vec<SecretRow>, StoreError> {
         let rows: Vec<(String, i64, i64, String)> =
-            sql("SELECT name, created_at, updated_at, updated_by FROM secrets ORDER BY name").all(self.database.read()).await?;
+            sql("SELECT name, created_at, updated_at, updated_by FROM secrets WHERE name <> $1 ORDER BY name")
+                .bind(MASKING)
+                .all(self.database.read())
+                .await?;
         rows.into_iter()
             .map(|(name, created, updated, by)| {
                 Ok(SecretRow { name, created_at: time(created)?, updated_at: time(updated)?, updated_by: parsed("an identity name", &by)? })

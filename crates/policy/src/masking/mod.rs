@@ -5,6 +5,13 @@
 //! else comes back from a statement that touches a classified relation, it is withheld.
 
 mod cell;
+mod ff1;
+mod json;
+mod keys;
+mod nested;
+mod shape;
+mod token;
+mod value;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +21,7 @@ use std::{
 
 use model::{
     DataClassName, Facts, Understanding,
-    classes::{ClassifiedColumn, DataClass, Mask},
+    classes::{ClassifiedColumn, DataClass, Mask, Seen},
     facts::{ColumnSource, Comparison, CopyLayout, Filters, OutputColumn, Stores},
 };
 
@@ -26,7 +33,11 @@ use crate::{
     version::applies,
 };
 
-pub use cell::{MAX_MASKED_CELL_BYTES, mask_cell};
+use cell::Hidden;
+use shape::Shape;
+
+pub use cell::{CellMask, MAX_MASKED_CELL_BYTES, mask_cell};
+pub use keys::{MASK_KEY_BYTES, MaskKeys};
 
 /// Partitions and children looked at for one relation: more than a server can plan for.
 const MAX_DESCENDANTS: usize = 1_000_000;
@@ -52,6 +63,8 @@ pub struct MaskPlan {
     made_of: Vec<MadeOf>,
     /// Columns the statement touches, of ordinary tables and hidden ones of others: number of relation and column, and what is known of it.
     origins: HashMap<(u32, i16), Origin>,
+    /// What the types of hidden columns are built of.
+    shapes: HashMap<u32, Shape>,
     masked: Vec<MaskedColumn>,
 }
 
@@ -82,7 +95,7 @@ struct MadeOf {
     /// Each value is that of one of them, unchanged: the types they have.
     plain: Option<Vec<u32>>,
     /// The hidden classes of all of them, each with its mask.
-    hidden: Vec<(DataClassName, Mask)>,
+    hidden: Vec<Hidden>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +105,7 @@ struct Origin {
     /// The type the target announces for it: a domain's base.
     type_oid: u32,
     /// The classes it has that the caller may not reveal, each with its mask.
-    hidden: Vec<(DataClassName, Mask)>,
+    hidden: Vec<Hidden>,
 }
 
 /// One field of a RowDescription. <https://www.postgresql.org/docs/18/protocol-message-formats.html>
@@ -129,14 +142,10 @@ pub enum CellPlan {
     },
     /// With a mask in place of each.
     Mask {
-        /// The mask.
-        mask: Mask,
-        /// The class whose mask it is.
+        /// The class whose mask it is; the first by name if there are several.
         class: DataClassName,
-        /// The type of the values.
-        type_oid: u32,
-        /// Whether they come in binary.
-        binary: bool,
+        /// The mask.
+        mask: Arc<CellMask>,
     },
 }
 
@@ -157,7 +166,11 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     }
     let full = matches!(case.facts.understanding, Understanding::Full);
     let classes = here.by_column(catalog, &touched, &hidden);
+    let made_of: Vec<MadeOf> =
+        if unknown { Vec::new() } else { case.facts.outputs.columns.iter().map(|column| made_of(column, catalog, &classes)).collect() };
+    let origins = origins(&touched, catalog, &classes);
     Some(MaskPlan {
+        shapes: shapes(&made_of, &origins, catalog),
         filters: filters(&case.facts.filters, catalog, &classes, &hidden),
         copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
         copy_refused: case.facts.effects.copy_out && (!full || case.facts.outputs.copy.is_none()),
@@ -165,8 +178,8 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
         generic_errors: true,
         opaque: unknown || case.facts.outputs.opaque,
         harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
-        made_of: if unknown { Vec::new() } else { case.facts.outputs.columns.iter().map(|column| made_of(column, catalog, &classes)).collect() },
-        origins: origins(&touched, catalog, &classes),
+        made_of,
+        origins,
         masked: masked_columns(&touched, catalog, &classes),
     })
 }
@@ -192,7 +205,7 @@ struct Classified<'v> {
 }
 
 /// Hidden classes with their masks, by relation and column.
-type HiddenClasses<'v> = HashMap<(u32, i16), Vec<&'v DataClass>>;
+type HiddenClasses<'v> = HashMap<(u32, i16), Vec<(&'v DataClass, &'v ClassifiedColumn)>>;
 
 impl<'v> Classified<'v> {
     fn here(version: &'v Version, case: &Case<'_>) -> Self {
@@ -229,8 +242,8 @@ impl<'v> Classified<'v> {
             for member in family.filter_map(|oid| catalog.relation_by_oid(oid)) {
                 let Some(number) = member.column(&column.column).map(|found| found.number) else { continue };
                 let known = classes.entry((member.oid, number)).or_default();
-                if !known.iter().any(|other| other.name == class.name) {
-                    known.push(class);
+                if !known.iter().any(|(other, place)| other.name == class.name && place.path == column.path) {
+                    known.push((class, column));
                 }
             }
         }
@@ -259,17 +272,19 @@ fn touched(facts: &Facts, catalog: &Catalog) -> BTreeSet<u32> {
 /// What is learnt of hidden classes.
 fn filters(filters: &Filters, catalog: &Catalog, classes: &HiddenClasses<'_>, hidden: &BTreeSet<&DataClassName>) -> Vec<(DataClassName, Comparison)> {
     let mut learnt: BTreeMap<DataClassName, Comparison> = BTreeMap::new();
-    let mut learn = |class: &DataClassName, by: Comparison| {
+    let mut learn = |class: &DataClassName, by: Comparison, nulls: Seen| {
+        // Where masks hide it, that there is no value is something to find out.
+        let by = if nulls == Seen::Hidden { by.max(Comparison::Any) } else { by };
         let known = learnt.entry(class.clone()).or_insert(by);
         *known = by.max(*known);
     };
     for (source, by) in &filters.columns {
         let Some(relation) = catalog.relation_by_oid(source.relation) else { continue };
         let place = relation.column(&source.column).map(|column| (relation.oid, column.number));
-        place.and_then(|place| classes.get(&place)).into_iter().flatten().for_each(|class| learn(&class.name, *by));
+        place.and_then(|place| classes.get(&place)).into_iter().flatten().for_each(|(class, _)| learn(&class.name, *by, class.masking.nulls));
     }
     if let Some(by) = filters.untold {
-        hidden.iter().for_each(|class| learn(class, by));
+        hidden.iter().for_each(|class| learn(class, by, Seen::Shown));
     }
     learnt.into_iter().collect()
 }
@@ -303,7 +318,7 @@ fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClass
     let class = match relation {
         Some(relation) if !relation.holds_statistics() => {
             let number = relation.column(&source.column)?.number;
-            classes.get(&(relation.oid, number))?.iter().map(|class| class.name.to_string()).min()?
+            classes.get(&(relation.oid, number))?.iter().map(|(class, _)| class.name.to_string()).min()?
         }
         _ => "unknown".to_owned(),
     };
@@ -327,12 +342,24 @@ fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>
         if let Some(types) = &mut made.plain {
             types.push(catalog.base_type(found.type_oid));
         }
-        let hidden = classes.get(&place).into_iter().flatten().map(|class| (class.name.clone(), class.mask));
-        made.hidden.extend(hidden);
+        made.hidden.extend(hidden(classes, place));
     }
     made.hidden.sort();
     made.hidden.dedup();
     made
+}
+
+/// The hidden classes of a column.
+fn hidden(classes: &HiddenClasses<'_>, place: (u32, i16)) -> impl Iterator<Item = Hidden> {
+    let found = classes.get(&place).into_iter().flatten();
+    found.map(|(class, column)| Hidden { class: class.name.clone(), masking: class.masking, path: column.path.clone() })
+}
+
+/// What the types are built of whose values may have to be masked.
+fn shapes(made_of: &[MadeOf], origins: &HashMap<(u32, i16), Origin>, catalog: &Catalog) -> HashMap<u32, Shape> {
+    let plain = made_of.iter().filter(|made| !made.hidden.is_empty()).flat_map(|made| made.plain.iter().flatten().copied());
+    let named = origins.values().filter(|origin| !origin.hidden.is_empty()).map(|origin| origin.type_oid);
+    plain.chain(named).map(|oid| (oid, Shape::of(catalog, oid))).collect()
 }
 
 /// What is known of the columns of what is touched. A column that is not here has no origin to trust.
@@ -346,7 +373,8 @@ fn origins(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'
             if !ordinary && !classes.contains_key(&place) {
                 continue;
             }
-            let hidden = classes.get(&place).into_iter().flatten().map(|class| (class.name.clone(), class.mask)).collect();
+            let mut hidden: Vec<Hidden> = hidden(classes, place).collect();
+            hidden.sort();
             origins.insert(place, Origin { ordinary, type_oid: catalog.base_type(column.type_oid), hidden });
         }
     }
@@ -359,8 +387,9 @@ fn masked_columns(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenCl
         let Some(relation) = catalog.relation_by_oid(*oid) else { continue };
         let Some(column) = relation.columns.iter().find(|column| column.number == *number) else { continue };
         let table = written(&relation.schema, &relation.name);
-        let first = classes.iter().min_by(|a, b| a.name.cmp(&b.name));
-        masked.extend(first.map(|class| MaskedColumn { column: format!("{table}.{}", column.name), class: class.name.clone(), mask: class.mask }));
+        let first = classes.iter().map(|(class, _)| class).min_by(|a, b| a.name.cmp(&b.name));
+        let column = format!("{table}.{}", column.name);
+        masked.extend(first.map(|class| MaskedColumn { column, class: class.name.clone(), mask: class.masking.mask }));
     }
     masked.sort_by(|a, b| a.column.cmp(&b.column));
     masked
@@ -369,26 +398,24 @@ fn masked_columns(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenCl
 impl MaskPlan {
     /// How the columns of a result are shown.
     #[must_use]
-    pub fn columns(&self, fields: &[Field<'_>]) -> RowPlan {
+    pub fn columns(&self, fields: &[Field<'_>], keys: &MaskKeys) -> RowPlan {
         let harmless = |place: usize| self.harmless.len() == fields.len() && self.harmless.get(place) == Some(&true);
         let made = |place: usize| self.made_of.get(place).filter(|_| self.made_of.len() == fields.len());
-        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field, made(place)) };
+        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field, made(place), keys) };
         RowPlan { cells: fields.iter().enumerate().map(cell).collect() }
     }
 
     /// How the columns of a COPY are shown, which names no origins, and what each is called as far as that is known.
     #[must_use]
-    pub fn copied(&self, count: usize, binary: bool) -> (RowPlan, Vec<String>) {
+    pub fn copied(&self, count: usize, binary: bool, keys: &MaskKeys) -> (RowPlan, Vec<String>) {
         let known = self.made_of.len() == count;
         let cell = |place: usize| {
             let made = self.made_of.get(place).filter(|_| known);
-            let Some(MadeOf { columns: Some(_), plain, hidden, name }) = made else { return CellPlan::Withhold { class: None } };
+            let Some(MadeOf { columns: Some(_), plain, hidden, .. }) = made else { return CellPlan::Withhold { class: None } };
             match (hidden.as_slice(), plain.as_deref()) {
                 ([], _) => CellPlan::Pass,
-                (hidden, Some([oid, others @ ..])) if others.iter().all(|other| other == oid) => {
-                    shown(hidden, &Field { name, table_oid: 0, column: 0, type_oid: *oid, binary })
-                }
-                ([(class, _), ..], _) => CellPlan::Withhold { class: Some(class.clone()) },
+                (hidden, Some([oid, others @ ..])) if others.iter().all(|other| other == oid) => self.shown(hidden, *oid, binary, keys),
+                ([first, ..], _) => CellPlan::Withhold { class: Some(first.class.clone()) },
             }
         };
         let name =
@@ -396,7 +423,7 @@ impl MaskPlan {
         (RowPlan { cells: (0..count).map(cell).collect() }, (0..count).map(name).collect())
     }
 
-    fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>) -> CellPlan {
+    fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>, keys: &MaskKeys) -> CellPlan {
         let withheld = || CellPlan::Withhold { class: None };
         // INVARIANT: whole rows (0) and system columns (below 0) are never among the origins.
         let origin = self.origins.get(&(field.table_oid, field.column));
@@ -410,29 +437,27 @@ impl MaskPlan {
             return match hidden.as_slice() {
                 [] if said.is_empty() => CellPlan::Pass,
                 [] => withheld(),
-                hidden if plain => shown(hidden, field),
-                [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
+                hidden if plain => self.shown(hidden, field.type_oid, field.binary, keys),
+                [first, ..] => CellPlan::Withhold { class: Some(first.class.clone()) },
             };
         }
         match origin {
-            Some(origin) if !self.opaque && origin.ordinary && origin.type_oid == field.type_oid => shown(said, field),
+            Some(origin) if !self.opaque && origin.ordinary && origin.type_oid == field.type_oid => {
+                self.shown(said, field.type_oid, field.binary, keys)
+            }
             _ => withheld(),
         }
+    }
+
+    /// A value of a column with these hidden classes.
+    fn shown(&self, hidden: &[Hidden], type_oid: u32, binary: bool, keys: &MaskKeys) -> CellPlan {
+        cell::planned(hidden, self.shapes.get(&type_oid).unwrap_or(&Shape::Other), binary, keys)
     }
 
     /// The classified columns of what the operation touches that the caller does not see in clear, sorted.
     #[must_use]
     pub fn masked(&self) -> &[MaskedColumn] {
         &self.masked
-    }
-}
-
-/// A value of a column with these hidden classes.
-fn shown(hidden: &[(DataClassName, Mask)], field: &Field<'_>) -> CellPlan {
-    match hidden {
-        [] => CellPlan::Pass,
-        [(class, mask), others @ ..] if others.iter().all(|(_, other)| other == mask) => cell::planned(*mask, class, field),
-        [(class, _), ..] => CellPlan::Withhold { class: Some(class.clone()) },
     }
 }
 
@@ -503,9 +528,13 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         Field { name: "x", table_oid, column, type_oid, binary: false }
     }
 
+    fn keys() -> MaskKeys {
+        MaskKeys::new([5; MASK_KEY_BYTES].into())
+    }
+
     /// `p` passes, `w` is withheld, `m` is masked.
     fn shape(plan: &MaskPlan, fields: &[Field<'_>]) -> String {
-        plan.columns(fields)
+        plan.columns(fields, &keys())
             .cells
             .iter()
             .map(|cell| match cell {
@@ -530,18 +559,18 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     fn each_column_is_shown_by_its_classes() {
         let facts = reading(&[("customers", CUSTOMERS), ("plain", PLAIN)]);
         let nobody = planned(&[], &facts).unwrap();
-        assert_eq!(shape(&nobody, &ROW), "pmwwp", "phone has two classes whose masks differ, salary is no text");
+        assert_eq!(shape(&nobody, &ROW), "pmwmp", "phone has two classes whose masks differ");
         assert!(nobody.generic_errors && !nobody.copy_refused);
         let columns: Vec<&str> = nobody.masked().iter().map(|column| column.column.as_str()).collect();
         assert_eq!(columns, ["public.customers.email", "public.customers.phone", "public.customers.salary"]);
-        assert_eq!(shape(&planned(&["leads"], &facts).unwrap(), &ROW), "ppwwp");
-        assert_eq!(shape(&planned(&["half"], &facts).unwrap(), &ROW), "pmmwp", "one of two classes revealed is not enough");
+        assert_eq!(shape(&planned(&["leads"], &facts).unwrap(), &ROW), "ppwmp");
+        assert_eq!(shape(&planned(&["half"], &facts).unwrap(), &ROW), "pmmmp", "one of two classes revealed is not enough");
         assert_eq!(shape(&nobody, &[field(PLAIN, 1, 23)]), "p");
-        let cells = planned(&["half"], &facts).unwrap().columns(&ROW).cells;
+        let cells = planned(&["half"], &facts).unwrap().columns(&ROW, &keys()).cells;
         let shown = |place: usize, value: &str| mask_cell(&cells[place], Some(value.as_bytes())).map(|v| String::from_utf8(v.into_owned()).unwrap());
         assert_eq!(shown(1, "a@b.org").as_deref(), Some("***@b.org"));
         assert_eq!(shown(2, "+4420794609").as_deref(), Some("********"), "contact's mask, not that of the revealed phone");
-        assert_eq!(shown(3, "100"), None);
+        assert_eq!(shown(3, "100").as_deref(), Some("0"));
         assert_eq!(shown(4, "Ann").as_deref(), Some("Ann"));
     }
 
@@ -606,7 +635,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         facts.outputs.copy = Some(CopyLayout::Binary);
         let plan = planned(&[], &facts).unwrap();
         assert!(!plan.copy_refused);
-        assert!(plan.copied(2, true).0.cells.iter().all(|cell| *cell == CellPlan::Withhold { class: None }), "columns that are not known");
+        assert!(plan.copied(2, true, &keys()).0.cells.iter().all(|cell| *cell == CellPlan::Withhold { class: None }), "columns that are not known");
         assert_eq!(planned(&["all"], &facts), None);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{
     Connection, ConnectionName, DataClassName,
-    classes::{ClassifiedColumn, DataClass, Mask},
+    classes::{ClassifiedColumn, Coarseness, DataClass, JsonPath, Mask, Masking, Seen, TimeUnit},
 };
 use toml::{Spanned, de::DeValue};
 
@@ -13,12 +13,22 @@ use super::{
     reading::{Page, Placed, Section, parse_text, text_of, wrong_kind},
 };
 
-const MASKS: [(&str, Mask); 4] =
-    [("redact", Mask::Redact), ("null", Mask::Null), ("keep-last-four", Mask::KeepLastFour), ("keep-domain", Mask::KeepDomain)];
+const MASKS: [(&str, Mask); 7] = [
+    ("redact", Mask::Redact),
+    ("null", Mask::Null),
+    ("keep-last-four", Mask::KeepLastFour),
+    ("keep-domain", Mask::KeepDomain),
+    ("hash", Mask::Hash),
+    ("token", Mask::Token),
+    ("generalise", Mask::Generalise(DEFAULT_COARSENESS)),
+];
+const DEFAULT_COARSENESS: Coarseness = Coarseness { to: TimeUnit::Month, band: 10 };
+const UNITS: [(&str, TimeUnit); 4] = [("hour", TimeUnit::Hour), ("day", TimeUnit::Day), ("month", TimeUnit::Month), ("year", TimeUnit::Year)];
+const SEEN: [(&str, Seen); 2] = [("shown", Seen::Shown), ("hidden", Seen::Hidden)];
 
 /// How people write a column.
 const COLUMN_HELP: &str = "write \"schema.table.column\", \"connection/schema.table.column\", \"connection/database/schema.table.column\", \
-                           or { schema = \"…\", table = \"…\", column = \"…\" } for names with dots or slashes";
+                           or { schema = \"…\", table = \"…\", column = \"…\" } for names with dots or slashes, with path = \"$.…\" for parts of JSON";
 
 /// Reads every class of the file, in the order of their names.
 pub(crate) fn read(page: &mut Page<'_>, connections: &BTreeSet<ConnectionName>) -> Vec<DataClass> {
@@ -46,7 +56,7 @@ fn read_class(
     known: &BTreeSet<ConnectionName>,
 ) -> Option<DataClass> {
     let description = section.text(page, "description").map(|text| text.value.to_owned());
-    let mask = section.word(page, "mask", &MASKS).map_or(Mask::Redact, |mask| mask.value);
+    let masking = read_masking(page, section);
     let mut columns = Vec::new();
     for item in section.list(page, "columns") {
         let column = read_column(page, item);
@@ -55,7 +65,41 @@ fn read_class(
         }
         columns.extend(column);
     }
-    Some(DataClass { name: name?.value, description, mask, columns })
+    Some(DataClass { name: name?.value, description, masking, columns })
+}
+
+/// A mask and what is said of it. What would have no effect is refused: somebody would rely on it.
+fn read_masking(page: &mut Page<'_>, section: &mut Section<'_, '_>) -> Masking {
+    let mask = section.word(page, "mask", &MASKS).map_or(Mask::Redact, |mask| mask.value);
+    let mask = match mask {
+        Mask::Generalise(default) => Mask::Generalise(read_coarseness(page, section, default)),
+        other => other,
+    };
+    let length = read_seen(page, section, "length");
+    if let Some(length) = length.filter(|_| !matches!(mask, Mask::Redact | Mask::KeepLastFour)) {
+        page.wrong_with_help(length.at, "this mask has no `length` to choose", "`length` is for mask = \"redact\" and \"keep-last-four\"");
+    }
+    let nulls = read_seen(page, section, "nulls");
+    if let Some(nulls) = nulls.filter(|_| mask != Mask::Redact) {
+        page.wrong_with_help(
+            nulls.at,
+            "with this mask it cannot be hidden which values are missing",
+            "`nulls` is for mask = \"redact\"; mask = \"null\" shows nothing but NULL",
+        );
+    }
+    let default = if mask == Mask::KeepLastFour { Seen::Shown } else { Seen::Hidden };
+    Masking { mask, length: length.map_or(default, |length| length.value), nulls: nulls.map_or(Seen::Shown, |nulls| nulls.value) }
+}
+
+fn read_seen(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static str) -> Option<Placed<Seen>> {
+    section.word(page, key, &SEEN)
+}
+
+fn read_coarseness(page: &mut Page<'_>, section: &mut Section<'_, '_>, default: Coarseness) -> Coarseness {
+    let to = section.word(page, "to", &UNITS).map_or(default.to, |unit| unit.value);
+    // Numbers are rounded down to a multiple of it: of 1, they would be shown.
+    let band = section.number(page, "band", 2, u32::MAX).map_or(default.band, |band| band.value);
+    Coarseness { to, band }
 }
 
 fn read_column(page: &mut Page<'_>, item: &Spanned<DeValue<'_>>) -> Option<ClassifiedColumn> {
@@ -67,9 +111,10 @@ fn read_column(page: &mut Page<'_>, item: &Spanned<DeValue<'_>>) -> Option<Class
     let connection = section.parsed::<ConnectionName>(page, "connection").map(|name| name.value);
     let database = section.text(page, "database").map(|name| name.value.to_owned());
     let [schema, table, column] = ["schema", "table", "column"].map(|key| section.needed_text(page, key, COLUMN_HELP));
+    let path = section.parsed::<JsonPath>(page, "path").map(|path| path.value);
     section.close(page);
     let owned = |text: Option<Placed<&str>>| text.map(|text| text.value.to_owned());
-    Some(ClassifiedColumn { connection, database, schema: owned(schema)?, table: owned(table)?, column: owned(column)? })
+    Some(ClassifiedColumn { connection, database, schema: owned(schema)?, table: owned(table)?, column: owned(column)?, path })
 }
 
 fn read_column_text(page: &mut Page<'_>, text: Placed<&str>) -> Option<ClassifiedColumn> {
@@ -93,7 +138,7 @@ fn read_column_text(page: &mut Page<'_>, text: Placed<&str>) -> Option<Classifie
         Some(name) => Some(parse_text::<ConnectionName>(page, Placed { value: name, at: text.at })?.value),
         None => None,
     };
-    Some(ClassifiedColumn { connection, database, schema: (*schema).into(), table: (*table).into(), column: (*column).into() })
+    Some(ClassifiedColumn { connection, database, schema: (*schema).into(), table: (*table).into(), column: (*column).into(), path: None })
 }
 
 /// A class that names a connection nobody has would silently protect nothing.

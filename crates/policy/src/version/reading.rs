@@ -125,13 +125,19 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     pub(crate) fn port(&mut self, page: &mut Page<'_>, key: &'static str) -> Option<Placed<u16>> {
+        let port = self.number(page, key, 1, u16::MAX.into())?;
+        u16::try_from(port.value).ok().map(|value| Placed { value, at: port.at })
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(&mut self, page: &mut Page<'_>, key: &'static str, least: u32, most: u32) -> Option<Placed<u32>> {
         let value = self.get(key)?;
-        let number = value.get_ref().as_integer().and_then(|number| u16::from_str_radix(number.as_str(), number.radix()).ok());
-        let Some(port) = number.filter(|port| *port > 0) else {
-            wrong_kind(page, key, value, "a number from 1 to 65535");
+        let number = value.get_ref().as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        let Some(number) = number.filter(|number| (least..=most).contains(number)) else {
+            wrong_kind(page, key, value, &format!("a number from {least} to {most}"));
             return None;
         };
-        Some(Placed { value: port, at: value.span().start })
+        Some(Placed { value: number, at: value.span().start })
     }
 
     pub(crate) fn table(&mut self, page: &mut Page<'_>, key: &'static str) -> Option<Section<'t, 'f>> {
