@@ -367,6 +367,43 @@ fn a_dump_holds_masked_values_and_can_be_restored() -> Result<()> {
     Ok(())
 }
 
+/// A generated column goes by a name of its own, and the target names it as where a value comes from.
+#[test]
+fn what_a_generated_column_is_made_of_is_masked_wherever_it_is_told_by_its_name_alone() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(
+        DATABASE,
+        "create table codes (id int primary key, code text, shadow text generated always as (upper(code)) stored);
+         insert into codes (id, code) values (1, 'ada.lovelace'); alter table codes owner to app;
+         create function told() returns text language plpgsql immutable as 'begin return (select code from codes limit 1); end';
+         create view wide as select c.id, c from codes c; alter view wide owner to app",
+    )?;
+    let gateway = masking_for_alice(Setup::init()?, &target, "[code]\ncolumns = [\"public.codes.code\"]\n")?;
+    let mut wire = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
+    for statement in [
+        "select * from codes",
+        "select (r).* from codes r",
+        "with s as (select (r).* from codes r) table s",
+        "select shadow from codes; select 1",
+        "prepare p as select shadow from codes; execute p",
+        "begin; declare c cursor for select shadow from codes; fetch all from c; commit",
+        "update codes set id = id returning (codes).*",
+        "update codes set id = id returning shadow; select 1",
+        "select (c).* from wide",
+        "explain (verbose) select told()",
+        "savepoint s; select upper(code) from codes",
+    ] {
+        wire.say(&query(statement))?;
+        let heard = lines(&wire.hear_until_ready(1)?).to_lowercase();
+        ensure!(!heard.contains("lovelace"), "{statement}:\n{heard}");
+    }
+    // Beside statements that only mark a place, a statement's columns are as certain as alone.
+    wire.say(&query("begin; savepoint s; select count(*), min(id) from codes; release s"))?;
+    let heard = lines(&wire.hear_until_ready(1)?);
+    ensure!(heard.contains("D \\x00\\x02\\x00\\x00\\x00\\x011\\x00\\x00\\x00\\x011"), "{heard}");
+    Ok(())
+}
+
 /// Columns of one table for each mask, and a row of values.
 const KINDS: &[(&str, &str)] = &[
     ("t text", "'4111 1111 1111 1111'"),

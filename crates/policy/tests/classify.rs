@@ -303,6 +303,10 @@ const STORES: &[(&str, &str)] = &[
     // What was generated from others stays, and nothing says any more what that was.
     ("ALTER TABLE made ALTER COLUMN shadow DROP EXPRESSION", "made.email made.shadow"),
     ("ALTER TABLE made ALTER COLUMN email DROP EXPRESSION IF EXISTS", "made.email"),
+    // A bound is computed once and kept in the catalog.
+    ("CREATE TABLE part PARTITION OF parted FOR VALUES IN ((SELECT email FROM customers))", "customers.email"),
+    ("ALTER TABLE parted ATTACH PARTITION notes FOR VALUES FROM ((SELECT email FROM customers)) TO (maxvalue)", "customers.email"),
+    ("CREATE TABLE part PARTITION OF parted FOR VALUES IN ('a', 'b')", ""),
 ];
 
 fn stores_faults(catalog: &Catalog, view: &SessionView) -> Vec<String> {
@@ -331,6 +335,7 @@ fn what_a_statement_stores_is_known_by_column() {
         "create table customers (id int primary key, name text, email text, status text, visits int);
          create table notes (id int primary key, note text); create table log (id int, at timestamptz); create sequence numbers;
          create table made (id int primary key, email text, shadow text generated always as (upper(email)) stored);
+         create table parted (v text) partition by list (v);
          create view people as select id, email as contact from customers;
          create function keep(text) returns bool language plpgsql as 'begin insert into notes values (1, $1); return true; end'",
     );

@@ -147,6 +147,8 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("SELECT 1::packed", "staff.ssn"),
     ("SELECT (SELECT s.v FROM (SELECT 1 AS x) q, (SELECT reads(x) AS v) s) FROM (SELECT 'a'::text AS x) t", "staff.ssn"),
     ("SELECT p.id FROM customers p WHERE EXISTS (SELECT id FROM orders WHERE customer = p.id)", "=customers.id"),
+    ("SELECT a, b FROM customers, unnest(ARRAY[email], ARRAY[name]) u(a, b)", "customers.email customers.name | customers.email customers.name"),
+    ("SAVEPOINT s; SELECT id, lower(name) FROM customers; RELEASE s", "=customers.id | customers.name"),
     ("SELECT id, t FROM customers, unnest(ARRAY[name]) t", "customers.id customers.name | customers.name"),
     // Writes.
     ("INSERT INTO customers (id, email) VALUES (1, 'x') RETURNING id, email", "=customers.id | =customers.email"),

@@ -368,9 +368,12 @@ fn origins(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenClasses<'
     for relation in touched.iter().filter_map(|oid| catalog.relation_by_oid(*oid)) {
         let ordinary = relation.kind == RelationKind::Table && relation.parents.is_empty() && relation.children.is_empty();
         let ordinary = ordinary && !relation.holds_statistics();
+        let classified = relation.columns.iter().any(|column| classes.contains_key(&(relation.oid, column.number)));
         for column in relation.columns.iter().filter(|column| column.number > 0) {
             let place = (relation.oid, column.number);
-            if !ordinary && !classes.contains_key(&place) {
+            // What is generated from a hidden column goes by a name of its own.
+            let generated = classified && relation.is_generated(column.number);
+            if (!ordinary || generated) && !classes.contains_key(&place) {
                 continue;
             }
             let mut hidden: Vec<Hidden> = hidden(classes, place).collect();

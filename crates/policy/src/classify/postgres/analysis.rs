@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::HashSet, sync::Arc};
 use model::{Facts, Object, facts::RelationRef};
 use pg_query::{
     NodeEnum,
-    protobuf::{Node, RawStmt},
+    protobuf::{Node, RawStmt, TransactionStmtKind},
 };
 
 use super::{
@@ -205,19 +205,24 @@ impl<'a> Analysis<'a> {
 
     /// The facts of the text, and what they depend on; none if the walk needs the deep stack.
     pub(super) fn run(mut self, text: &str) -> Option<(Facts, Noted)> {
+        let mut answering = 0usize;
         match parse::tree(text) {
             Err(Refused::Syntax(message, position)) => return Some((Found::syntax(message, position), Noted::default())),
             Err(Refused::Limit(why)) => return Some((Found::unreadable(why).into_facts(), Noted::default())),
             Ok(tree) => {
                 self.found.statements = u32::try_from(tree.stmts.len()).unwrap_or(u32::MAX);
                 for statement in &tree.stmts {
+                    answering += usize::from(!only_marks(statement));
                     self.top_statement(statement, text);
                 }
             }
         }
-        if self.found.statements != 1 {
+        // Of several statements that answer, it is not known which an answer is of.
+        if answering != 1 {
             self.found.harmless.clear();
             self.found.columns.clear();
+        }
+        if self.found.statements != 1 {
             self.found.copy = None;
             self.found.effects.application_name = None;
         }
@@ -239,7 +244,7 @@ impl<'a> Analysis<'a> {
             self.found.kinds.push(Arc::from(kinds::kind(node)));
         }
         let outputs = self.statement(node, text.get(start..end).unwrap_or(text));
-        if !outputs.open {
+        if !only_marks(statement) && !outputs.open {
             self.found.harmless = outputs.columns.iter().map(|column| column.harmless).collect();
             let told: usize = outputs.columns.iter().map(Output::width).sum();
             // Beyond, it counts as not known.
@@ -353,6 +358,13 @@ impl<'a> Analysis<'a> {
 }
 
 /// A relation as the facts name it.
+/// Whether a statement gives no rows and changes nothing but where a transaction can be taken back to.
+fn only_marks(statement: &RawStmt) -> bool {
+    use TransactionStmtKind::{TransStmtBegin, TransStmtRelease, TransStmtSavepoint, TransStmtStart};
+    matches!(statement.stmt.as_ref().and_then(|node| node.node.as_ref()), Some(NodeEnum::TransactionStmt(transaction))
+        if matches!(transaction.kind(), TransStmtBegin | TransStmtStart | TransStmtSavepoint | TransStmtRelease))
+}
+
 pub(super) fn reference(relation: &Relation) -> RelationRef {
     RelationRef { schema: relation.schema.clone(), name: relation.name.clone(), oid: relation.oid }
 }

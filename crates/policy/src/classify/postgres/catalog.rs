@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::catalog_queries::{CatalogError, Rows};
 use super::{
     catalog_queries::{Since, questions},
+    definitions,
     snapshot::{Changed, Reading},
 };
 
@@ -102,6 +103,12 @@ impl Relation {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.name == name)
+    }
+
+    /// Whether a column is generated from others, or may be.
+    #[must_use]
+    pub fn is_generated(&self, number: i16) -> bool {
+        self.defaults.iter().any(|(column, printed)| *column == number && definitions::is_generated(self, number, printed))
     }
 
     /// Whether it came with the server.
@@ -252,10 +259,11 @@ pub struct Routine {
 }
 
 impl Routine {
-    /// Whether it came with the server.
+    /// Whether it came with the server: in `pg_catalog`, or one of those that the views of `information_schema` are made with.
     #[must_use]
     pub fn built_in(&self) -> bool {
-        self.oid < FIRST_USER_OID && &*self.schema == "pg_catalog"
+        let views = &*self.schema == "information_schema" && self.name.starts_with("_pg_");
+        self.oid < FIRST_USER_OID && (&*self.schema == "pg_catalog" || views)
     }
 
     /// Whether a call with this many arguments can mean it.

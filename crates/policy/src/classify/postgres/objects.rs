@@ -361,6 +361,7 @@ impl<'a> Analysis<'a> {
             }
         }
         self.table_elements(&create.table_elts);
+        self.partition_bound(create.partbound.as_ref());
         self.expressions_of_constraints(&create.constraints);
         if let Some(partition) = &create.partspec {
             for node in &partition.part_params {
@@ -381,6 +382,18 @@ impl<'a> Analysis<'a> {
                 self.creates_relation(range);
             }
         }
+    }
+
+    /// The values of a bound are computed once, and kept where the catalog shows them.
+    fn partition_bound(&mut self, bound: Option<&pb::PartitionBoundSpec>) {
+        let Some(bound) = bound else { return };
+        self.storing(|this| {
+            // What looks like a column is MINVALUE or MAXVALUE: columns cannot stand there.
+            let values = [&bound.listdatums, &bound.lowerdatums, &bound.upperdatums].into_iter().flatten();
+            for value in values.filter(|value| !matches!(inner(value), Some(NodeEnum::ColumnRef(_)))) {
+                this.expression(value);
+            }
+        });
     }
 
     fn table_elements(&mut self, elements: &[Node]) {
@@ -789,6 +802,7 @@ impl<'a> Analysis<'a> {
             Some(NodeEnum::ColumnDef(column)) => self.column_definition(column),
             Some(NodeEnum::Constraint(constraint)) => self.constraint(constraint),
             Some(NodeEnum::PartitionCmd(partition)) => {
+                self.partition_bound(partition.bound.as_ref());
                 // What it is to be a partition of takes no rows that are not its own.
                 if let Some(part) = self.changes_range(Action::Define, partition.name.as_ref()).filter(|_| partition.bound.is_some()) {
                     let names: Vec<&str> = part.columns.iter().map(|column| &*column.name).collect();

@@ -417,7 +417,8 @@ impl<'a> Analysis<'a> {
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
             let begins = outputs.columns.len();
-            if let Some(call) = pair.items.first() {
+            let apart = pair.items.first().map(|call| unnested_apart(call)).unwrap_or_default();
+            for call in apart.iter().chain(pair.items.first().filter(|_| apart.is_empty())) {
                 self.handed = None;
                 let (ty, lineage) = self.traced(|this| this.expression(call));
                 // How many rows there are may depend on what it is handed.
@@ -588,6 +589,22 @@ fn function_name(node: &Node) -> &str {
         Some(NodeEnum::List(pair)) => pair.items.first().map(call_name).unwrap_or_default(),
         _ => "",
     }
+}
+
+/// `unnest` of several arrays is one call for each, side by side (`transformRangeFunction` in the server's `parse_clause.c`); nothing where it is not that.
+fn unnested_apart(call: &Node) -> Vec<Node> {
+    let Some(NodeEnum::FuncCall(function)) = inner(call) else { return Vec::new() };
+    let plain = function.agg_order.is_empty()
+        && function.agg_filter.is_none()
+        && function.over.is_none()
+        && !function.agg_distinct
+        && !function.func_variadic;
+    if function.args.len() < 2 || !plain || strings(&function.funcname) != ["unnest"] {
+        return Vec::new();
+    }
+    let alone =
+        |argument: &Node| Node { node: Some(NodeEnum::FuncCall(Box::new(pb::FuncCall { args: vec![argument.clone()], ..(**function).clone() }))) };
+    function.args.iter().map(alone).collect()
 }
 
 fn call_name(node: &Node) -> &str {

@@ -299,6 +299,8 @@ impl Analysis<'_> {
         self.found.functions.extend(after.functions);
         self.found.meant.extend(after.meant);
         self.found.opaque |= after.opaque;
+        // Planning runs what is not volatile, and the plan says what it gave.
+        self.found.wild |= after.wild;
         self.found.tested.merge(&after.tested);
         self.found.effects.catalog |= after.effects.catalog;
         self.found.effects.resolution |= after.effects.resolution;
