@@ -36,7 +36,7 @@ pub struct ClassifiedColumn {
 
 /// Where in a JSON document values are: `$.contact.emails[*]`. As in the lax mode of SQL/JSON paths, elements of an array on the way are each looked
 /// into, whether or not the path says `[*]`. <https://www.postgresql.org/docs/18/functions-json.html#FUNCTIONS-SQLJSON-PATH>
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JsonPath(Vec<JsonStep>);
 
@@ -55,7 +55,7 @@ pub enum JsonStep {
 pub struct JsonPathError;
 
 impl JsonPath {
-    /// From the document's top down; at least one.
+    /// From the document's top down; at least one, but for the default: all of the document.
     #[must_use]
     pub fn steps(&self) -> &[JsonStep] {
         &self.0

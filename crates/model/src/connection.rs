@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, EnvironmentName, GroupName};
+use crate::{ConnectionName, DataClassName, EnvironmentName, GroupName};
 
 /// A named target, as written in `connections/NAME.toml` and checked when it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Connection {
     pub tls: TargetTls,
     /// How much a recording holds.
     pub record: RecordLevel,
+    /// What is looked for in values that hold nothing classified: names of detectors, which are those of data classes.
+    pub detect: Vec<DataClassName>,
     /// Roles that grants may add a caller to, by name of the role, each the group it stands for.
     pub roles: BTreeMap<String, GroupName>,
 }

@@ -5,6 +5,7 @@
 
 pub mod classify;
 pub mod decide;
+pub mod detect;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz targets need the catalog alone"))]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]

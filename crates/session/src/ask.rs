@@ -229,7 +229,9 @@ impl Session {
         }
         let certain = facts.understanding == Understanding::Full;
         let decided = Arc::new(self.decide_anew(&version, &chain, facts.clone(), now));
-        if by_message && decided.plan.is_some() {
+        // What is only looked through matters where it is read from large objects.
+        let masks = decided.plan.as_ref().is_some_and(|plan| !plan.only_detects() || decided.facts.asks(Action::Export));
+        if by_message && masks {
             return Arc::new(self.denied(decided.facts.clone(), "the answer to a FunctionCall cannot be masked; use SELECT".to_owned()));
         }
         // A portal that was bound earlier means more than its text.

@@ -110,7 +110,8 @@ impl Asked {
         let facts = classify(&Statement { text: &self.statement, parameters: None }, &self.catalog, &view);
         let case = Case { chain: &self.chain, connection: &self.connection, database: &self.database, facts: &facts, now: self.now };
         let Judgement { facts: more, decision, plan } = decide::judge(&self.version, &case, &self.catalog);
-        let masking = plan.map(|plan| Masking { copy_refused: plan.copy_refused, generic_errors: plan.generic_errors });
+        let masking =
+            plan.filter(|plan| !plan.only_detects()).map(|plan| Masking { copy_refused: plan.copy_refused, generic_errors: plan.generic_errors });
         Explanation { facts: more.unwrap_or(facts), decision, signers: Vec::new(), masking }
     }
 }

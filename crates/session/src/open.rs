@@ -110,6 +110,8 @@ pub(crate) struct Running {
     /// Rewrites its COPY to the caller.
     pub(crate) copy: Option<CopyRewriter>,
     pub(crate) binary: Vec<bool>,
+    /// Of its columns.
+    pub(crate) names: Vec<String>,
     pub(crate) masked: Vec<String>,
     pub(crate) asked_at: Timestamp,
 }

@@ -82,6 +82,7 @@ impl Session {
             rows: None,
             copy: None,
             binary: Vec::new(),
+            names: Vec::new(),
             masked: Vec::new(),
             asked_at: now,
         };
@@ -203,7 +204,7 @@ pub(crate) fn startup(settings: &str, decided: &Decided, at: Timestamp) -> [Reco
 /// What a recording says of a column.
 pub(crate) fn treatment(plan: &CellPlan) -> Treatment {
     match plan {
-        CellPlan::Pass => Treatment::Pass,
+        CellPlan::Pass | CellPlan::Detect(_) => Treatment::Pass,
         CellPlan::Withhold { .. } => Treatment::Withheld,
         CellPlan::Mask { class, .. } => Treatment::Masked(class.clone()),
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use evidence::record::{Cell, CopyData, Direction, Record, Rows, Shape, ShapeColumn};
 use model::facts::CopyLayout;
-use policy::masking::{self, CellPlan, Field, RowPlan};
+use policy::masking::{self, CellPlan, Field, RowPlan, Sight};
 use protocol::{
     Side,
     postgres::{
@@ -58,6 +58,7 @@ impl Session {
     fn show_shape(&mut self, operation: u64, frame: &Bytes) -> Result<(), Broken> {
         let description = RowDescription::decode(frame.get(HEAD_BYTES..).unwrap_or_default()).map_err(|_| Broken::Masking)?;
         let records = self.records_rows();
+        let sight = Sight { keys: self.guard.masks(), catalog: &self.catalog };
         let Some(running) = self.running.get_mut(&operation) else { return Err(Broken::Masking) };
         let names: Vec<String> = description.iter().map(|field| String::from_utf8_lossy(field.name).into_owned()).collect();
         let fields: Vec<Field<'_>> = description
@@ -71,10 +72,7 @@ impl Session {
                 binary: field.format != Format::Text,
             })
             .collect();
-        let plan = running
-            .plan
-            .as_ref()
-            .map_or_else(|| RowPlan { cells: vec![CellPlan::Pass; fields.len()] }, |plan| plan.columns(&fields, self.guard.masks()));
+        let plan = running.plan.as_ref().map_or_else(|| RowPlan { cells: vec![CellPlan::Pass; fields.len()] }, |plan| plan.columns(&fields, sight));
         running.masked = plan.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
         running.binary = fields.iter().map(|field| field.binary).collect();
         let columns = fields.iter().zip(&plan.cells).map(|(field, cell)| ShapeColumn {
@@ -84,11 +82,13 @@ impl Session {
         });
         let shape = Shape { op: operation, columns: columns.collect() };
         running.rows = Some(plan);
+        running.names = names;
         if records { self.append_shown(&Record::Shape(shape)) } else { Ok(()) }
     }
 
     fn copy_begins(&mut self, operation: u64, frame: &Bytes) -> Result<(), Broken> {
         let begins = CopyResponse::decode(frame.get(HEAD_BYTES..).unwrap_or_default()).map_err(|_| Broken::Masking)?;
+        let sight = Sight { keys: self.guard.masks(), catalog: &self.catalog };
         let running = self.running.get_mut(&operation).ok_or(Broken::Masking)?;
         let plan = running.plan.clone().ok_or(Broken::Masking)?;
         let layout = plan.copy.clone().ok_or(Broken::Masking)?;
@@ -96,10 +96,11 @@ impl Session {
         if (begins.format != Format::Text) != (layout == CopyLayout::Binary) {
             return Err(Broken::Masking);
         }
-        let (rows, names) = plan.copied(begins.columns.len(), layout == CopyLayout::Binary, self.guard.masks());
+        let (rows, names) = plan.copied(begins.columns.len(), layout == CopyLayout::Binary, sight);
         running.masked = rows.masked_columns().filter_map(|(index, _)| names.get(index).cloned()).collect();
         running.copy = Some(CopyRewriter::new(layout, begins.columns.len()));
         running.rows = Some(rows);
+        running.names = names;
         Ok(())
     }
 
@@ -107,14 +108,18 @@ impl Session {
         let running = self.running.get_mut(&operation).ok_or(Broken::Masking)?;
         let (Some(plan), Some(rewriter)) = (&running.rows, &mut running.copy) else { return Err(Broken::Masking) };
         let mut out = BytesMut::with_capacity(frames.len());
-        let change = |index: usize, value: Option<&[u8]>| match plan.cells.get(index) {
-            Some(CellPlan::Pass) => Change::Keep,
-            Some(plan) => masking::mask_cell(plan, value).map_or(Change::Null, |shown| Change::Value(Cow::Owned(shown.into_owned()))),
-            None => Change::Null,
-        };
+        let mut detected = Vec::new();
         for body in bodies(frames) {
+            let change = |index: usize, value: Option<&[u8]>| {
+                let change = copied(plan.cells.get(index), value);
+                if change != Change::Keep && matches!(plan.cells.get(index), Some(CellPlan::Detect(_))) {
+                    detected.push(index);
+                }
+                change
+            };
             rewriter.rewrite(body?, change, &mut out).map_err(|_| Broken::Masking)?;
         }
+        note_detected(&running.names, &detected, &mut running.masked);
         let shown = out.freeze();
         if self.records_rows() {
             let copied = CopyData { op: operation, direction: Direction::Out, data: Cell::new(&shown, false) };
@@ -125,9 +130,11 @@ impl Session {
 
     fn show_rows(&mut self, operation: u64, frames: Bytes) -> Result<Bytes, Broken> {
         let records = self.records_rows();
-        let Some(running) = self.running.get(&operation) else { return Err(Broken::Masking) };
+        let Some(running) = self.running.get_mut(&operation) else { return Err(Broken::Masking) };
         let Some(plan) = &running.rows else { return Err(Broken::Masking) };
-        let masks = !plan.all_pass();
+        let detected = detected(plan, &frames)?;
+        note_detected(&running.names, &detected, &mut running.masked);
+        let masks = !plan.all_pass() && !(plan.only_detects() && detected.is_empty());
         let mut out = if masks { BytesMut::with_capacity(frames.len()) } else { BytesMut::new() };
         let mut recorded = Vec::new();
         for body in bodies(&frames) {
@@ -147,6 +154,47 @@ impl Session {
             self.append_shown(&Record::Rows(Rows { op: operation, rows: recorded }))?;
         }
         Ok(if masks { out.freeze() } else { frames })
+    }
+}
+
+/// What becomes of a value of a COPY. A column beyond the plan is not shown.
+fn copied(plan: Option<&CellPlan>, value: Option<&[u8]>) -> Change<'static> {
+    match plan {
+        Some(CellPlan::Pass) => Change::Keep,
+        Some(CellPlan::Detect(_)) if value.is_none() => Change::Keep,
+        Some(plan) => match masking::mask_cell(plan, value) {
+            Some(Cow::Borrowed(_)) if matches!(plan, CellPlan::Detect(_)) => Change::Keep,
+            Some(shown) => Change::Value(Cow::Owned(shown.into_owned())),
+            None => Change::Null,
+        },
+        None => Change::Null,
+    }
+}
+
+/// The columns in which something is found.
+fn detected(plan: &RowPlan, frames: &Bytes) -> Result<Vec<usize>, Broken> {
+    let mut detected = Vec::new();
+    if !plan.cells.iter().any(|cell| matches!(cell, CellPlan::Detect(_))) {
+        return Ok(detected);
+    }
+    for body in bodies(frames) {
+        let cells = rows::row(body?).map_err(|_| Broken::Masking)?;
+        for (index, (cell, plan)) in cells.iter().zip(&plan.cells).enumerate() {
+            let looked = matches!(plan, CellPlan::Detect(_)) && cell.is_some();
+            if looked && !matches!(masking::mask_cell(plan, cell), Some(Cow::Borrowed(_))) && !detected.contains(&index) {
+                detected.push(index);
+            }
+        }
+    }
+    Ok(detected)
+}
+
+/// The record names the columns in which something was found, each once.
+fn note_detected(names: &[String], detected: &[usize], masked: &mut Vec<String>) {
+    for name in detected.iter().filter_map(|index| names.get(*index)) {
+        if !masked.contains(name) {
+            masked.push(name.clone());
+        }
     }
 }
 

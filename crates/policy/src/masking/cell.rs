@@ -22,7 +22,7 @@ use super::{
 pub const MAX_MASKED_CELL_BYTES: usize = 64 << 10;
 
 /// What a text is replaced by whole.
-const REDACTED: &str = "********";
+pub(super) const REDACTED: &str = "********";
 
 /// The sign that stands for one that is hidden.
 const HIDDEN: char = '*';
@@ -47,7 +47,7 @@ pub struct CellMask {
 
 /// A mask with the keys of its class.
 #[derive(Clone)]
-struct Rule {
+pub(super) struct Rule {
     masking: Masking,
     /// Where it needs them.
     keys: Option<Arc<ClassKeys>>,
@@ -68,10 +68,7 @@ pub(super) fn planned(hidden: &[Hidden], shape: &Shape, binary: bool, keys: &Mas
     let Some(first) = hidden.first() else { return CellPlan::Pass };
     let class = first.class.clone();
     let withheld = CellPlan::Withhold { class: Some(class.clone()) };
-    let rule = |hidden: &Hidden| Rule {
-        masking: hidden.masking,
-        keys: matches!(hidden.masking.mask, Mask::Hash | Mask::Token).then(|| keys.of(&hidden.class)),
-    };
+    let rule = |hidden: &Hidden| Rule::new(hidden.masking, &hidden.class, keys);
     let whole: Vec<&Hidden> = hidden.iter().filter(|hidden| hidden.path.is_none()).collect();
     let document = matches!(shape, Shape::Scalar(Scalar::Json | Scalar::Jsonb));
     let mask = match whole.as_slice() {
@@ -97,6 +94,7 @@ pub fn mask_cell<'a>(plan: &CellPlan, cell: Option<&'a [u8]>) -> Option<Cow<'a, 
     match plan {
         CellPlan::Pass => cell.map(Cow::Borrowed),
         CellPlan::Withhold { .. } => None,
+        CellPlan::Detect(detector) => detector.shown(cell?),
         CellPlan::Mask { mask, .. } => mask.shown(cell),
     }
 }
@@ -125,9 +123,9 @@ impl CellMask {
         if value.len() > MAX_MASKED_CELL_BYTES || (versioned && version != [1]) {
             return None;
         }
-        let mut change = |part: usize, leaf: Leaf<'_>| {
+        let mut change = |part: usize, _: Option<&str>, leaf: Leaf<'_>| {
             let masked = self.parts.get(part).and_then(|(_, rule)| rule.leaf(leaf));
-            masked.unwrap_or_else(|| "null".to_owned())
+            Some(masked.unwrap_or_else(|| "null".to_owned()))
         };
         let masked = json::replace(std::str::from_utf8(text).ok()?, self.parts.iter().map(|(path, _)| path), &mut change)?;
         Some([version, masked.as_bytes()].concat())
@@ -135,6 +133,17 @@ impl CellMask {
 }
 
 impl Rule {
+    pub(super) fn new(masking: Masking, class: &DataClassName, keys: &MaskKeys) -> Self {
+        Self { masking, keys: matches!(masking.mask, Mask::Hash | Mask::Token).then(|| keys.of(class)) }
+    }
+
+    /// What takes the place of a part of a text.
+    pub(super) fn part(&self, text: &[u8]) -> String {
+        let whole = self.masking.mask == Mask::Redact && self.masking.length == Seen::Hidden;
+        let masked = std::str::from_utf8(text).ok().filter(|_| !whole).and_then(|text| self.text(text));
+        masked.unwrap_or_else(|| REDACTED.to_owned())
+    }
+
     /// Whether there is any value of this type that it shows.
     const fn applies(&self, kind: Scalar) -> bool {
         use Scalar::{Bytea, Cidr, Date, Float4, Float8, Inet, Int2, Int4, Int8, Json, Jsonb, Numeric, Text, Timestamp, TimestampTz, Uuid};

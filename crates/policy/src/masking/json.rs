@@ -16,17 +16,16 @@ pub(super) enum Leaf<'a> {
     Null,
 }
 
-/// The document with every leaf at or below one of the paths replaced by what `change` makes of it: JSON, for the first path that leads there. None if it
-/// is no JSON document that can be read.
-pub(super) fn replace<'a>(
-    document: &str,
-    paths: impl Iterator<Item = &'a JsonPath>,
-    change: &mut dyn FnMut(usize, Leaf<'_>) -> String,
-) -> Option<String> {
+/// What becomes of a leaf for the path of that number: other JSON, or none if it stays. The name is that of the member it is, or is within an array of.
+pub(super) type Change<'c> = dyn FnMut(usize, Option<&str>, Leaf<'_>) -> Option<String> + 'c;
+
+/// The document with every leaf at or below one of the paths as `change` has it, for the first path that leads there. None if it is no JSON document that
+/// can be read.
+pub(super) fn replace<'a>(document: &str, paths: impl Iterator<Item = &'a JsonPath>, change: &mut Change<'_>) -> Option<String> {
     let ways: Vec<Way<'a>> = paths.enumerate().map(|(path, found)| Way { path, steps: found.steps() }).collect();
     let mut walk = Walk { rest: document, out: String::with_capacity(document.len()), change };
     walk.space();
-    walk.value(&ways, 0)?;
+    walk.value(&ways, None, 0)?;
     walk.space();
     walk.rest.is_empty().then_some(walk.out)
 }
@@ -43,21 +42,21 @@ struct Way<'p> {
     steps: &'p [JsonStep],
 }
 
-struct Walk<'d, 'c> {
+struct Walk<'d, 'c, 'f> {
     rest: &'d str,
     out: String,
-    change: &'c mut dyn FnMut(usize, Leaf<'_>) -> String,
+    change: &'c mut Change<'f>,
 }
 
-impl<'d> Walk<'d, '_> {
-    fn value(&mut self, ways: &[Way<'_>], depth: usize) -> Option<()> {
+impl<'d> Walk<'d, '_, '_> {
+    fn value(&mut self, ways: &[Way<'_>], name: Option<&str>, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
         }
         match self.rest.as_bytes().first()? {
             b'{' => self.object(ways, depth),
-            b'[' => self.array(ways, depth),
-            _ => self.leaf(ways),
+            b'[' => self.array(ways, name, depth),
+            _ => self.leaf(ways, name),
         }
     }
 
@@ -75,7 +74,7 @@ impl<'d> Walk<'d, '_> {
             self.sign(':')?;
             self.space();
             let below: Vec<Way<'_>> = ways.iter().filter_map(|way| way.member(&name)).collect();
-            self.value(&below, depth + 1)?;
+            self.value(&below, Some(&name), depth + 1)?;
             if self.ends('}') {
                 return Some(());
             }
@@ -83,7 +82,7 @@ impl<'d> Walk<'d, '_> {
         }
     }
 
-    fn array(&mut self, ways: &[Way<'_>], depth: usize) -> Option<()> {
+    fn array(&mut self, ways: &[Way<'_>], name: Option<&str>, depth: usize) -> Option<()> {
         self.sign('[')?;
         if self.ends(']') {
             return Some(());
@@ -93,7 +92,7 @@ impl<'d> Walk<'d, '_> {
         below.extend(ways.iter().filter_map(Way::element));
         loop {
             self.space();
-            self.value(&below, depth + 1)?;
+            self.value(&below, name, depth + 1)?;
             if self.ends(']') {
                 return Some(());
             }
@@ -101,7 +100,7 @@ impl<'d> Walk<'d, '_> {
         }
     }
 
-    fn leaf(&mut self, ways: &[Way<'_>]) -> Option<()> {
+    fn leaf(&mut self, ways: &[Way<'_>], name: Option<&str>) -> Option<()> {
         let text: String;
         let (written, leaf) = if self.rest.starts_with('"') {
             let written = self.string()?;
@@ -120,8 +119,9 @@ impl<'d> Walk<'d, '_> {
             };
             (written, leaf)
         };
-        match ways.iter().find(|way| way.steps.is_empty()) {
-            Some(way) => self.out.push_str(&(self.change)(way.path, leaf)),
+        let way = ways.iter().find(|way| way.steps.is_empty());
+        match way.and_then(|way| (self.change)(way.path, name, leaf)) {
+            Some(changed) => self.out.push_str(&changed),
             None => self.out.push_str(written),
         }
         Some(())
@@ -191,11 +191,11 @@ mod tests {
 
     fn replaced(document: &str, paths: &[&str]) -> Option<String> {
         let paths: Vec<JsonPath> = paths.iter().map(|path| path.parse().unwrap()).collect();
-        replace(document, paths.iter(), &mut |path, leaf| match leaf {
-            Leaf::String(text) => string(&format!("<{path}:{text}>")),
-            Leaf::Number(number) => format!("{path}{}", number.len()),
-            Leaf::Bool => "false".to_owned(),
-            Leaf::Null => "null".to_owned(),
+        replace(document, paths.iter(), &mut |path, _, leaf| match leaf {
+            Leaf::String(text) => Some(string(&format!("<{path}:{text}>"))),
+            Leaf::Number(number) => Some(format!("{path}{}", number.len())),
+            Leaf::Bool => Some("false".to_owned()),
+            Leaf::Null => None,
         })
     }
 

@@ -5,6 +5,7 @@
 //! else comes back from a statement that touches a classified relation, it is withheld.
 
 mod cell;
+mod detected;
 mod ff1;
 mod json;
 mod keys;
@@ -29,14 +30,17 @@ use crate::{
     Version,
     classify::postgres::catalog::{Catalog, Relation, RelationKind},
     decide::{Case, may_reveal},
+    detect::Hints,
     rulebook::written,
     version::applies,
 };
 
 use cell::Hidden;
+use detected::{Net, Wanted};
 use shape::Shape;
 
 pub use cell::{CellMask, MAX_MASKED_CELL_BYTES, mask_cell};
+pub use detected::CellDetector;
 pub use keys::{MASK_KEY_BYTES, MaskKeys};
 
 /// Partitions and children looked at for one relation: more than a server can plan for.
@@ -63,8 +67,10 @@ pub struct MaskPlan {
     made_of: Vec<MadeOf>,
     /// Columns the statement touches, of ordinary tables and hidden ones of others: number of relation and column, and what is known of it.
     origins: HashMap<(u32, i16), Origin>,
-    /// What the types of hidden columns are built of.
-    shapes: HashMap<u32, Shape>,
+    /// What is looked for in values that are not hidden.
+    wanted: Option<Wanted>,
+    /// Nothing is hidden: all there is to do is to look for what is wanted.
+    clean: bool,
     masked: Vec<MaskedColumn>,
 }
 
@@ -90,6 +96,8 @@ impl fmt::Display for MaskedColumn {
 struct MadeOf {
     /// Its name.
     name: Arc<str>,
+    /// What it is called, here and where it comes from.
+    hints: Hints,
     /// The columns; none if there may be others.
     columns: Option<Vec<(u32, i16)>>,
     /// Each value is that of one of them, unchanged: the types they have.
@@ -135,6 +143,8 @@ pub struct RowPlan {
 pub enum CellPlan {
     /// As they come.
     Pass,
+    /// As they come, but for what is found in them.
+    Detect(Arc<CellDetector>),
     /// As NULL.
     Withhold {
         /// The class that is the reason, if one column's is.
@@ -152,8 +162,9 @@ pub enum CellPlan {
 /// How the answer to an operation is masked. `None`: it touches no relation that holds anything the caller may not see, its bytes pass untouched.
 #[must_use]
 pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<MaskPlan> {
+    let wanted = Wanted::here(version, case);
     let here = Classified::here(version, case);
-    if here.columns.is_empty() {
+    if here.columns.is_empty() && wanted.is_none() {
         return None;
     }
     let unknown = case.facts.touches_unknown();
@@ -161,7 +172,8 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
     let relevant = here.relevant(&touched, unknown || case.facts.effects.stores.code, catalog);
     let shown = |class: &DataClass| may_reveal(version, case.chain, case.connection, case.database, &class.name, case.now);
     let hidden: BTreeSet<&DataClassName> = relevant.into_iter().filter(|class| !shown(class)).map(|class| &class.name).collect();
-    if hidden.is_empty() {
+    let clean = hidden.is_empty();
+    if clean && wanted.is_none() {
         return None;
     }
     let full = matches!(case.facts.understanding, Understanding::Full);
@@ -170,12 +182,13 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
         if unknown { Vec::new() } else { case.facts.outputs.columns.iter().map(|column| made_of(column, catalog, &classes)).collect() };
     let origins = origins(&touched, catalog, &classes);
     Some(MaskPlan {
-        shapes: shapes(&made_of, &origins, catalog),
+        wanted,
+        clean,
         filters: filters(&case.facts.filters, catalog, &classes, &hidden),
         copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
         copy_refused: case.facts.effects.copy_out && (!full || case.facts.outputs.copy.is_none()),
         copy: case.facts.outputs.copy.clone().filter(|_| full),
-        generic_errors: true,
+        generic_errors: !clean,
         opaque: unknown || case.facts.outputs.opaque,
         harmless: if full { case.facts.outputs.harmless.clone() } else { Vec::new() },
         made_of,
@@ -327,14 +340,20 @@ fn hidden_source(source: &ColumnSource, catalog: &Catalog, classes: &HiddenClass
 }
 
 fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>) -> MadeOf {
-    let mut made =
-        MadeOf { name: column.name.clone(), columns: (!column.untold).then(Vec::new), plain: column.plain.then(Vec::new), hidden: Vec::new() };
+    let mut made = MadeOf {
+        name: column.name.clone(),
+        columns: (!column.untold).then(Vec::new),
+        plain: column.plain.then(Vec::new),
+        hidden: Vec::new(),
+        hints: Hints::of([&*column.name]),
+    };
     for source in &column.from {
         let relation = catalog.relation_by_oid(source.relation);
         let Some((relation, found)) = relation.and_then(|relation| Some((relation, relation.column(&source.column)?))) else {
             made.columns = None;
             continue;
         };
+        made.hints = made.hints.with(Hints::of([&*relation.name, &*found.name]));
         let place = (relation.oid, found.number);
         if let Some(columns) = &mut made.columns {
             columns.push(place);
@@ -353,13 +372,6 @@ fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>
 fn hidden(classes: &HiddenClasses<'_>, place: (u32, i16)) -> impl Iterator<Item = Hidden> {
     let found = classes.get(&place).into_iter().flatten();
     found.map(|(class, column)| Hidden { class: class.name.clone(), masking: class.masking, path: column.path.clone() })
-}
-
-/// What the types are built of whose values may have to be masked.
-fn shapes(made_of: &[MadeOf], origins: &HashMap<(u32, i16), Origin>, catalog: &Catalog) -> HashMap<u32, Shape> {
-    let plain = made_of.iter().filter(|made| !made.hidden.is_empty()).flat_map(|made| made.plain.iter().flatten().copied());
-    let named = origins.values().filter(|origin| !origin.hidden.is_empty()).map(|origin| origin.type_oid);
-    plain.chain(named).map(|oid| (oid, Shape::of(catalog, oid))).collect()
 }
 
 /// What is known of the columns of what is touched. A column that is not here has no origin to trust.
@@ -399,34 +411,43 @@ fn masked_columns(touched: &BTreeSet<u32>, catalog: &Catalog, classes: &HiddenCl
 }
 
 impl MaskPlan {
+    /// Whether nothing is hidden, and all there is to do is to look through values.
+    #[must_use]
+    pub const fn only_detects(&self) -> bool {
+        self.clean
+    }
+
     /// How the columns of a result are shown.
     #[must_use]
-    pub fn columns(&self, fields: &[Field<'_>], keys: &MaskKeys) -> RowPlan {
+    pub fn columns(&self, fields: &[Field<'_>], sight: Sight<'_>) -> RowPlan {
+        let net = self.wanted.as_ref().map(|wanted| wanted.ready(sight.keys));
         let harmless = |place: usize| self.harmless.len() == fields.len() && self.harmless.get(place) == Some(&true);
         let made = |place: usize| self.made_of.get(place).filter(|_| self.made_of.len() == fields.len());
-        let cell = |(place, field): (usize, &Field<'_>)| if harmless(place) { CellPlan::Pass } else { self.cell(field, made(place), keys) };
+        let cell = |(place, field): (usize, &Field<'_>)| {
+            let plan = if self.clean || harmless(place) { CellPlan::Pass } else { self.cell(field, made(place), sight) };
+            let hints = made(place).map_or_else(|| Hints::of([field.name]), |made| made.hints.with(Hints::of([field.name])));
+            looked_through(plan, net.as_ref(), hints, field.type_oid, field.binary, sight)
+        };
         RowPlan { cells: fields.iter().enumerate().map(cell).collect() }
     }
 
     /// How the columns of a COPY are shown, which names no origins, and what each is called as far as that is known.
     #[must_use]
-    pub fn copied(&self, count: usize, binary: bool, keys: &MaskKeys) -> (RowPlan, Vec<String>) {
-        let known = self.made_of.len() == count;
+    pub fn copied(&self, count: usize, binary: bool, sight: Sight<'_>) -> (RowPlan, Vec<String>) {
+        let net = self.wanted.as_ref().map(|wanted| wanted.ready(sight.keys));
+        let made = |place: usize| self.made_of.get(place).filter(|_| self.made_of.len() == count);
         let cell = |place: usize| {
-            let made = self.made_of.get(place).filter(|_| known);
-            let Some(MadeOf { columns: Some(_), plain, hidden, .. }) = made else { return CellPlan::Withhold { class: None } };
-            match (hidden.as_slice(), plain.as_deref()) {
-                ([], _) => CellPlan::Pass,
-                (hidden, Some([oid, others @ ..])) if others.iter().all(|other| other == oid) => self.shown(hidden, *oid, binary, keys),
-                ([first, ..], _) => CellPlan::Withhold { class: Some(first.class.clone()) },
-            }
+            let made = made(place);
+            let plan = if self.clean { CellPlan::Pass } else { copied(made, binary, sight) };
+            // Of what type a value is, its origin alone tells.
+            let oid = made.and_then(|made| made.plain.as_deref()).and_then(|types| types.first().copied()).unwrap_or(0);
+            looked_through(plan, net.as_ref(), made.map_or(Hints::NONE, |made| made.hints), oid, binary, sight)
         };
-        let name =
-            |place: usize| self.made_of.get(place).filter(|_| known).map_or_else(|| format!("column {}", place + 1), |made| made.name.to_string());
+        let name = |place: usize| made(place).map_or_else(|| format!("column {}", place + 1), |made| made.name.to_string());
         (RowPlan { cells: (0..count).map(cell).collect() }, (0..count).map(name).collect())
     }
 
-    fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>, keys: &MaskKeys) -> CellPlan {
+    fn cell(&self, field: &Field<'_>, made: Option<&MadeOf>, sight: Sight<'_>) -> CellPlan {
         let withheld = || CellPlan::Withhold { class: None };
         // INVARIANT: whole rows (0) and system columns (below 0) are never among the origins.
         let origin = self.origins.get(&(field.table_oid, field.column));
@@ -440,21 +461,14 @@ impl MaskPlan {
             return match hidden.as_slice() {
                 [] if said.is_empty() => CellPlan::Pass,
                 [] => withheld(),
-                hidden if plain => self.shown(hidden, field.type_oid, field.binary, keys),
+                hidden if plain => sight.hidden(hidden, field.type_oid, field.binary),
                 [first, ..] => CellPlan::Withhold { class: Some(first.class.clone()) },
             };
         }
         match origin {
-            Some(origin) if !self.opaque && origin.ordinary && origin.type_oid == field.type_oid => {
-                self.shown(said, field.type_oid, field.binary, keys)
-            }
+            Some(origin) if !self.opaque && origin.ordinary && origin.type_oid == field.type_oid => sight.hidden(said, field.type_oid, field.binary),
             _ => withheld(),
         }
-    }
-
-    /// A value of a column with these hidden classes.
-    fn shown(&self, hidden: &[Hidden], type_oid: u32, binary: bool, keys: &MaskKeys) -> CellPlan {
-        cell::planned(hidden, self.shapes.get(&type_oid).unwrap_or(&Shape::Other), binary, keys)
     }
 
     /// The classified columns of what the operation touches that the caller does not see in clear, sorted.
@@ -464,7 +478,48 @@ impl MaskPlan {
     }
 }
 
+/// What a plan is applied with: the keys of masks, and the types of the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// What masks are keyed with.
+    pub keys: &'a MaskKeys,
+    /// Of the database.
+    pub catalog: &'a Catalog,
+}
+
+impl Sight<'_> {
+    /// A value of a column with these hidden classes.
+    fn hidden(self, hidden: &[Hidden], type_oid: u32, binary: bool) -> CellPlan {
+        if hidden.is_empty() { CellPlan::Pass } else { cell::planned(hidden, &Shape::of(self.catalog, type_oid), binary, self.keys) }
+    }
+}
+
+/// A value of a COPY, by what it is made of.
+fn copied(made: Option<&MadeOf>, binary: bool, sight: Sight<'_>) -> CellPlan {
+    let Some(MadeOf { columns: Some(_), plain, hidden, .. }) = made else { return CellPlan::Withhold { class: None } };
+    match (hidden.as_slice(), plain.as_deref()) {
+        ([], _) => CellPlan::Pass,
+        (hidden, Some([oid, others @ ..])) if others.iter().all(|other| other == oid) => sight.hidden(hidden, *oid, binary),
+        ([first, ..], _) => CellPlan::Withhold { class: Some(first.class.clone()) },
+    }
+}
+
+/// Looks through what would pass as it comes.
+fn looked_through(plan: CellPlan, net: Option<&Arc<Net>>, hints: Hints, type_oid: u32, binary: bool, sight: Sight<'_>) -> CellPlan {
+    match (plan, net) {
+        (CellPlan::Pass, Some(net)) => CellDetector::new(net, hints, &Shape::of(sight.catalog, type_oid), binary)
+            .map_or(CellPlan::Pass, |detector| CellPlan::Detect(Arc::new(detector))),
+        (plan, _) => plan,
+    }
+}
+
 impl RowPlan {
+    /// Whether values are looked through and none is masked for its origin: most rows then pass as they come.
+    #[must_use]
+    pub fn only_detects(&self) -> bool {
+        self.cells.iter().all(|cell| matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))
+    }
+
     /// Whether every value passes as it comes, so that rows need not be looked into.
     #[must_use]
     pub fn all_pass(&self) -> bool {
@@ -473,7 +528,7 @@ impl RowPlan {
 
     /// The columns that are masked or withheld, with their place.
     pub fn masked_columns(&self) -> impl Iterator<Item = (usize, &CellPlan)> {
-        self.cells.iter().enumerate().filter(|(_, cell)| **cell != CellPlan::Pass)
+        self.cells.iter().enumerate().filter(|(_, cell)| !matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))
     }
 }
 
@@ -537,11 +592,12 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
 
     /// `p` passes, `w` is withheld, `m` is masked.
     fn shape(plan: &MaskPlan, fields: &[Field<'_>]) -> String {
-        plan.columns(fields, &keys())
+        plan.columns(fields, Sight { keys: &keys(), catalog: &catalog() })
             .cells
             .iter()
             .map(|cell| match cell {
                 CellPlan::Pass => 'p',
+                CellPlan::Detect(_) => 'd',
                 CellPlan::Withhold { .. } => 'w',
                 CellPlan::Mask { .. } => 'm',
             })
@@ -569,7 +625,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         assert_eq!(shape(&planned(&["leads"], &facts).unwrap(), &ROW), "ppwmp");
         assert_eq!(shape(&planned(&["half"], &facts).unwrap(), &ROW), "pmmmp", "one of two classes revealed is not enough");
         assert_eq!(shape(&nobody, &[field(PLAIN, 1, 23)]), "p");
-        let cells = planned(&["half"], &facts).unwrap().columns(&ROW, &keys()).cells;
+        let cells = planned(&["half"], &facts).unwrap().columns(&ROW, Sight { keys: &keys(), catalog: &catalog() }).cells;
         let shown = |place: usize, value: &str| mask_cell(&cells[place], Some(value.as_bytes())).map(|v| String::from_utf8(v.into_owned()).unwrap());
         assert_eq!(shown(1, "a@b.org").as_deref(), Some("***@b.org"));
         assert_eq!(shown(2, "+4420794609").as_deref(), Some("********"), "contact's mask, not that of the revealed phone");
@@ -638,7 +694,10 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
         facts.outputs.copy = Some(CopyLayout::Binary);
         let plan = planned(&[], &facts).unwrap();
         assert!(!plan.copy_refused);
-        assert!(plan.copied(2, true, &keys()).0.cells.iter().all(|cell| *cell == CellPlan::Withhold { class: None }), "columns that are not known");
+        assert!(
+            plan.copied(2, true, Sight { keys: &keys(), catalog: &catalog() }).0.cells.iter().all(|cell| *cell == CellPlan::Withhold { class: None }),
+            "columns that are not known"
+        );
         assert_eq!(planned(&["all"], &facts), None);
     }
 

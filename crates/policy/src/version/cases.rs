@@ -313,6 +313,7 @@ fn any_connection(environment: EnvironmentName) -> Option<Connection> {
         catalog_login: None,
         tls: TargetTls::LoopbackPlain,
         record: model::RecordLevel::Statements,
+        detect: Vec::new(),
         roles: BTreeMap::new(),
     })
 }

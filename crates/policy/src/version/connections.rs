@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use model::{
-    Connection, ConnectionName, GroupName, RecordLevel,
+    Connection, ConnectionName, DataClassName, GroupName, RecordLevel,
     connection::{ClientCertificate, Protocol, SecretSource, TargetLogin, TargetTls},
 };
 use toml::{Spanned, de::DeValue};
 
-use super::reading::{Page, Placed, Section, parse_text, text_of, wrong_kind};
+use super::{
+    problem::suggestion,
+    reading::{Page, Placed, Section, parse_text, text_of, wrong_kind},
+};
+use crate::detect::Entity;
 
 /// PostgreSQL's registered port. <https://www.iana.org/assignments/service-names-port-numbers>
 const POSTGRES_PORT: u16 = 5432;
@@ -47,6 +51,7 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
     let tls = read_tls(page, top, host);
     let levels = [("statements", RecordLevel::Statements), ("full", RecordLevel::Full)];
     let record = top.word(page, "record", &levels).map_or_else(RecordLevel::default, |level| level.value);
+    let detect = read_detect(page, top);
     let roles = read_roles(page, top);
     Some(Connection {
         name,
@@ -62,6 +67,7 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
         catalog_login: catalog_login.flatten(),
         tls: tls?,
         record,
+        detect,
         roles,
     })
 }
@@ -182,6 +188,26 @@ fn is_loopback(host: &str) -> bool {
     host.starts_with('/')
         || host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// What is looked for, each once; `all` is everything.
+fn read_detect(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> Vec<DataClassName> {
+    const ALL: &str = "all";
+    let mut wanted = Vec::new();
+    for name in top.texts(page, "detect") {
+        let known = || Entity::ALL.iter().map(|entity| entity.name());
+        if name.value == ALL {
+            wanted.extend(known());
+        } else if Entity::from_name(name.value).is_some() {
+            wanted.push(name.value);
+        } else {
+            let message = format!("there is no detector `{}`", model::name::printable(name.value));
+            page.wrong_with_help(name.at, message, suggestion(name.value, known().chain([ALL])));
+        }
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted.into_iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 fn read_roles(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> BTreeMap<String, GroupName> {
