@@ -3,5 +3,6 @@
 
 pub mod grammar;
 pub mod random;
+pub mod relay;
 pub mod schema;
 pub mod search;
