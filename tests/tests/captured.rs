@@ -58,11 +58,13 @@ const OTHER_VALUES: &[(&str, &str)] = &[
 /// Lines of a file.
 type Lines = (&'static str, &'static [usize]);
 
-/// What shows how busy a server is, or who is connected, and so that the gateway is there.
+/// What shows how busy a server is, or who is connected, and so that the gateway is there; and what is drawn by lot.
 const OF_THE_SERVER: &[Lines] = &[
     ("grafana", &[32, 33]),
     ("pgadmin", &[33, 42, 45, 115, 229, 230, 231, 274]),
     ("psql", &[51, 290, 291]),
+    ("sqlalchemy_psycopg2", &[146]),
+    ("sqlalchemy_psycopg3", &[136]),
     // `application_name` at the target is the gateway's: docs/compatibility.md.
     ("pgadmin", &[234]),
     ("psql", &[56, 170, 178]),
@@ -665,7 +667,9 @@ impl Played<'_> {
                 let beside = again.and_then(|table| table.rows.get(place)?.get(column));
                 // Who withholds gives NULL, which is seen where values vary too.
                 let varies = beside != Some(right) && (value.is_some() || beside == Some(&None));
-                if value == right || varies || (self.is_of_classified(column, direct, other) && is_mask(value.as_deref(), right.as_deref())) {
+                let shows = value == right && value.is_some() && self.through.results.len() == 1 && self.line.classified.contains(&(column + 1));
+                if value == right && !shows || varies || (self.is_of_classified(column, direct, other) && is_mask(value.as_deref(), right.as_deref()))
+                {
                     continue;
                 }
                 let name = direct.columns.get(column).map_or("?", |column| &column.0);
@@ -679,7 +683,8 @@ impl Played<'_> {
 
     fn is_of_classified(&self, column: usize, direct: &Table, other: Option<&Table>) -> bool {
         let values = |table: &Table| table.rows.iter().map(|row| row.get(column).cloned()).collect::<Vec<_>>();
-        self.line.classified.contains(&(column + 1)) || other.is_none_or(|other| values(other) != values(direct))
+        let differs = |other: &Table| other.rows.len() == direct.rows.len() && values(other) != values(direct);
+        self.line.classified.contains(&(column + 1)) || other.is_some_and(differs)
     }
 }
 
