@@ -2,6 +2,7 @@
 //! real clients on the other side. Nothing here knows the product's crates: it types what people type.
 
 pub mod authority;
+pub mod canaries;
 pub mod clients;
 pub mod disk;
 pub mod gateway;

@@ -34,6 +34,7 @@ const TO_DRIVE: &[Need] = &[
     // For a file system that fails.
     Need { present: || server_program("mkfs.ext4").is_ok() && on_path("mount").is_some(), packages: &["e2fsprogs", "mount"] },
     Need { present: || on_path("systemd-analyze").is_some(), packages: &["systemd"] },
+    Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
 ];
 
 const TO_COMPARE: &[Need] =
@@ -139,6 +140,14 @@ pub fn haproxy() -> Outcome<PathBuf> {
 /// It is not installed.
 pub fn pgbouncer() -> Outcome<PathBuf> {
     server_program("pgbouncer")
+}
+
+/// The program `sqlsmith`, which makes statements.
+///
+/// # Errors
+/// It is not installed.
+pub fn sqlsmith() -> Outcome<PathBuf> {
+    on_path("sqlsmith").ok_or_else(|| "sqlsmith is not installed: `cargo xtask test` installs it".to_owned())
 }
 
 /// The library that shows a program another time, to be preloaded.

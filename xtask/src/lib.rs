@@ -4,6 +4,7 @@
 //! installing the rest is its first job.
 
 pub mod bench;
+pub mod canaries;
 pub mod command;
 pub mod compare;
 pub mod demo;

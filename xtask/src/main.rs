@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{bench, compare, demo, fuzz, test, tidy};
+use xtask::{bench, canaries, compare, demo, fuzz, test, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -10,6 +10,9 @@ usage: cargo xtask TASK
   bench --quick [--accept] [--only TEXT]
                   measure what the gateway costs beside PgBouncer, HAProxy and a bare relay, and fail if a ratio is
                   much worse than bench/baseline.tsv; --accept writes that file, --only runs the cases named so
+  canaries [STATEMENTS]
+                  ask so many random statements through the gateway, 200000 unless it is said, and look for
+                  values of classified columns in every byte that comes back
   demo [--keep]   play the product's story against a real PostgreSQL, each step asserted;
                   --keep leaves everything running afterwards, until Ctrl-C
   test            install what the tests need and run every check and test
@@ -25,6 +28,10 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["bench", rest @ ..] => match bench::run(rest) {
+            Some(outcome) => outcome,
+            None => return usage(),
+        },
+        ["canaries", rest @ ..] => match canaries::run(rest) {
             Some(outcome) => outcome,
             None => return usage(),
         },

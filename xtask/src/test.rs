@@ -108,7 +108,7 @@ fn cargo_test() -> Outcome<()> {
 }
 
 /// Tests speak to this machine alone; a proxy set for package downloads must not see them.
-fn without_proxies(command: &mut Command) {
+pub(crate) fn without_proxies(command: &mut Command) {
     for name in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
