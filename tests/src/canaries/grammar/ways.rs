@@ -14,48 +14,14 @@ pub struct LeftOut {
 /// What is mended goes from here: a test says so.
 pub const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
-        words: &["drop expression"],
-        example: "alter table codes alter shadow drop expression;;table codes",
-        reason: "a generated column keeps its values and is no longer known to be made of a classified one",
+        words: &["f_none("],
+        example: "select f_none();;table notes",
+        reason: "a function that is not followed stores what it reads (docs/mask-columns.md)",
     },
-    LeftOut {
-        words: &["codes", ").*"],
-        example: "select (r).* from codes r",
-        reason: "where columns are known by the origin that the target tells alone, one that is generated from a classified one counts as unclassified",
-    },
-    LeftOut { words: &["codes", "; "], example: "select shadow from codes; select 1", reason: "the same, with several statements in a message" },
-    LeftOut {
-        words: &["explain", "f_const()"],
-        example: "explain (verbose) select f_const()",
-        reason: "a plan shows what a function that is not followed gave while planning",
-    },
-    LeftOut {
-        words: &["explain", "f_said("],
-        example: "prepare p(text) as select 1 from notes where note = $1;;explain execute p(f_said(1))",
-        reason: "the same, as a parameter of EXECUTE",
-    },
-    LeftOut {
-        words: &["explain", "f_told("],
-        example: "prepare p(text) as select 1 from notes where note = $1;;explain execute p(f_told(f_said(1)))",
-        reason: "the same, whatever the function's volatility",
-    },
-    LeftOut { words: &["f_none("], example: "select f_none();;table notes", reason: "a function that is not followed stores what it reads" },
     LeftOut {
         words: &["f_run("],
         example: "select f_run('select set_config(''my.x'', mail, true) from people limit 1');;show my.x",
         reason: "the same, and whatever else is refused directly",
-    },
-    LeftOut {
-        words: &["partition of", "f_"],
-        example: "create table a(v text) partition by list (v);;create table b partition of a for values in (f_mail(1));;\
-                  select pg_get_expr(relpartbound, oid) from pg_class where relname = 'b'",
-        reason: "the bound of a partition is an expression whose value the catalog keeps",
-    },
-    LeftOut {
-        words: &["attach partition", "f_"],
-        example: "create table a(v text) partition by list (v);;create table b(v text);;alter table a attach partition b for values in (f_mail(1));;\
-                  select pg_get_partition_constraintdef('b'::regclass)",
-        reason: "the same",
     },
 ];
 
