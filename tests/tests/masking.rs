@@ -499,22 +499,22 @@ fn masked_values_of_every_type_are_values_of_that_type() -> Result<()> {
         let output = gateway.login("alice")?.psql(&target.program("psql"))?.args(&["-At", "-c", statement]).run()?;
         Ok(String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?)
     };
-    for number in 0..MASKS.len() {
+    for (number, mask) in MASKS.iter().enumerate() {
         let table = format!("select * from k{number} order by id");
         let shown = psql(&table)?;
         for secret in
             ["ada.lovelace", "grace", "secret", "4111 1111 1111 1111", "Main", "deadbeef", "1234567.89", "a0eebc99", "10.20.30.40", "08:00:2b"]
         {
-            ensure!(!shown.contains(secret), "{}: {shown}", MASKS[number]);
+            ensure!(!shown.contains(secret), "{}: {shown}", mask);
         }
         for format in ["text", "csv", "binary"] {
             let file = gateway.setup().file(&format!("k{number}.{format}"));
             let copied = psql(&format!("\\copy k{number} to '{}' with (format {format})", file.display()))?;
-            ensure!(copied.trim() == "COPY 2", "{format} of {}: {copied}", MASKS[number]);
+            ensure!(copied.trim() == "COPY 2", "{format} of {}: {copied}", mask);
             target.sql(DATABASE, &format!("truncate back{number}"))?;
             target.sql(DATABASE, &format!("copy back{number} from '{}' with (format {format})", file.display()))?;
             let back = target.sql(DATABASE, &format!("select * from back{number} order by id"))?;
-            ensure!(back.trim() == shown.trim(), "{format} of {}:\n{back}\n{shown}", MASKS[number]);
+            ensure!(back.trim() == shown.trim(), "{format} of {}:\n{back}\n{shown}", mask);
         }
     }
     Ok(())

@@ -134,7 +134,7 @@ impl Session {
         let Some(plan) = &running.rows else { return Err(Broken::Masking) };
         let detected = detected(plan, &frames)?;
         note_detected(&running.names, &detected, &mut running.masked);
-        let masks = !plan.all_pass() && !(plan.only_detects() && detected.is_empty());
+        let masks = !plan.only_detects() || !detected.is_empty();
         let mut out = if masks { BytesMut::with_capacity(frames.len()) } else { BytesMut::new() };
         let mut recorded = Vec::new();
         for body in bodies(&frames) {

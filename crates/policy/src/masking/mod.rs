@@ -520,12 +520,6 @@ impl RowPlan {
         self.cells.iter().all(|cell| matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))
     }
 
-    /// Whether every value passes as it comes, so that rows need not be looked into.
-    #[must_use]
-    pub fn all_pass(&self) -> bool {
-        self.cells.iter().all(|cell| *cell == CellPlan::Pass)
-    }
-
     /// The columns that are masked or withheld, with their place.
     pub fn masked_columns(&self) -> impl Iterator<Item = (usize, &CellPlan)> {
         self.cells.iter().enumerate().filter(|(_, cell)| !matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))

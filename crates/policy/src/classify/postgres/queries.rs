@@ -417,7 +417,7 @@ impl<'a> Analysis<'a> {
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
             let begins = outputs.columns.len();
-            let apart = pair.items.first().map(|call| unnested_apart(call)).unwrap_or_default();
+            let apart = pair.items.first().map(unnested_apart).unwrap_or_default();
             for call in apart.iter().chain(pair.items.first().filter(|_| apart.is_empty())) {
                 self.handed = None;
                 let (ty, lineage) = self.traced(|this| this.expression(call));
