@@ -447,7 +447,7 @@ const KINDS: &[(&str, &str)] = &[
 
 const MASKS: [&str; 7] = [
     r#"mask = "redact""#,
-    "mask = \"redact\"\nlength = \"shown\"\nnulls = \"hidden\"",
+    "mask = \"redact\"\nnulls = \"hidden\"",
     r#"mask = "keep-last-four""#,
     r#"mask = "keep-domain""#,
     r#"mask = "hash""#,

@@ -67,7 +67,8 @@ pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement
     let unmaskable = plan.as_ref().and_then(|plan| {
         let copies = plan.copy_refused && case.facts.effects.copy_out;
         let why = || {
-            "this COPY touches classified values and cannot be masked: its format, its encoding or the statements beside it; use SELECT".to_owned()
+            let what = if plan.only_detects() { "is looked through for sensitive values" } else { "touches classified values" };
+            format!("this COPY {what} and cannot be masked: its format, its encoding or the statements beside it; use SELECT")
         };
         plan.copies_refused.clone().or_else(|| copies.then(why))
     });

@@ -104,6 +104,10 @@ impl CellMask {
     fn never_shows(&self) -> bool {
         match &self.whole {
             Some(Rule { masking: Masking { mask: Mask::Null, .. }, .. }) => true,
+            // Where NULL must look like a value there must be one value for all.
+            Some(Rule { masking: Masking { nulls: Seen::Hidden, .. }, .. }) => {
+                !matches!(&self.shape, Shape::Scalar(kind) if redacted(*kind, self.binary).is_some())
+            }
             Some(rule) => self.shape == Shape::Other || matches!(&self.shape, Shape::Scalar(kind) if !rule.applies(*kind)),
             None => false,
         }
@@ -231,6 +235,8 @@ impl Rule {
     fn leaf(&self, leaf: Leaf<'_>) -> Option<String> {
         match leaf {
             _ if self.masking.mask == Mask::Null => None,
+            // Of whatever kind it is, it looks the same.
+            _ if self.masking.nulls == Seen::Hidden => Some(json::string(REDACTED)),
             Leaf::String(_) if self.masking.mask == Mask::Redact && self.masking.length == Seen::Hidden => Some(json::string(REDACTED)),
             Leaf::String(text) => Some(json::string(&self.text(text).unwrap_or_else(|| REDACTED.to_owned()))),
             Leaf::Number(number) => {
@@ -239,7 +245,7 @@ impl Rule {
                 Some(written.and_then(|written| String::from_utf8(written).ok()).unwrap_or_else(|| "0".to_owned()))
             }
             Leaf::Bool => Some("false".to_owned()),
-            Leaf::Null => (self.masking.nulls == Seen::Hidden).then(|| json::string(REDACTED)),
+            Leaf::Null => None,
         }
     }
 }
@@ -618,6 +624,16 @@ mod tests {
         let quiet = plan(Mask::Redact, Seen::Hidden, Seen::Hidden, &text);
         assert_eq!((shown(&quiet, None), shown(&quiet, Some("x"))), (Some("********".to_owned()), Some("********".to_owned())));
         assert_eq!(shown(&plan(Mask::Redact, Seen::Hidden, Seen::Hidden, &Shape::Scalar(Scalar::Date)), None).as_deref(), Some("1900-01-01"));
+        // Of these there is no one value that could stand for all: then nothing is shown at all.
+        for shape in [Shape::Array(Arc::new(text)), Shape::Row([Shape::Scalar(Scalar::Int4)].into()), Shape::Scalar(Scalar::Bit), Shape::Other] {
+            assert!(matches!(plan(Mask::Redact, Seen::Hidden, Seen::Hidden, &shape), CellPlan::Withhold { .. }), "{shape:?}");
+        }
+        let part = Hidden { masking: Masking { mask: Mask::Redact, length: Seen::Hidden, nulls: Seen::Hidden }, ..hidden(Mask::Redact, Some("$.a")) };
+        let part = planned(&[part], &Shape::Scalar(Scalar::Json), false, &keys());
+        assert_eq!(
+            shown(&part, Some(r#"{"a": [1, null, true, "x"]}"#)).as_deref(),
+            Some(r#"{"a": ["********", "********", "********", "********"]}"#)
+        );
     }
 
     #[test]

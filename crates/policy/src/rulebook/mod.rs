@@ -15,7 +15,7 @@ use std::{
 
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use model::{Action, Connection, ConnectionName, PolicyId, SystemAction, classes::DataClass};
+use model::{Action, Connection, ConnectionName, PolicyId, SystemAction};
 
 use crate::version::{Lines, Problem};
 use checks::Approval;
@@ -314,10 +314,9 @@ impl Rulebook {
 
     /// Policies that name connections, environments or data classes which do not exist: allowed, so that policies can be written ahead, but
     /// a forbid spelled wrongly forbids nothing.
-    pub(crate) fn doubts(&self, connections: &BTreeMap<ConnectionName, Arc<Connection>>, classes: &[DataClass]) -> Vec<Problem> {
+    pub(crate) fn doubts(&self, connections: &BTreeMap<ConnectionName, Arc<Connection>>, classes: &BTreeSet<&str>) -> Vec<Problem> {
         let environments: BTreeSet<&str> = connections.values().map(|connection| connection.environment.as_str()).collect();
         let connections: BTreeSet<&str> = connections.keys().map(ConnectionName::as_str).collect();
-        let classes: BTreeSet<&str> = classes.iter().map(|class| class.name.as_str()).collect();
         let mut doubts = Vec::new();
         for rule in &self.rules {
             for literal in rule.policy.entity_literals() {
@@ -326,7 +325,7 @@ impl Rulebook {
                 let (what, known) = match type_name.as_str() {
                     "Environment" => ("connection is in the environment", &environments),
                     "Connection" => ("file in connections/ is for", &connections),
-                    "DataClass" => ("table in data-classes.toml is for the class", &classes),
+                    "DataClass" => ("table in data-classes.toml is for the class", classes),
                     _ => continue,
                 };
                 if !known.contains(id.as_str()) {

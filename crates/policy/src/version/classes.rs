@@ -87,6 +87,9 @@ fn read_masking(page: &mut Page<'_>, section: &mut Section<'_, '_>) -> Masking {
             "`nulls` is for mask = \"redact\"; mask = \"null\" shows nothing but NULL",
         );
     }
+    if let (Some(shown), Some(Seen::Hidden)) = (length.filter(|length| length.value == Seen::Shown), nulls.map(|nulls| nulls.value)) {
+        page.wrong_with_help(shown.at, "a length that shows tells which values are missing", "leave `length` out, or `nulls`");
+    }
     let default = if mask == Mask::KeepLastFour { Seen::Shown } else { Seen::Hidden };
     Masking { mask, length: length.map_or(default, |length| length.value), nulls: nulls.map_or(Seen::Shown, |nulls| nulls.value) }
 }

@@ -76,7 +76,9 @@ impl Version {
             let none = Problem { file: "connections".to_owned(), line: 1, column: 1, message, help: None };
             return vec![none.help("connections/README.md shows how to write one")];
         }
-        self.rulebook.doubts(&self.connections, &self.classes)
+        let detected = self.connections.values().flat_map(|connection| &connection.detect);
+        let classes = self.classes.iter().map(|class| &class.name).chain(detected).map(AsRef::as_ref).collect();
+        self.rulebook.doubts(&self.connections, &classes)
     }
 }
 
@@ -305,6 +307,7 @@ writer = "engineers"
             ("[email]\nmask = \"hsah\"", "2:8: `mask` cannot be `hsah`\n  help: did you mean `hash`?"),
             ("[email]\nmask = \"token\"\nlength = \"hidden\"", "3:10: this mask has no `length` to choose"),
             ("[email]\nmask = \"hash\"\nnulls = \"hidden\"", "3:9: with this mask it cannot be hidden which values are missing"),
+            ("[email]\nlength = \"shown\"\nnulls = \"hidden\"", "2:10: a length that shows tells which values are missing"),
             ("[born]\nmask = \"generalise\"\nband = 1", "3:8: `band` must be a number from 2 to 4294967295"),
             ("[born]\nmask = \"redact\"\nband = 10", "3:1: [born] has no key `band`"),
             ("[x]\ncolumns = [{ schema = \"a\", table = \"t\", column = \"c\", path = \"mail\" }]", "2:62: a path is written as $.member"),

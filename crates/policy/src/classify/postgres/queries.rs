@@ -417,7 +417,8 @@ impl<'a> Analysis<'a> {
         for node in &function.functions {
             let Some(NodeEnum::List(pair)) = inner(node) else { continue };
             let begins = outputs.columns.len();
-            let apart = pair.items.first().map(unnested_apart).unwrap_or_default();
+            let defined = pair.items.get(1).and_then(inner).is_some_and(|list| matches!(list, NodeEnum::List(_)));
+            let apart = pair.items.first().filter(|_| !defined).map(unnested_apart).unwrap_or_default();
             for call in apart.iter().chain(pair.items.first().filter(|_| apart.is_empty())) {
                 self.handed = None;
                 let (ty, lineage) = self.traced(|this| this.expression(call));
@@ -602,8 +603,12 @@ fn unnested_apart(call: &Node) -> Vec<Node> {
     if function.args.len() < 2 || !plain || strings(&function.funcname) != ["unnest"] {
         return Vec::new();
     }
-    let alone =
-        |argument: &Node| Node { node: Some(NodeEnum::FuncCall(Box::new(pb::FuncCall { args: vec![argument.clone()], ..(**function).clone() }))) };
+    // The server's own is meant, whatever the search path finds.
+    let name = |text: &str| Node { node: Some(NodeEnum::String(pb::String { sval: text.to_owned() })) };
+    let alone = |argument: &Node| {
+        let call = pb::FuncCall { funcname: vec![name("pg_catalog"), name("unnest")], args: vec![argument.clone()], ..(**function).clone() };
+        Node { node: Some(NodeEnum::FuncCall(Box::new(call))) }
+    };
     function.args.iter().map(alone).collect()
 }
 
