@@ -61,7 +61,8 @@ fn what_is_found_is_masked_and_the_rest_comes_as_it_is() -> Result<()> {
     // What an expression makes of it is looked through as well.
     for statement in [
         "select body || '!' from notes",
-        "select json_agg(n) from notes n",
+        "select json_agg(body) from notes",
+        "select to_json(n.list) from notes n",
         "select string_agg(contact, ',') from notes",
         "select data->>'who' from notes",
         "select n from notes n",

@@ -107,7 +107,7 @@ impl Guard {
             endings: Endings::default(),
             traces: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
-            masks: MaskKeys::new(store.masking().clone()),
+            masks: MaskKeys::new(store.masking().cloned()),
             store,
             version,
             limits,

@@ -191,7 +191,7 @@ struct Rooms {
     directory: PathBuf,
     state: State,
     secrets: Secrets,
-    masking: Zeroizing<[u8; KEY_BYTES]>,
+    masking: Option<Zeroizing<[u8; KEY_BYTES]>>,
     index: Index,
     recordings: Recordings,
     keys: Arc<KeyRing>,
@@ -245,10 +245,10 @@ impl Store {
         &self.rooms.secrets
     }
 
-    /// What hashes and tokens in place of masked values are made with.
+    /// What hashes and tokens in place of masked values are made with; none if the key that sealed it is gone.
     #[must_use]
-    pub fn masking(&self) -> &Zeroizing<[u8; KEY_BYTES]> {
-        &self.rooms.masking
+    pub fn masking(&self) -> Option<&Zeroizing<[u8; KEY_BYTES]>> {
+        self.rooms.masking.as_ref()
     }
 
     /// Search, and what each identity used.

@@ -84,19 +84,24 @@ impl Secrets {
         SealingKey::of(key)?.open(name, &sealed).map(Some)
     }
 
-    /// What hashes and tokens in place of masked values are made with: random, made once, and the same for as long as the store lasts.
+    /// What hashes and tokens in place of masked values are made with: random, made once, and the same for as long as the store lasts. None if the
+    /// deployment key that sealed it is gone: another one would make other tokens of the same values.
     ///
     /// # Errors
-    /// When it was sealed with a deployment key that is gone or changed since, the system gives no randomness, or the store fails.
-    pub(crate) async fn masking(&self, now: Timestamp) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
-        if self.get(MASKING).await?.is_none() {
-            let mut random = Zeroizing::new([0; KEY_BYTES]);
-            aws_lc_rs::rand::fill(random.as_mut_slice()).map_err(|_| StoreError::Sealing("the system gave no randomness"))?;
-            let by: IdentityName = parsed("an identity name", "countersign")?;
-            self.put(MASKING, &Secret::new(random.to_vec()), &by, now).await?;
+    /// When the system gives no randomness, or the store fails.
+    pub(crate) async fn masking(&self, now: Timestamp) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, StoreError> {
+        let kept = match self.get(MASKING).await {
+            Err(StoreError::Key(_) | StoreError::Sealing(_)) => return Ok(None),
+            other => other?,
+        };
+        if let Some(secret) = kept {
+            return Ok(secret.reveal().try_into().map(Zeroizing::new).ok());
         }
-        let secret = self.get(MASKING).await?.ok_or(StoreError::Sealing("it is gone"))?;
-        secret.reveal().try_into().map(Zeroizing::new).map_err(|_| StoreError::Sealing("it has the wrong length"))
+        let mut random = Zeroizing::new([0; KEY_BYTES]);
+        aws_lc_rs::rand::fill(random.as_mut_slice()).map_err(|_| StoreError::Sealing("the system gave no randomness"))?;
+        let by: IdentityName = parsed("an identity name", "countersign")?;
+        self.put(MASKING, &Secret::new(random.to_vec()), &by, now).await?;
+        Ok(Some(random))
     }
 
     /// Every secret's name and history, by name.

@@ -121,6 +121,11 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let since = Timestamp::now();
     outlive_file_limits()?;
     let store = Store::open_with(&config.data.dir, &config.store.home(dir)?, config.recording.settings()).await?;
+    if store.masking().is_none() {
+        tracing::error!(
+            "the deployment key that sealed the secret of masks is gone: what is masked by `hash` or `token` is withheld until it is back in keys/"
+        );
+    }
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };

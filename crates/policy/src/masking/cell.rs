@@ -138,7 +138,7 @@ impl CellMask {
 
 impl Rule {
     pub(super) fn new(masking: Masking, class: &DataClassName, keys: &MaskKeys) -> Self {
-        Self { masking, keys: matches!(masking.mask, Mask::Hash | Mask::Token).then(|| keys.of(class)) }
+        Self { masking, keys: matches!(masking.mask, Mask::Hash | Mask::Token).then(|| keys.of(class)).flatten() }
     }
 
     /// What takes the place of a part of a text.
@@ -497,7 +497,7 @@ mod tests {
     const BAND: Mask = Mask::Generalise(Coarseness { to: TimeUnit::Month, band: 100 });
 
     fn keys() -> MaskKeys {
-        MaskKeys::new([5; MASK_KEY_BYTES].into())
+        MaskKeys::new(Some([5; MASK_KEY_BYTES].into()))
     }
 
     fn hidden(mask: Mask, path: Option<&str>) -> Hidden {
@@ -607,6 +607,16 @@ mod tests {
         assert_eq!(masked(Mask::Hash, Scalar::Text, "x").unwrap().len(), HASH_DIGITS);
         let uuid = masked(Mask::Token, Scalar::Uuid, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11").unwrap();
         assert!(uuid.as_bytes()[14] == b'4' && b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
+    }
+
+    #[test]
+    fn without_the_key_what_needs_it_is_withheld() {
+        for mask in [Mask::Hash, Mask::Token] {
+            for kind in [Scalar::Text, Scalar::Int8, Scalar::Uuid] {
+                let plan = planned(&[hidden(mask, None)], &Shape::Scalar(kind), false, &MaskKeys::new(None));
+                assert_eq!(mask_cell(&plan, Some(b"4111111111111111")), None, "{mask:?}");
+            }
+        }
     }
 
     #[test]

@@ -210,7 +210,7 @@ mod tests {
             detectors: Detectors::new(&entities),
             entities: entities.iter().map(|entity| (*entity, entity.name().parse().unwrap(), masking)).collect(),
         };
-        CellDetector::new(&wanted.ready(&MaskKeys::new([5; MASK_KEY_BYTES].into())), Hints::NONE, shape, binary).unwrap()
+        CellDetector::new(&wanted.ready(&MaskKeys::new(Some([5; MASK_KEY_BYTES].into()))), Hints::NONE, shape, binary).unwrap()
     }
 
     fn shown(shape: &Shape, value: &str) -> Option<String> {

@@ -581,7 +581,7 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     }
 
     fn keys() -> MaskKeys {
-        MaskKeys::new([5; MASK_KEY_BYTES].into())
+        MaskKeys::new(Some([5; MASK_KEY_BYTES].into()))
     }
 
     /// `p` passes, `w` is withheld, `m` is masked.

@@ -322,6 +322,7 @@ async fn a_lost_key_costs_the_literals_until_the_next_reindex(place: Place) {
     let old_file: Vec<_> = keys.filter(|path| path.to_string_lossy().contains(&old)).collect();
     std::fs::remove_file(&old_file[0]).unwrap();
     let store = place.open().await;
+    assert!(store.masking().is_none(), "it was not sealed anew");
     assert_eq!(found(&store, "4711").await, []);
     assert_eq!(found(&store, "drop").await, [(1, 2)]);
     store.indexer().reindex().await.unwrap();

@@ -162,7 +162,7 @@ async fn a_sealed_secret_opens_under_its_own_name_and_unchanged_only(place: Plac
         sql(text).run(&mut write).await.unwrap();
         write.commit().await.unwrap();
     };
-    change("INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) SELECT 'dev', key_id, sealed, 0, 0, 'x' FROM secrets")
+    change("INSERT INTO secrets (name, key_id, sealed, created_at, updated_at, updated_by) SELECT 'dev', key_id, sealed, 0, 0, 'x' FROM secrets WHERE name = 'prod'")
         .await;
     assert!(matches!(store.secrets().get("dev").await, Err(StoreError::Sealing(_))), "copied under another name");
     change("UPDATE secrets SET sealed = sealed || '00' WHERE name = 'prod'").await;
@@ -180,7 +180,9 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     crate::keys::rotate(place.directory()).unwrap();
     let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one", "the old key still opens it");
-    assert_eq!((store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()), (1, 0));
+    assert_eq!((store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()), (2, 0), "that of masks, too");
+    let masking = store.masking().unwrap().clone();
+    assert!(store.secrets().list().await.unwrap().iter().all(|row| row.name == "prod"), "which nobody can name");
     store.close().await;
     drop(store);
     let keys = std::fs::read_dir(place.directory().join("keys")).unwrap().map(|entry| entry.unwrap().path());
@@ -188,6 +190,7 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     std::fs::remove_file(&old_file[0]).unwrap();
     let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one");
+    assert_eq!(store.masking(), Some(&masking), "it outlasts the key");
 }
 
 async fn a_row_that_cannot_be_read_is_an_error_not_a_guess(place: Place) {
