@@ -462,7 +462,7 @@ fn classified() -> Result<Stand> {
     let stand = Stand::start(|setup| {
         setup.classes(&[
             ("email", "keep-domain", "public.c.email"),
-            ("salary", "keep-last-four", "public.c.salary"),
+            ("salary", "keep-domain", "public.c.salary"),
             ("note", "keep-last-four", "public.c.note"),
         ])
     })?;

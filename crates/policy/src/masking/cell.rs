@@ -9,7 +9,7 @@ use model::{
 };
 
 use super::{
-    CellPlan,
+    CellDetector, CellPlan,
     json::{self, Leaf},
     keys::{ClassKeys, MaskKeys},
     nested,
@@ -43,6 +43,8 @@ pub struct CellMask {
     whole: Option<Rule>,
     /// Where not all of a document is masked.
     parts: Vec<(JsonPath, Rule)>,
+    /// Looks through the rest of such a document.
+    rest: Option<CellDetector>,
 }
 
 /// A mask with the keys of its class.
@@ -74,14 +76,15 @@ pub(super) fn planned(hidden: &[Hidden], shape: &Shape, binary: bool, keys: &Mas
     let mask = match whole.as_slice() {
         [] if document => {
             let parts = hidden.iter().filter_map(|part| Some((part.path.clone()?, rule(part))));
-            CellMask { shape: shape.clone(), binary, whole: None, parts: parts.collect() }
+            CellMask { shape: shape.clone(), binary, whole: None, parts: parts.collect(), rest: None }
         }
         // A path into what is no document leads nowhere: all of it is meant.
         [] if hidden.iter().all(|other| other.masking == first.masking) => {
-            CellMask { shape: shape.clone(), binary, whole: Some(rule(first)), parts: Vec::new() }
+            CellMask { shape: shape.clone(), binary, whole: Some(rule(first)), parts: Vec::new(), rest: None }
         }
-        [one, others @ ..] if others.iter().all(|other| other.masking == one.masking) => {
-            CellMask { shape: shape.clone(), binary, whole: Some(rule(one)), parts: Vec::new() }
+        // What is hidden in part as well must be hidden in the same way.
+        [one, ..] if hidden.iter().all(|other| other.masking == one.masking) => {
+            CellMask { shape: shape.clone(), binary, whole: Some(rule(one)), parts: Vec::new(), rest: None }
         }
         _ => return withheld,
     };
@@ -113,10 +116,24 @@ impl CellMask {
         }
     }
 
+    /// Whether it masks parts of a document and passes the rest.
+    pub(super) const fn is_partial(&self) -> bool {
+        self.whole.is_none()
+    }
+
+    /// The same, with the rest of a document looked through.
+    pub(super) fn with_detector(&self, rest: Option<CellDetector>) -> Self {
+        Self { shape: self.shape.clone(), binary: self.binary, whole: self.whole.clone(), parts: self.parts.clone(), rest }
+    }
+
     fn shown(&self, cell: Option<&[u8]>) -> Option<Cow<'static, [u8]>> {
-        match &self.whole {
-            Some(rule) => rule.nested(&self.shape, self.binary, cell),
-            None => self.document(cell?).map(Cow::Owned),
+        match (&self.whole, &self.rest) {
+            (Some(rule), _) => rule.nested(&self.shape, self.binary, cell),
+            (None, None) => self.document(cell?).map(Cow::Owned),
+            (None, Some(rest)) => {
+                let masked = self.document(cell?)?;
+                rest.shown(&masked).map(|shown| Cow::Owned(shown.into_owned()))
+            }
         }
     }
 
@@ -127,9 +144,11 @@ impl CellMask {
         if value.len() > MAX_MASKED_CELL_BYTES || (versioned && version != [1]) {
             return None;
         }
-        let mut change = |part: usize, _: Option<&str>, leaf: Leaf<'_>| {
-            let masked = self.parts.get(part).and_then(|(_, rule)| rule.leaf(leaf));
-            Some(masked.unwrap_or_else(|| "null".to_owned()))
+        let mut change = |parts: &[usize], _: Option<&str>, leaf: Leaf<'_>| {
+            let mut rules = parts.iter().filter_map(|part| self.parts.get(*part)).map(|(_, rule)| rule);
+            // Where masks disagree, it is withheld.
+            let rule = rules.next().filter(|first| rules.all(|other| other.masking == first.masking));
+            Some(rule.and_then(|rule| rule.leaf(leaf)).unwrap_or_else(|| "null".to_owned()))
         };
         let masked = json::replace(std::str::from_utf8(text).ok()?, self.parts.iter().map(|(path, _)| path), &mut change)?;
         Some([version, masked.as_bytes()].concat())
@@ -254,8 +273,8 @@ impl Rule {
 enum Masked {
     Text(String),
     Other(Value<'static>),
-    /// A moment keeps the zone it is written with.
-    Moment(i64, String),
+    /// With the zone it is written with.
+    Moment(i64, &'static str),
 }
 
 impl Masked {
@@ -378,10 +397,7 @@ fn hashed(keys: &ClassKeys, value: &Value<'_>) -> Option<Value<'static>> {
     Some(match value {
         Value::Integer(integer) => Value::Integer(number(*integer < 0, integer.unsigned_abs().into(), 0)),
         Value::Decimal(decimal) => {
-            let Decimal { negative, mut unscaled, mut scale } = *decimal;
-            while scale > 0 && unscaled % 10 == 0 {
-                (unscaled, scale) = (unscaled / 10, scale - 1);
-            }
+            let Decimal { negative, unscaled, scale } = decimal.reduced();
             let hash = number(negative && unscaled != 0, unscaled, scale);
             Value::Decimal(Decimal { negative: false, unscaled: hash.unsigned_abs().into(), scale: 0 })
         }
@@ -407,10 +423,14 @@ fn tokenised(cipher: &super::ff1::Ff1, kind: Scalar, value: Value<'_>) -> Option
     Some(match value {
         Value::Integer(number) => {
             let most = if kind == Scalar::Int4 { i64::from(i32::MAX) } else { i64::MAX };
-            let token = i64::try_from(token::of_number(cipher, number.unsigned_abs().into(), most.unsigned_abs().into())?).ok()?;
+            let token = i64::try_from(token::of_number(cipher, number.unsigned_abs().into(), most.unsigned_abs().into(), true)?).ok()?;
             Value::Integer(if number < 0 { -token } else { token })
         }
-        Value::Decimal(number) => Value::Decimal(Decimal { unscaled: token::of_number(cipher, number.unscaled, 10u128.pow(38) - 1)?, ..number }),
+        // Equal numbers have equal tokens, however many zeros they are written with.
+        Value::Decimal(number) => {
+            let number = number.reduced();
+            Value::Decimal(Decimal { unscaled: token::of_number(cipher, number.unscaled, 10u128.pow(38) - 1, number.scale == 0)?, ..number })
+        }
         Value::Uuid(uuid) => Value::Uuid(uuid_token(cipher, u128::from_be_bytes(uuid))?.to_be_bytes()),
         Value::Bytes(bytes) => {
             let bits = u32::try_from(bytes.len()).ok()?.checked_mul(8).filter(|bits| (20..=192).contains(bits))?;
@@ -446,13 +466,15 @@ fn coarser(coarseness: Coarseness, value: Value<'_>) -> Option<Masked> {
         Value::Date(days) => Value::Date(value::first_day(days, coarseness.to == TimeUnit::Year)?),
         Value::Moment(micros, zone) => {
             const HOUR: i64 = 3_600_000_000;
+            // In UTC, as in binary: the offset of a moment tells in which part of the year it lies.
+            let micros = micros.checked_sub(value::offset(zone)?)?;
             let (days, rest) = value::split_day(micros)?;
             let micros = match coarseness.to {
                 TimeUnit::Hour => value::join_day(days, rest - rest.rem_euclid(HOUR)),
                 TimeUnit::Day => value::join_day(days, 0),
                 TimeUnit::Month | TimeUnit::Year => value::join_day(value::first_day(days, coarseness.to == TimeUnit::Year)?, 0),
             };
-            return Some(Masked::Moment(micros?, zone.to_owned()));
+            return Some(Masked::Moment(micros?, if zone.is_empty() { "" } else { "+00" }));
         }
         Value::Address(IpAddr::V4(address), bits) => {
             let kept = bits.min(NETWORK_BITS.0);
@@ -564,7 +586,9 @@ mod tests {
             (BAND, Scalar::Float8, "1234.56", Some("1200")),
             (BAND, Scalar::Date, "2024-05-17", Some("2024-05-01")),
             (BAND, Scalar::Timestamp, "2024-05-17 10:11:12.5", Some("2024-05-01 00:00:00")),
-            (BAND, Scalar::TimestampTz, "2024-05-17 10:11:12+02", Some("2024-05-01 00:00:00+02")),
+            (BAND, Scalar::TimestampTz, "2024-05-17 10:11:12+02", Some("2024-05-01 00:00:00+00")),
+            (BAND, Scalar::TimestampTz, "2024-05-01 01:30:00+05:30", Some("2024-04-01 00:00:00+00")),
+            (BAND, Scalar::Int2, "-32768", None),
             (BAND, Scalar::Date, "17/05/2024", None),
             (BAND, Scalar::Inet, "10.1.2.3", Some("10.1.2.0/24")),
             (BAND, Scalar::Inet, "2001:db8:1:2::5/64", Some("2001:db8:1::/48")),
@@ -673,9 +697,14 @@ mod tests {
         let plan = planned(&parts, &Shape::Scalar(Scalar::Jsonb), true, &keys());
         assert_eq!(mask_cell(&plan, Some(&[b"\x01".as_slice(), document].concat())).unwrap(), [b"\x01", expected.as_bytes()].concat());
         assert_eq!(mask_cell(&plan, Some(document)), None, "another version");
-        let both = [hidden(Mask::Redact, None), hidden(Mask::KeepDomain, Some("$.mail"))];
-        let plan = planned(&both, &Shape::Scalar(Scalar::Json), false, &keys());
+        let whole = [hidden(Mask::Redact, None), hidden(Mask::Redact, Some("$.mail"))];
+        let plan = planned(&whole, &Shape::Scalar(Scalar::Json), false, &keys());
         assert_eq!(mask_cell(&plan, Some(document)).unwrap().as_ref(), b"\"********\"", "all of it is hidden");
+        let both = [hidden(Mask::Redact, None), hidden(Mask::KeepDomain, Some("$.mail"))];
+        assert!(matches!(planned(&both, &Shape::Scalar(Scalar::Json), false, &keys()), CellPlan::Withhold { .. }), "masks that disagree");
+        let within = [hidden(Mask::KeepDomain, Some("$.mail")), hidden(Mask::Redact, Some("$.*"))];
+        let plan = planned(&within, &Shape::Scalar(Scalar::Json), false, &keys());
+        assert_eq!(mask_cell(&plan, Some(br#"{"mail": "a@b.org", "x": 1}"#)).unwrap().as_ref(), br#"{"mail": null, "x": 0}"#);
         let plan = planned(&parts, &Shape::Scalar(Scalar::Text), false, &keys());
         assert!(matches!(plan, CellPlan::Withhold { .. }), "no document, and masks that disagree");
     }

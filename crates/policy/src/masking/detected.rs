@@ -124,7 +124,7 @@ impl CellDetector {
             return Some(Cow::Borrowed(value));
         }
         let mut changed = false;
-        let mut change = |_: usize, name: Option<&str>, leaf: Leaf<'_>| {
+        let mut change = |_: &[usize], name: Option<&str>, leaf: Leaf<'_>| {
             let text = match leaf {
                 Leaf::String(text) | Leaf::Number(text) => text,
                 Leaf::Bool | Leaf::Null => return None,

@@ -185,7 +185,7 @@ pub fn plan(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Option<Mas
         wanted,
         clean,
         filters: filters(&case.facts.filters, catalog, &classes, &hidden),
-        copies_refused: copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden),
+        copies_refused: if clean { None } else { copies_refused(&case.facts.effects.stores, catalog, &classes, &hidden) },
         copy_refused: case.facts.effects.copy_out && (!full || case.facts.outputs.copy.is_none()),
         copy: case.facts.outputs.copy.clone().filter(|_| full),
         generic_errors: !clean,
@@ -504,9 +504,13 @@ fn copied(made: Option<&MadeOf>, binary: bool, sight: Sight<'_>) -> CellPlan {
     }
 }
 
-/// Looks through what would pass as it comes.
+/// Looks through what would pass as it comes, and what passes of a document of which parts are masked.
 fn looked_through(plan: CellPlan, net: Option<&Arc<Net>>, hints: Hints, type_oid: u32, binary: bool, sight: Sight<'_>) -> CellPlan {
     match (plan, net) {
+        (CellPlan::Mask { mask, class }, Some(net)) if mask.is_partial() => {
+            let detector = CellDetector::new(net, hints, &Shape::of(sight.catalog, type_oid), binary);
+            CellPlan::Mask { class, mask: Arc::new(CellMask::with_detector(&mask, detector)) }
+        }
         (CellPlan::Pass, Some(net)) => CellDetector::new(net, hints, &Shape::of(sight.catalog, type_oid), binary)
             .map_or(CellPlan::Pass, |detector| CellPlan::Detect(Arc::new(detector))),
         (plan, _) => plan,

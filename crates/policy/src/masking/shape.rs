@@ -7,6 +7,9 @@ use crate::classify::postgres::catalog::Catalog;
 /// Types within types that are looked into.
 const MAX_DEPTH: usize = 8;
 
+/// Types in all that one is built of; of more, none is known.
+const MAX_PARTS: usize = 10_000;
+
 /// `int2vector` and `oidvector`: they are called arrays and are written otherwise.
 const VECTORS: [u32; 2] = [22, 30];
 
@@ -59,20 +62,25 @@ pub(super) enum Scalar {
 
 impl Shape {
     pub(super) fn of(catalog: &Catalog, oid: u32) -> Self {
-        Self::within(catalog, oid, MAX_DEPTH)
+        let mut parts = MAX_PARTS;
+        let shape = Self::within(catalog, oid, MAX_DEPTH, &mut parts);
+        if parts == 0 { Self::Other } else { shape }
     }
 
-    fn within(catalog: &Catalog, oid: u32, depth: usize) -> Self {
+    fn within(catalog: &Catalog, oid: u32, depth: usize, parts: &mut usize) -> Self {
+        *parts = parts.saturating_sub(1);
         let oid = catalog.base_type(oid);
         if let Some(known) = scalar(oid) {
             return Self::Scalar(known);
         }
-        let Some(deeper) = depth.checked_sub(1) else { return Self::Other };
+        let Some(deeper) = depth.checked_sub(1).filter(|_| *parts > 0) else { return Self::Other };
         if let Some(row) = catalog.relation_of_row_type(oid) {
-            return Self::Row(row.columns.iter().map(|column| Self::within(catalog, column.type_oid, deeper)).collect());
+            return Self::Row(row.columns.iter().map(|column| Self::within(catalog, column.type_oid, deeper, parts)).collect());
         }
         match catalog.type_by_oid(oid) {
-            Some(array) if array.element != 0 && !VECTORS.contains(&oid) => Self::Array(Arc::new(Self::within(catalog, array.element, deeper))),
+            Some(array) if array.element != 0 && !VECTORS.contains(&oid) => {
+                Self::Array(Arc::new(Self::within(catalog, array.element, deeper, parts)))
+            }
             _ => Self::Other,
         }
     }

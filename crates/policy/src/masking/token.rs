@@ -30,9 +30,10 @@ pub(super) fn of_text(ff1: &Ff1, text: &str) -> Option<String> {
 
 /// A number of as many digits, up to `most`; those of six digits or fewer become others of those. None if there are too few of them, or
 /// `most` is less than the number.
-pub(super) fn of_number(ff1: &Ff1, number: u128, most: u128) -> Option<u128> {
+pub(super) fn of_number(ff1: &Ff1, number: u128, most: u128, whole: bool) -> Option<u128> {
     let digits = number.to_string();
-    if is_card(digits.as_bytes()) {
+    // What stands before a point is no card's.
+    if whole && is_card(digits.as_bytes()) {
         let token = of_card(ff1, digits.as_bytes())?;
         return String::from_utf8(token).ok()?.parse().ok().filter(|token| *token <= most);
     }
@@ -230,7 +231,7 @@ mod tests {
         }
         let plain = of_text(&ff1(), "4111111111111111").unwrap();
         assert_eq!(of_text(&ff1(), "4111 1111 1111 1111").unwrap().replace(' ', ""), plain, "written otherwise, it is the same card");
-        assert_eq!(of_number(&ff1(), 4_111_111_111_111_111, u128::MAX).unwrap().to_string(), plain, "and so as a number");
+        assert_eq!(of_number(&ff1(), 4_111_111_111_111_111, u128::MAX, true).unwrap().to_string(), plain, "and so as a number");
     }
 
     #[test]
@@ -239,19 +240,19 @@ mod tests {
             assert_eq!(of_text(&ff1(), text), None, "{text}");
         }
         assert!(of_text(&ff1(), "123456").is_some() && of_text(&ff1(), &"x".repeat(40)).is_some());
-        assert_eq!(of_number(&ff1(), 5, 32_767), None, "all of int2 can be tried");
+        assert_eq!(of_number(&ff1(), 5, 32_767, true), None, "all of int2 can be tried");
     }
 
     #[test]
     fn numbers_keep_their_digits_and_stay_distinct() {
-        let tokens: BTreeSet<u128> = (0..3_000).map(|number| of_number(&ff1(), number, u128::MAX).unwrap()).collect();
+        let tokens: BTreeSet<u128> = (0..3_000).map(|number| of_number(&ff1(), number, u128::MAX, true).unwrap()).collect();
         assert!(tokens.len() == 3_000 && tokens.iter().all(|token| *token < 1_000_000));
         for number in [1_000_000, 2_147_483_647, 2_000_000_000, 9_007_199_254_740_992] {
-            let token = of_number(&ff1(), number, i64::MAX as u128).unwrap();
+            let token = of_number(&ff1(), number, i64::MAX as u128, true).unwrap();
             assert_eq!(token.to_string().len(), number.to_string().len());
         }
         for number in [1_000_000_000, 2_147_483_647] {
-            assert!(of_number(&ff1(), number, 2_147_483_647).unwrap() <= 2_147_483_647);
+            assert!(of_number(&ff1(), number, 2_147_483_647, true).unwrap() <= 2_147_483_647);
         }
     }
 

@@ -61,6 +61,16 @@ impl Decimal {
         Some(Self { negative: self.negative && whole != 0, unscaled: whole, scale: 0 })
     }
 
+    /// Without zeros at its end.
+    pub(super) const fn reduced(self) -> Self {
+        let Self { negative, mut unscaled, mut scale } = self;
+        while scale > 0 && unscaled % 10 == 0 {
+            unscaled /= 10;
+            scale -= 1;
+        }
+        Self { negative, unscaled, scale }
+    }
+
     fn written(self) -> String {
         let width = usize::try_from(self.scale).unwrap_or(usize::MAX).saturating_add(1);
         let mut text = format!("{:0>width$}", self.unscaled);
@@ -103,7 +113,9 @@ fn from_text(kind: Scalar, text: &str) -> Option<Value<'_>> {
 fn to_text(kind: Scalar, value: &Value<'_>) -> Option<Vec<u8>> {
     let text = match (kind, value) {
         (Scalar::Text, Value::Text(text)) => (*text).to_owned(),
-        (Scalar::Int2 | Scalar::Int4 | Scalar::Int8, Value::Integer(number)) => number.to_string(),
+        (Scalar::Int2, Value::Integer(number)) => i16::try_from(*number).ok()?.to_string(),
+        (Scalar::Int4, Value::Integer(number)) => i32::try_from(*number).ok()?.to_string(),
+        (Scalar::Int8, Value::Integer(number)) => number.to_string(),
         (Scalar::Numeric, Value::Decimal(number)) => number.written(),
         (Scalar::Float4 | Scalar::Float8, Value::Float(number)) => number.to_string(),
         (Scalar::Date, Value::Date(days)) => date(*days)?.to_string(),
@@ -228,6 +240,20 @@ fn moment(text: &str, zoned: bool) -> Option<Value<'_>> {
     let fraction = if fraction.is_empty() { 0 } else { number(&format!("{fraction:0<6}"), 6)? };
     let micros = (((hour * 60 + minute) * 60 + second) * 1_000_000) + fraction;
     Some(Value::Moment(join_day(days(date)?, micros)?, zone))
+}
+
+/// Microseconds by which a zone is ahead of UTC, as a moment is written with: `+01`, `-03:30`, `+00:19:32`; none is UTC.
+pub(super) fn offset(zone: &str) -> Option<i64> {
+    let (sign, parts) = match zone.split_at_checked(1) {
+        None => return Some(0),
+        Some(("+", parts)) => (1, parts),
+        Some((_, parts)) => (-1, parts),
+    };
+    let mut seconds = 0;
+    for (part, unit) in parts.split(':').zip([3_600, 60, 1]) {
+        seconds += number(part, 2)? * unit;
+    }
+    Some(sign * seconds * 1_000_000)
 }
 
 /// As many digits, all of the text.
