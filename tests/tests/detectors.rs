@@ -76,7 +76,7 @@ fn what_is_found_is_masked_and_the_rest_comes_as_it_is() -> Result<()> {
         ensure!(!shown.is_empty() && SECRETS.iter().all(|secret| !shown.contains(secret)), "{statement}: {shown}");
     }
     // The record says where something was found, and holds what was shown.
-    let found = stand.gateway.json(stand.gateway.administrator(), &["search", "masked:body identity:alice"])?;
+    let found = stand.gateway.json(stand.gateway.administrator(), &["search", "decision:masked identity:alice"])?;
     ensure!(found.pointer("/hits/0/session").is_some(), "{found}");
     Ok(())
 }

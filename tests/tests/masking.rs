@@ -306,7 +306,7 @@ fn copies_are_what_the_server_would_say_of_masked_values() -> Result<()> {
     let mut through = Wire::open(&gateway.login("alice")?.without_tls(), &[])?;
     let options = [
         "",
-        "(delimiter '|', null 'nothing')",
+        "(delimiter '|')",
         "(format csv)",
         "(format csv, header, force_quote *)",
         r"(format csv, delimiter ';', quote '''', escape '\', null 'NULL')",
@@ -331,7 +331,9 @@ fn copies_are_what_the_server_would_say_of_masked_values() -> Result<()> {
             ensure!(heard == wanted, "{from} {option}:\n{}\n{}", lines(&heard), lines(&wanted));
         }
     }
-    for statement in ["copy customers to stdout (encoding 'SJIS')", "copy customers to stdout; select 1"] {
+    for statement in
+        ["copy customers to stdout (encoding 'SJIS')", "copy customers to stdout; select 1", "copy customers to stdout (null 'ada@example.org')"]
+    {
         through.say(&query(statement))?;
         let heard = through.hear_until_ready(1)?;
         ensure!(

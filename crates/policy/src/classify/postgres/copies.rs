@@ -159,7 +159,7 @@ impl Options {
         let null = |usual: &str| self.null.clone().unwrap_or_else(|| usual.to_owned()).into_bytes();
         match self.format.as_str() {
             // A value that is written like it cannot be told from NULL: by another one, somebody could ask which values equal it.
-            "" | "text" if self.null.as_deref().is_some_and(|null| null != "\\N" && !null.is_empty()) => None,
+            "" | "text" if self.null.as_deref().is_some_and(|null| null != "\\N") => None,
             "" | "text" => Some(CopyLayout::Text { delimiter: one(self.delimiter.clone(), b'\t')?, null: null("\\N"), header: self.header }),
             "csv" => {
                 let quote = one(self.quote.clone(), b'"')?;
