@@ -121,11 +121,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let since = Timestamp::now();
     outlive_file_limits()?;
     let store = Store::open_with(&config.data.dir, &config.store.home(dir)?, config.recording.settings()).await?;
-    if store.masking().is_none() {
-        tracing::error!(
-            "the deployment key that sealed the secret of masks is gone: what is masked by `hash` or `token` is withheld until it is back in keys/"
-        );
-    }
+    tell_of_masks(&store);
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
@@ -166,6 +162,14 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn tell_of_masks(store: &Store) {
+    if store.masking().is_none() {
+        tracing::error!(
+            "the deployment key that sealed the secret of masks is gone: what is masked by `hash` or `token` is withheld until it is back in keys/"
+        );
+    }
 }
 
 fn until_stopped(stop: &watch::Sender<Stop>) -> impl Future<Output = ()> + Send + use<> {
