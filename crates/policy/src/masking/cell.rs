@@ -144,8 +144,8 @@ impl CellMask {
         if value.len() > MAX_MASKED_CELL_BYTES || (versioned && version != [1]) {
             return None;
         }
-        let mut change = |parts: &[usize], _: Option<&str>, leaf: Leaf<'_>| {
-            let mut rules = parts.iter().filter_map(|part| self.parts.get(*part)).map(|(_, rule)| rule);
+        let mut change = |parts: &mut dyn Iterator<Item = usize>, _: Option<&str>, leaf: Leaf<'_>| {
+            let mut rules = parts.filter_map(|part| self.parts.get(part)).map(|(_, rule)| rule);
             // Where masks disagree, it is withheld.
             let rule = rules.next().filter(|first| rules.all(|other| other.masking == first.masking));
             Some(rule.and_then(|rule| rule.leaf(leaf)).unwrap_or_else(|| "null".to_owned()))

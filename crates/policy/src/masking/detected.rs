@@ -116,38 +116,33 @@ impl CellDetector {
         Some(Cow::Owned(shown))
     }
 
-    /// A document is looked through as it is written first; only if there is something, or something may be escaped, leaf by leaf.
+    /// A document is looked through leaf by leaf, unescaped and by the names of its members; then all that is left of it as it is written, for what stretches
+    /// over more than one leaf or stands in a name. Where that finds something, it is withheld.
     fn document<'a>(&self, shape: &Shape, value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let versioned = self.binary && *shape == Shape::Scalar(Scalar::Jsonb);
         let (version, document) = if versioned { value.split_at_checked(1)? } else { value.split_at(0) };
-        if !document.contains(&b'\\') && self.found(document, Hints::NONE).is_empty() {
-            return Some(Cow::Borrowed(value));
-        }
-        let mut changed = false;
-        let mut change = |_: &[usize], name: Option<&str>, leaf: Leaf<'_>| {
-            let text = match leaf {
-                Leaf::String(text) | Leaf::Number(text) => text,
-                Leaf::Bool | Leaf::Null => return None,
-            };
-            let shown = self.text(text.as_bytes(), Hints::of(name));
-            if matches!(shown, Some(Cow::Borrowed(_))) {
-                return None;
-            }
-            changed = true;
-            let shown = shown.and_then(|shown| String::from_utf8(shown.into_owned()).ok());
-            Some(match (leaf, shown) {
-                (Leaf::String(_), Some(shown)) => json::string(&shown),
-                (Leaf::String(_), None) => "null".to_owned(),
-                _ => "0".to_owned(),
-            })
-        };
-        let everything = JsonPath::default();
-        let shown = json::replace(std::str::from_utf8(document).ok()?, std::iter::once(&everything), &mut change)?;
-        // What stretches over more than one leaf, or stands in a name.
-        if !self.found(shown.as_bytes(), Hints::NONE).is_empty() {
+        let document = std::str::from_utf8(document).ok()?;
+        let shown = self.leaves(document, |shown| shown)?;
+        // What takes a value's place may look like one: a token of a card is a card's number.
+        let left = if shown == document { None } else { Some(self.leaves(document, |_| None)?) };
+        if !self.found(left.as_deref().unwrap_or(document).as_bytes(), Hints::NONE).is_empty() {
             return None;
         }
-        Some(if changed { Cow::Owned([version, shown.as_bytes()].concat()) } else { Cow::Borrowed(value) })
+        Some(if left.is_some() { Cow::Owned([version, shown.as_bytes()].concat()) } else { Cow::Borrowed(value) })
+    }
+
+    /// The document, each text in which something is found as `replace` has what is shown of it, or `null`; each such number as 0.
+    fn leaves(&self, document: &str, replace: impl Fn(Option<String>) -> Option<String>) -> Option<String> {
+        let mut change = |_: &mut dyn Iterator<Item = usize>, name: Option<&str>, leaf: Leaf<'_>| {
+            let (Leaf::String(text) | Leaf::Number(text)) = leaf else { return None };
+            let shown = match self.text(text.as_bytes(), Hints::of(name)) {
+                Some(Cow::Borrowed(_)) => return None,
+                changed => changed.and_then(|shown| String::from_utf8(shown.into_owned()).ok()),
+            };
+            let text = matches!(leaf, Leaf::String(_));
+            Some(if text { replace(shown).map_or_else(|| "null".to_owned(), |shown| json::string(&shown)) } else { "0".to_owned() })
+        };
+        json::replace(document, std::iter::once(&JsonPath::default()), &mut change)
     }
 
     /// Bytes in which something is found are withheld. Text has them in hexadecimal, or as they are and escaped (`bytea_output`).
@@ -236,12 +231,26 @@ mod tests {
             (JSON, r#"{"a": "ann@example.com", "n": 4111111111111111, "b": [1, "x"]}"#, Some(r#"{"a": "***@example.com", "n": 0, "b": [1, "x"]}"#)),
             (JSON, r#"{"a": "ann\u0040example.com"}"#, Some(r#"{"a": "***@example.com"}"#)),
             (JSON, r#"{"ssn": "536-90-4399", "order": "536904399"}"#, Some(r#"{"ssn": "********", "order": "536904399"}"#)),
+            // A name is heard of however far it stands from its value.
+            (
+                JSON,
+                r#"{"ssn": ["000000000", "000000000", "000000000", "000000000", "000000000", "536904399"]}"#,
+                Some(r#"{"ssn": ["000000000", "000000000", "000000000", "000000000", "000000000", "********"]}"#),
+            ),
             (JSON, r#"{"ann@example.com": 1}"#, None),
             (JSON, r#"{"a": "x\n"}"#, Some(r#"{"a": "x\n"}"#)),
         ];
         for (shape, value, expected) in table {
             assert_eq!(shown(&shape, value).as_deref(), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_token_in_a_document_is_no_find() {
+        let document = br#"{"card": "4111 1111 1111 1111", "x": 1}"#;
+        let shown = detector(&JSON, false, Mask::Token).shown(document).unwrap().into_owned();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.starts_with(r#"{"card": "4111 "#) && !shown.contains("1111 1111 1111"), "{shown}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) enum Leaf<'a> {
 }
 
 /// What becomes of a leaf for the paths of these numbers: other JSON, or none if it stays. The name is that of the member it is, or is within an array of.
-pub(super) type Change<'c> = dyn FnMut(&[usize], Option<&str>, Leaf<'_>) -> Option<String> + 'c;
+pub(super) type Change<'c> = dyn FnMut(&mut dyn Iterator<Item = usize>, Option<&str>, Leaf<'_>) -> Option<String> + 'c;
 
 /// The document with every leaf at or below one of the paths as `change` has it. None if it is no JSON document that
 /// can be read.
@@ -124,8 +124,9 @@ impl<'d> Walk<'d, '_, '_> {
             };
             (written, leaf)
         };
-        let paths: Vec<usize> = ways.iter().filter(|way| way.steps.is_empty()).map(|way| way.path).collect();
-        match Some(paths).filter(|paths| !paths.is_empty()).and_then(|paths| (self.change)(&paths, name, leaf)) {
+        let mut paths = ways.iter().filter(|way| way.steps.is_empty()).map(|way| way.path).peekable();
+        let changed = if paths.peek().is_some() { (self.change)(&mut paths, name, leaf) } else { None };
+        match changed {
             Some(changed) => self.out.push_str(&changed),
             None => self.out.push_str(written),
         }
@@ -197,7 +198,7 @@ mod tests {
     fn replaced(document: &str, paths: &[&str]) -> Option<String> {
         let paths: Vec<JsonPath> = paths.iter().map(|path| path.parse().unwrap()).collect();
         replace(document, paths.iter(), &mut |paths, _, leaf| {
-            let path = paths[0];
+            let path = paths.next().unwrap();
             match leaf {
                 Leaf::String(text) => Some(string(&format!("<{path}:{text}>"))),
                 Leaf::Number(number) => Some(format!("{path}{}", number.len())),
