@@ -31,7 +31,6 @@ pub(crate) enum Piece {
 
 /// The bytes a run may be made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "which alphabets are used is the table's matter")]
 pub(crate) enum Alphabet {
     /// `0-9`
     Digit,
@@ -77,7 +76,6 @@ pub(crate) enum Alphabet {
 
 /// What is checked of a token that has the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "which checks are used is the table's matter")]
 pub(crate) enum Check {
     /// Nothing more.
     None,

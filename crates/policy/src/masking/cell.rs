@@ -382,7 +382,7 @@ fn digest(keys: &ClassKeys, value: &[u8]) -> [u8; 32] {
 }
 
 fn hash(keys: &ClassKeys, value: &[u8]) -> String {
-    let mut text = value::unhex(&digest(keys, value));
+    let mut text = value::hex(&digest(keys, value));
     text.truncate(HASH_DIGITS);
     text
 }

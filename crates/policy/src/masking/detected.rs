@@ -148,7 +148,7 @@ impl CellDetector {
     /// Bytes in which something is found are withheld. Text has them in hexadecimal, or as they are and escaped (`bytea_output`).
     fn bytes<'a>(&self, value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let written = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix("\\x")).filter(|_| !self.binary);
-        let bytes = written.and_then(value::hex).map_or(Cow::Borrowed(value), Cow::Owned);
+        let bytes = written.and_then(value::unhex).map_or(Cow::Borrowed(value), Cow::Owned);
         self.found(&bytes, Hints::NONE).is_empty().then_some(Cow::Borrowed(value))
     }
 }

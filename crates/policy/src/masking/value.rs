@@ -99,8 +99,8 @@ fn from_text(kind: Scalar, text: &str) -> Option<Value<'_>> {
         Scalar::Float4 | Scalar::Float8 => Value::Float(text.parse().ok().filter(|number: &f64| number.is_finite())?),
         Scalar::Date => Value::Date(days(text)?),
         Scalar::Timestamp | Scalar::TimestampTz => moment(text, kind == Scalar::TimestampTz)?,
-        Scalar::Uuid => Value::Uuid(hex(&text.replace('-', ""))?.try_into().ok()?),
-        Scalar::Bytea => Value::Bytes(hex(text.strip_prefix("\\x")?)?),
+        Scalar::Uuid => Value::Uuid(unhex(&text.replace('-', ""))?.try_into().ok()?),
+        Scalar::Bytea => Value::Bytes(unhex(text.strip_prefix("\\x")?)?),
         Scalar::Inet | Scalar::Cidr => {
             let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
             let address: IpAddr = address.parse().ok()?;
@@ -127,11 +127,11 @@ fn to_text(kind: Scalar, value: &Value<'_>) -> Option<Vec<u8>> {
             format!("{date} {:02}:{:02}:{:02}{fraction}{zone}", time.hour(), time.minute(), time.second())
         }
         (Scalar::Uuid, Value::Uuid(bytes)) => {
-            let all = unhex(bytes);
+            let all = hex(bytes);
             let part = |from: usize, to: usize| all.get(from..to).unwrap_or_default();
             [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
         }
-        (Scalar::Bytea, Value::Bytes(bytes)) => format!("\\x{}", unhex(bytes)),
+        (Scalar::Bytea, Value::Bytes(bytes)) => format!("\\x{}", hex(bytes)),
         (Scalar::Inet, Value::Address(address, bits)) if *bits == width(*address) => address.to_string(),
         (Scalar::Inet | Scalar::Cidr, Value::Address(address, bits)) => format!("{address}/{bits}"),
         _ => return None,
@@ -329,11 +329,11 @@ fn numeric_bytes(number: Decimal) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(super) fn unhex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks_exact(2);
     if !pairs.remainder().is_empty() {
         return None;

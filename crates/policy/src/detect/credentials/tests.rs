@@ -381,7 +381,7 @@ const INNOCENT: &[&str] = &[
     "s3://bucket/prefix/2024/01/01/part-00000-3f786850-e387-550f-dab8-36ed7e6dc881-c000.snappy.parquet",
     // Keys that are public, and placeholders.
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0X9f3l8Qm2n4vU1k7yTgq0Zb5cR8wXe6sVhPjLd2aM someone@host",
-    "AKIAXXXXXXXXXXXXXXXX",
+    "AKIAYYYYYYYYYYYYYYYY",
     "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "API_KEY=your-api-key-here",
