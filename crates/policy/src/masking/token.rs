@@ -17,13 +17,11 @@ pub(super) const CARD_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
 /// Letters and digits become others of their kind, everything else stays; a card's number stays one. None for what is too short or too long to
 /// have a token, or is not ASCII.
 pub(super) fn of_text(ff1: &Ff1, text: &str) -> Option<String> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).collect();
-    let mut token = if is_card(&digits) && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-')) {
-        of_card(ff1, &digits)?
-    } else {
-        of_signs(ff1, text.bytes().filter(u8::is_ascii_alphanumeric))?
-    }
-    .into_iter();
+    let signs: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    let spaced = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-'));
+    let card = |signs: &[u8]| spaced && is_card(signs);
+    let token = if card(&signs) { of_card(ff1, &signs)? } else { beyond(signs, |signs| of_signs(ff1, signs.iter().copied()), |signs| card(signs))? };
+    let mut token = token.into_iter();
     let sign = |c: char| if c.is_ascii_alphanumeric() { token.next().map(char::from) } else { c.is_ascii().then_some(c) };
     text.chars().map(sign).collect()
 }
@@ -40,8 +38,23 @@ pub(super) fn of_number(ff1: &Ff1, number: u128, most: u128, whole: bool) -> Opt
     let least = if number < MIN_VALUES { 0 } else { 10u128.checked_pow(u32::try_from(digits.len()).ok()? - 1)? };
     let last = if number < MIN_VALUES { MIN_VALUES - 1 } else { least.checked_mul(10)? - 1 }.min(most);
     let count = last.checked_sub(least)?.checked_add(1)?;
-    let token = walk(ff1, b"number", Wide::from(number.checked_sub(least)?), Wide::from(count))?;
-    least.checked_add(token.low())
+    let next = |number: &u128| {
+        let token = walk(ff1, b"number", Wide::from(number.checked_sub(least)?), Wide::from(count))?;
+        least.checked_add(token.low())
+    };
+    beyond(number, next, |token| whole && is_card(token.to_string().as_bytes()))
+}
+
+/// What comes next that is not one of those: they have tokens among themselves, and no other value may get one of theirs.
+fn beyond<T>(first: T, next: impl Fn(&T) -> Option<T>, skipped: impl Fn(&T) -> bool) -> Option<T> {
+    let mut at = next(&first)?;
+    for _ in 0..MAX_STEPS {
+        if !skipped(&at) {
+            return Some(at);
+        }
+        at = next(&at)?;
+    }
+    None
 }
 
 /// Another number of that many bits.
@@ -54,7 +67,9 @@ pub(super) fn of_bits(ff1: &Ff1, tweak: &[u8], value: Wide, bits: u32) -> Option
 
 /// Whether these are the digits of a card's number: as many as one has, and the last is right by Luhn's rule.
 pub(super) fn is_card(digits: &[u8]) -> bool {
-    CARD_DIGITS.contains(&digits.len()) && digits.split_last().is_some_and(|(last, others)| luhn(others) == Some(*last))
+    CARD_DIGITS.contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && digits.split_last().is_some_and(|(last, others)| luhn(others) == Some(*last))
 }
 
 /// The digit that makes these a number by Luhn's rule. ISO/IEC 7812-1, annex B.
@@ -254,6 +269,15 @@ mod tests {
         for number in [1_000_000_000, 2_147_483_647] {
             assert!(of_number(&ff1(), number, 2_147_483_647, true).unwrap() <= 2_147_483_647);
         }
+    }
+
+    #[test]
+    fn what_is_no_card_never_gets_a_cards_token() {
+        let others = (4_111_111_111_111_000..4_111_111_111_112_000u128).filter(|number| !is_card(number.to_string().as_bytes()));
+        let tokens: BTreeSet<(String, u128)> =
+            others.map(|number| (of_text(&ff1(), &number.to_string()).unwrap(), of_number(&ff1(), number, u128::MAX, true).unwrap())).collect();
+        assert_eq!(tokens.len(), 900);
+        assert!(tokens.iter().all(|(text, number)| !is_card(text.as_bytes()) && !is_card(number.to_string().as_bytes())));
     }
 
     proptest! {
