@@ -46,12 +46,14 @@ pub(super) struct Connection {
     pub(super) record: &'static str,
     /// TLS towards the target.
     pub(super) tls: bool,
+    /// Other lines of its file.
+    pub(super) more: &'static str,
 }
 
 impl Connection {
     /// To pgbench's tables.
     pub(super) const fn new(name: &'static str, record: &'static str, tls: bool) -> Self {
-        Self { name, database: DATABASE, record, tls }
+        Self { name, database: DATABASE, record, tls, more: "" }
     }
 }
 
@@ -78,14 +80,20 @@ impl Gateway {
         fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
     }
 
+    /// Adds to a file of the set.
+    pub(super) fn append(&self, path: &str, text: &str) -> Outcome<()> {
+        let before = fs::read_to_string(self.file(path)).map_err(|error| format!("cannot read {path}: {error}"))?;
+        self.write(path, &(before + text))
+    }
+
     /// Serves the set in front of a target, with these connections, and one caller who has a token for them.
     pub(super) fn open(&mut self, target_port: u16, connections: &[Connection]) -> Outcome<()> {
         for connection in connections {
             let tls = if connection.tls { format!("ca = {:?}", self.file("data/tls/ca.pem")) } else { "mode = \"loopback-plain\"".to_owned() };
             let text = format!(
                 "protocol = \"postgres\"\nhost = \"127.0.0.1\"\nport = {target_port}\ndatabase = \"{}\"\nenvironment = \"production\"\nuser = \"{ROLE}\"\n\
-                 password = {{ store = \"target\" }}\nrecord = \"{}\"\n[tls]\n{tls}\n",
-                connection.database, connection.record
+                 password = {{ store = \"target\" }}\nrecord = \"{}\"\n{}\n[tls]\n{tls}\n",
+                connection.database, connection.record, connection.more
             );
             self.write(&format!("connections/{}.toml", connection.name), &text)?;
         }

@@ -37,7 +37,8 @@ const ROUNDS: usize = 5;
 type Measure = fn(&mut Bench) -> Outcome<()>;
 
 const GROWTH: &[Measure] = &[growth::measure];
-const SECTIONS: &[Measure] = &[queries::measure, streams::measure, logins::measure, idle::measure, latency::measure, statements::measure];
+const SECTIONS: &[Measure] =
+    &[queries::measure, streams::measure, streams::measure_values, logins::measure, idle::measure, latency::measure, statements::measure];
 
 /// What is typed after `cargo xtask bench`.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{Outcome, command::workspace};
 
+const VALUES: &str = streams::VALUES_SECTION;
 const DOCUMENT: &str = "docs/benchmarks.md";
 
 /// Something to reach.
@@ -33,6 +34,11 @@ impl Target {
     /// About our values in every case of a section, against another's.
     const fn beside(words: &'static str, section: &'static str, measure: &'static str, against: &'static str, limit: Limit) -> Self {
         Self { words, section, cases: "", measure, lane: COUNTERSIGN, against: Some(against), limit }
+    }
+
+    /// The same, of some cases.
+    const fn of(self, cases: &'static str) -> Self {
+        Self { cases, ..self }
     }
 
     /// About our values in some cases of a section.
@@ -57,6 +63,10 @@ const TARGETS: &[Target] = &[
     Target::beside("throughput, at least 0.95 × PgBouncer's", queries::SECTION, "tps", PGBOUNCER, Limit::AtLeast(0.95)),
     Target::beside("speed of a stream, at least 0.95 × the relay's", streams::SECTION, "gb_per_s", RELAY, Limit::AtLeast(0.95)),
     Target::beside("CPU time of a stream, at most 1.3 × the relay's", streams::SECTION, "cpu_s_per_gb", RELAY, Limit::AtMost(1.3)),
+    Target::beside("speed of a stream with one masked column of ten, at least 0.6 × the relay's", VALUES, "gb_per_s", RELAY, Limit::AtLeast(0.6))
+        .of(streams::ONE_MASKED),
+    Target::beside("speed of a stream with all detectors on, at least 0.35 × the relay's", VALUES, "gb_per_s", RELAY, Limit::AtLeast(0.35))
+        .of("all detectors"),
     Target::beside("added 99th percentile at 16 clients, at most 1.5 × the relay's", latency::SECTION, "added_p99_ms", RELAY, Limit::AtMost(1.5)),
     Target::beside("CPU time of a login, at most 1.5 × PgBouncer's", logins::SECTION, "cpu_us", PGBOUNCER, Limit::AtMost(1.5)),
     Target::within("memory of an idle session, at most 24 KiB plain", idle::SECTION, "plain", "kib_per_session", 24.0),
@@ -134,6 +144,8 @@ fn tables(results: &Results) -> Vec<(&'static str, String)> {
         ("throughput", ratios(results, queries::SECTION, "tps", PGBOUNCER, &ours)),
         ("streams", ratios(results, streams::SECTION, "cpu_s_per_gb", RELAY, &beside_the_relay)),
         ("speed", ratios(results, streams::SECTION, "gb_per_s", RELAY, &beside_the_relay)),
+        ("speed of values", ratios(results, VALUES, "gb_per_s", RELAY, &[COUNTERSIGN])),
+        ("values", ratios(results, VALUES, "cpu_s_per_gb", RELAY, &[COUNTERSIGN])),
         ("logins", ratios(results, logins::SECTION, "cpu_us", PGBOUNCER, &one_each)),
         ("latency", ratios(results, latency::SECTION, "added_p99_ms", RELAY, &beside_the_relay)),
         ("idle", ratios(results, idle::SECTION, "kib_per_session", PGBOUNCER, &one_each)),

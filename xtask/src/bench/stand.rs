@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,12 +31,25 @@ pub(super) const STREAM_TABLE: &str = "stream";
 pub(super) const STREAM_ROWS: u32 = 1_000_000;
 const STREAM_ROW_MD5S: u32 = 31;
 
+/// The table in whose rows values are masked or looked for: ten columns of about a hundred bytes, nine of which tell nothing.
+pub(super) const WIDE_TABLE: &str = "wide";
+pub(super) const PLAIN_COLUMNS: RangeInclusive<u32> = 1..=9;
+/// Lines of prose that its columns share.
+const LINES: u32 = 997;
+/// The connection on which its last column is classified.
+pub(super) const MASKED: &str = "masked";
+/// The connection on which every detector looks into it.
+pub(super) const DETECTING: &str = "detecting";
+const CLASSES: &str = "\n[contact]\nmask = \"keep-last-four\"\ncolumns = [\"masked/public.wide.contact\"]\n";
+
 /// What callers ask the gateway for.
 const CONNECTIONS: &[Connection] = &[
     Connection::new("statements", "statements", false),
     Connection::new("full", "full", false),
     Connection::new("statements-tls", "statements", true),
     Connection::new("full-tls", "full", true),
+    Connection::new(MASKED, "statements", false),
+    Connection { more: "detect = [\"all\"]", ..Connection::new(DETECTING, "statements", false) },
 ];
 
 /// The programs that were built for the run.
@@ -99,6 +113,7 @@ impl Stand {
         fs::create_dir(&folder.0).map_err(|error| format!("cannot make {}: {error}", folder.0.display()))?;
         let mut gateway = Gateway::init(&programs.countersign, &folder.0.join("gateway"))?;
         let target = target(size, &gateway)?;
+        gateway.append("data-classes.toml", CLASSES)?;
         gateway.open(target.port(), CONNECTIONS)?;
         Ok(Self { gateway, target, programs, folder })
     }
@@ -116,6 +131,25 @@ impl Stand {
     /// pgbench, of the target's version.
     pub(super) fn pgbench(&self) -> PathBuf {
         self.target.program("pgbench")
+    }
+
+    /// Makes the table of wide rows, a gigabyte, unless it is there.
+    pub(super) fn fill_wide(&self) -> Outcome<()> {
+        if self.target.sql(DATABASE, &format!("SELECT to_regclass('{WIDE_TABLE}') IS NOT NULL"))?.trim() == "t" {
+            return Ok(());
+        }
+        let line = |number: u32| format!("lines[1 + (i * {number} + {number}) % {LINES}] AS c{number}");
+        let plain = PLAIN_COLUMNS.map(line).collect::<Vec<_>>().join(", ");
+        let words = "ARRAY['the', 'order', 'was', 'shipped', 'late', 'and', 'customer', 'asked', 'for', 'another', 'delivery', 'in', 'spring', 'please', 'call', 'again']";
+        let prose = format!(
+            "SELECT array_agg(line) AS lines FROM (SELECT l, string_agg(({words})[1 + (l * w * 7 + l / w + w) % 16], ' ' ORDER BY w) AS line
+             FROM generate_series(1, {LINES}) l, generate_series(1, 18) w GROUP BY l) AS each"
+        );
+        let rows = format!(
+            "WITH prose AS MATERIALIZED ({prose}) SELECT {plain}, 'customer.' || i || '@mail.example' AS contact FROM generate_series(1, {STREAM_ROWS}) i, prose"
+        );
+        self.target.sql(DATABASE, &format!("CREATE TABLE {WIDE_TABLE} AS {rows}; ALTER TABLE {WIDE_TABLE} OWNER TO {ROLE}"))?;
+        self.target.sql(DATABASE, &format!("VACUUM ANALYZE {WIDE_TABLE}")).map(drop)
     }
 
     /// The ways that are compared with one another.
