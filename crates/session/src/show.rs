@@ -128,32 +128,64 @@ impl Session {
         Ok(shown)
     }
 
+    /// Each value is looked at once. As long as nothing in the frames changes, nothing of them is copied.
     fn show_rows(&mut self, operation: u64, frames: Bytes) -> Result<Bytes, Broken> {
         let records = self.records_rows();
         let Some(running) = self.running.get_mut(&operation) else { return Err(Broken::Masking) };
         let Some(plan) = &running.rows else { return Err(Broken::Masking) };
-        let detected = detected(plan, &frames)?;
-        note_detected(&running.names, &detected, &mut running.masked);
-        let masks = !plan.only_detects() || !detected.is_empty();
-        let mut out = if masks { BytesMut::with_capacity(frames.len()) } else { BytesMut::new() };
-        let mut recorded = Vec::new();
+        let (mut out, mut detected, mut recorded) = (None, Vec::new(), Vec::new());
+        let (mut shown, mut done) = (Vec::new(), 0);
         for body in bodies(&frames) {
             let body = body?;
-            if masks {
-                rows::rewrite(body, |index, cell| masked(plan, index, cell), &mut out).map_err(|_| Broken::Masking)?;
+            let begin = done;
+            done += HEAD_BYTES + body.len();
+            let mut changed = false;
+            for (index, cell) in rows::row(body).map_err(|_| Broken::Masking)?.iter().enumerate() {
+                let now = masked(plan, index, cell);
+                if !is_same(cell, now.as_deref()) {
+                    changed = true;
+                    if matches!(plan.cells.get(index), Some(CellPlan::Detect(_))) && !detected.contains(&index) {
+                        detected.push(index);
+                    }
+                }
+                shown.push(now);
             }
             if records {
-                let cells = rows::row(body).map_err(|_| Broken::Masking)?;
-                let cell = |(index, cell): (usize, Option<&[u8]>)| {
-                    masked(plan, index, cell).map(|bytes| Cell::new(&bytes, running.binary.get(index).copied().unwrap_or(true)))
+                let cell = |(index, cell): (usize, &Option<Cow<'_, [u8]>>)| {
+                    let binary = running.binary.get(index).copied().unwrap_or(true);
+                    cell.as_deref().map(|bytes| Cell::new(bytes, binary))
                 };
-                recorded.push(cells.iter().enumerate().map(cell).collect());
+                recorded.push(shown.iter().enumerate().map(cell).collect());
             }
+            if changed {
+                let out = out.get_or_insert_with(|| copied_until(&frames, begin));
+                let mut shown = shown.drain(..);
+                rows::rewrite(body, |_, _| shown.next().flatten(), out).map_err(|_| Broken::Masking)?;
+            } else if let Some(out) = &mut out {
+                out.extend_from_slice(frames.get(begin..done).unwrap_or_default());
+            }
+            shown.clear();
         }
+        note_detected(&running.names, &detected, &mut running.masked);
         if records {
             self.append_shown(&Record::Rows(Rows { op: operation, rows: recorded }))?;
         }
-        Ok(if masks { out.freeze() } else { frames })
+        Ok(out.map_or(frames, BytesMut::freeze))
+    }
+}
+
+/// The first bytes of frames, with room for the others.
+fn copied_until(frames: &Bytes, end: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(frames.len());
+    out.extend_from_slice(frames.get(..end).unwrap_or_default());
+    out
+}
+
+/// Whether a value goes on untouched: not one that only looks like it.
+fn is_same(cell: Option<&[u8]>, shown: Option<&[u8]>) -> bool {
+    match (cell, shown) {
+        (Some(cell), Some(shown)) => std::ptr::eq(cell, shown),
+        (cell, shown) => cell.is_none() && shown.is_none(),
     }
 }
 
@@ -169,24 +201,6 @@ fn copied(plan: Option<&CellPlan>, value: Option<&[u8]>) -> Change<'static> {
         },
         None => Change::Null,
     }
-}
-
-/// The columns in which something is found.
-fn detected(plan: &RowPlan, frames: &Bytes) -> Result<Vec<usize>, Broken> {
-    let mut detected = Vec::new();
-    if !plan.cells.iter().any(|cell| matches!(cell, CellPlan::Detect(_))) {
-        return Ok(detected);
-    }
-    for body in bodies(frames) {
-        let cells = rows::row(body?).map_err(|_| Broken::Masking)?;
-        for (index, (cell, plan)) in cells.iter().zip(&plan.cells).enumerate() {
-            let looked = matches!(plan, CellPlan::Detect(_)) && cell.is_some();
-            if looked && !matches!(masking::mask_cell(plan, cell), Some(Cow::Borrowed(_))) && !detected.contains(&index) {
-                detected.push(index);
-            }
-        }
-    }
-    Ok(detected)
 }
 
 /// The record names the columns in which something was found, each once.

@@ -518,12 +518,6 @@ fn looked_through(plan: CellPlan, net: Option<&Arc<Net>>, hints: Hints, type_oid
 }
 
 impl RowPlan {
-    /// Whether values are looked through and none is masked for its origin: most rows then pass as they come.
-    #[must_use]
-    pub fn only_detects(&self) -> bool {
-        self.cells.iter().all(|cell| matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))
-    }
-
     /// The columns that are masked or withheld, with their place.
     pub fn masked_columns(&self) -> impl Iterator<Item = (usize, &CellPlan)> {
         self.cells.iter().enumerate().filter(|(_, cell)| !matches!(cell, CellPlan::Pass | CellPlan::Detect(_)))
