@@ -15,7 +15,7 @@ use crate::{
     info(title = "Countersign", description = "Everything the command line does. Authenticate with the token that POST /v1/login answers."),
     paths(
         serve,
-        sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, explain::statement,
+        sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, catalogs::classify, explain::statement,
         tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, holds::list, holds::show, holds::approve, holds::deny, sessions::list, sessions::show, sessions::kill,
         recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,

@@ -52,6 +52,7 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/reindex", status::reindex)
         .on(Method::GET, "/v1/connections", connections::list)
         .on(Method::GET, "/v1/connections/{connection}/catalog", catalogs::export)
+        .on(Method::POST, "/v1/connections/{connection}/classify", catalogs::classify)
         .on(Method::POST, "/v1/explain-statement", explain::statement)
         .on(Method::GET, "/v1/tokens", tokens::list)
         .on(Method::POST, "/v1/tokens", tokens::mint)

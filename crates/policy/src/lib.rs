@@ -16,6 +16,7 @@ pub mod fuzzed;
 pub mod masking;
 pub mod rulebook;
 pub mod starter;
+pub mod survey;
 pub mod trial;
 pub mod version;
 

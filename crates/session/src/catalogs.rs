@@ -20,6 +20,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use model::{Connection, ConnectionName};
 use policy::classify::postgres::catalog::Catalog;
+use protocol::postgres::dialogue::Rows;
 
 /// A future of what a target was asked.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -40,6 +41,11 @@ pub trait CatalogSource: Send + Sync {
 
     /// Locks the backend `process_id` holds on relations, as people read them.
     fn locks<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, process_id: i32) -> Asked<'a, Vec<String>>;
+
+    /// The rows that a statement reads as the callers' role, in a read-only transaction with a time limit. Not every source has rows.
+    fn sample<'a>(&'a self, _connection: &'a Arc<Connection>, _database: &'a str, _statement: &'a str) -> Asked<'a, Rows> {
+        Box::pin(async { Err("there are no rows here to sample".to_owned()) })
+    }
 }
 
 /// The snapshots of all databases in use.

@@ -4,7 +4,7 @@
 //! it names the held operation, session or token, and those who may can look there.
 
 use model::{
-    Actor, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
+    Actor, ConnectionName, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
     hold::HoldRow,
     token::{TokenRow, TokenUse},
 };
@@ -45,6 +45,10 @@ pub(crate) fn hold_shown(row: &HoldRow, viewer: &Actor, now: Timestamp) -> Event
 
 pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, by: &IdentityName, now: Timestamp) -> Event {
     event(now, by, "policy.applied", hash, json!({ "before": before }))
+}
+
+pub(crate) fn database_surveyed(connection: &ConnectionName, database: &str, rows: u32, viewer: &Actor, now: Timestamp) -> Event {
+    event(now, &viewer.name, "database.surveyed", connection, json!({ "database": database, "rows": rows }))
 }
 
 pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {

@@ -22,6 +22,7 @@ mod record;
 pub mod register;
 mod show;
 pub mod sign_in;
+pub mod survey;
 pub mod tokens;
 pub mod trace;
 mod value;

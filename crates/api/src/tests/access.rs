@@ -50,6 +50,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/holds/{id}/approve") => json!({ "digest": "00" }),
         ("POST", "/v1/holds/{id}/deny" | "/v1/sessions/{id}/kill") => json!({ "reason": "x" }),
         ("POST", "/v1/versions") => json!({ "files": {} }),
+        ("POST", "/v1/connections/{connection}/classify") => json!({ "rows": 1 }),
         ("POST", "/v1/explain-statement") => json!({ "connection": "prod-pg", "statement": "select 1" }),
         ("PUT", "/v1/secrets/{name}") => json!({ "value": "s" }),
         _ => return None,

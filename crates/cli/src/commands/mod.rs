@@ -11,6 +11,7 @@ mod apply;
 mod approve;
 mod catalog;
 mod check;
+mod classify;
 pub(crate) mod connect;
 mod connections;
 mod deny;
@@ -56,6 +57,8 @@ enum Command {
     Apply(apply::Args),
     /// Write catalog snapshots for `check`
     Catalog(catalog::Args),
+    /// Sample a database and propose what of it is sensitive
+    Classify(classify::Args),
     /// Show how the gateway stands
     Status,
     /// Rebuild the search index from the recordings
@@ -144,6 +147,7 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Apply(args) => apply::run(global, args).await,
         Command::Catalog(args) => catalog::run(global, args).await,
+        Command::Classify(args) => classify::run(global, args).await,
         Command::Status => status::run(global).await,
         Command::Reindex => reindex::run(global).await,
         Command::Login(args) => login::run(global, args).await,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use model::{Connection, ConnectionName};
+use model::{Connection, ConnectionName, connection::TargetLogin};
 use policy::classify::postgres::catalog::Catalog;
 use protocol::{
     Side,
@@ -36,6 +36,9 @@ use crate::{
 
 /// How long the link that reads a catalog is kept for the next reading.
 const KEPT: Duration = Duration::from_secs(1);
+
+/// Most that is kept of one sample, in bytes.
+const MAX_SAMPLE_BYTES: usize = 64 << 20;
 
 /// What every reading begins with, in this order.
 const BEGINNING: [&str; 5] = [
@@ -79,7 +82,10 @@ impl TargetCatalogs {
     }
 
     async fn dial(&self, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
-        let role = connection.catalog_login.as_ref().unwrap_or(&connection.login);
+        self.dial_as(connection.catalog_login.as_ref().unwrap_or(&connection.login), connection, database).await
+    }
+
+    async fn dial_as(&self, role: &TargetLogin, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
         let wish = Wish { connection, role, database, application_name: "countersign catalog".to_owned(), parameters: Vec::new() };
         let Dialled { wire, input, .. } = dial::dial(&self.store, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
@@ -178,6 +184,15 @@ impl TargetCatalogs {
         questions.end().await;
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|lock| model::name::printable(&lock)).collect())
     }
+
+    async fn ask_sample(&self, connection: &Arc<Connection>, database: &str, statement: &str) -> Result<Rows, String> {
+        let mut questions = self.dial_as(&connection.login, connection, database).await?;
+        questions.room = MAX_SAMPLE_BYTES;
+        let asked: Vec<Question<'_>> = BEGINNING.into_iter().map(Question::Once).chain([Question::Once(statement)]).collect();
+        let sampled = questions.ask(&asked).await.map(|mut answers| answers.pop().unwrap_or_default());
+        questions.end().await;
+        sampled
+    }
 }
 
 impl CatalogSource for TargetCatalogs {
@@ -197,6 +212,10 @@ impl CatalogSource for TargetCatalogs {
 
     fn locks<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, process_id: i32) -> Asked<'a, Vec<String>> {
         Box::pin(self.ask_locks(connection, database, process_id))
+    }
+
+    fn sample<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, statement: &'a str) -> Asked<'a, Rows> {
+        Box::pin(self.ask_sample(connection, database, statement))
     }
 }
 

@@ -29,6 +29,12 @@ impl Hints {
         Self { kinds: self.kinds | other.kinds, near: self.near.with(other.near) }
     }
 
+    /// Whether they speak of this.
+    #[must_use]
+    pub const fn says(self, entity: Entity) -> bool {
+        self.kinds & entity.bit() != 0
+    }
+
     fn of_name(name: &[u8]) -> Self {
         let mut hints = Self::NONE;
         DICTIONARY.words(name, 0, name.len(), |_, entry| hints = hints.with(Hints { kinds: entry.kinds, near: entry.near }));
