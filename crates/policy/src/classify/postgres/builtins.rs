@@ -30,6 +30,32 @@ pub(super) enum Nature {
     Unknown,
 }
 
+#[cfg(test)]
+impl Nature {
+    /// In words for the documentation.
+    pub(super) const fn asks_for(self) -> &'static str {
+        match self {
+            Pure => "nothing of their own",
+            Dynamic => "`execute` on the function and `unreadable`: they run SQL, or read what a text names",
+            File => "`escape`: files of the server",
+            Admin => "`execute` on the function and `privilege` on the connection: they act on the server or on other sessions",
+            SetConfig => "what the `SET` of that setting asks for",
+            LargeObjectRead => "`export` on the database: large objects are read",
+            LargeObjectWrite => "`write` on the database: large objects are made or changed",
+            LargeObjectRemove => "`destroy` on the database: large objects are removed",
+            Sequence => "`write` on the sequence",
+            Signal => "`execute` on the function: they wait, lock or signal",
+            Nature::Unknown => "`execute` on the function and `unreadable`",
+        }
+    }
+}
+
+/// Every name and family that is listed.
+#[cfg(test)]
+pub(super) fn listed() -> impl Iterator<Item = (String, Nature)> {
+    FAMILIES.iter().map(|(prefix, nature)| (format!("{prefix}*"), *nature)).chain(LISTED.iter().map(|(name, nature)| ((*name).to_owned(), *nature)))
+}
+
 /// By name; overloads share one nature.
 pub(super) fn nature(name: &str, volatility: char) -> Nature {
     if let Ok(at) = LISTED.binary_search_by(|(listed, _)| (*listed).cmp(name)) {
@@ -42,24 +68,25 @@ pub(super) fn nature(name: &str, volatility: char) -> Nature {
 }
 
 fn by_family(name: &str) -> Option<Nature> {
-    use Nature::{Admin, File, Pure, Signal};
-    let families: &[(&str, Nature)] = &[
-        ("pg_advisory_unlock", Pure),
-        ("pg_advisory_", Signal),
-        ("pg_try_advisory_", Signal),
-        ("pg_stat_get_", Pure),
-        ("pg_ls_", File),
-        ("pg_logical_", Admin),
-        ("pg_replication_", Admin),
-        ("binary_upgrade_", Admin),
-        ("pg_stat_reset", Admin),
-        ("pg_wal_replay_", Admin),
-        ("pg_sync_replication_", Admin),
-    ];
-    families.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, nature)| *nature)
+    FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, nature)| *nature)
 }
 
 use Nature::{Admin, Dynamic, File, LargeObjectRead, LargeObjectRemove, LargeObjectWrite, Pure, Sequence, SetConfig, Signal};
+
+/// By what their names begin with; the first that fits.
+const FAMILIES: &[(&str, Nature)] = &[
+    ("pg_advisory_unlock", Pure),
+    ("pg_advisory_", Signal),
+    ("pg_try_advisory_", Signal),
+    ("pg_stat_get_", Pure),
+    ("pg_ls_", File),
+    ("pg_logical_", Admin),
+    ("pg_replication_", Admin),
+    ("binary_upgrade_", Admin),
+    ("pg_stat_reset", Admin),
+    ("pg_wal_replay_", Admin),
+    ("pg_sync_replication_", Admin),
+];
 
 /// Sorted by name. What PostgreSQL 13 to 18 have that is volatile or does more than it is declared to.
 const LISTED: &[(&str, Nature)] = &[

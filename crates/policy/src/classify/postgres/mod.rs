@@ -10,6 +10,8 @@ mod catalog_queries;
 mod constants;
 mod copies;
 mod definitions;
+#[cfg(test)]
+mod documented;
 mod expressions;
 mod filters;
 mod found;

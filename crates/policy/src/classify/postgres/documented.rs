@@ -1,0 +1,121 @@
+//! Writes what docs/statements-and-actions.md says of examples and of built-in functions, from the code that decides it.
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::PathBuf};
+
+use super::{SessionView, Statement, builtins, catalog::Catalog, classify};
+use crate::fixtures;
+
+/// Statements, most of which people ask about. They are classified over a catalog with the tables `customers`, `plain`, `orders` (partitioned) and a view `contacts`.
+const EXAMPLES: &[&str] = &[
+    "SELECT 1 + 1",
+    "BEGIN",
+    "COMMIT",
+    "SHOW work_mem",
+    "SET work_mem = '64MB'",
+    "SET search_path = private",
+    "SET ROLE admin",
+    "RESET ALL",
+    "LISTEN news",
+    "NOTIFY news, 'x'",
+    "SELECT * FROM customers",
+    "SELECT * FROM customers FOR UPDATE",
+    "TABLE plain",
+    "SELECT c.id FROM customers c JOIN orders o ON o.id = c.id",
+    "WITH gone AS (DELETE FROM orders WHERE id = 1 RETURNING id) SELECT * FROM gone",
+    "EXPLAIN SELECT * FROM plain",
+    "EXPLAIN ANALYZE DELETE FROM plain WHERE id = 1",
+    "PREPARE p AS SELECT * FROM plain",
+    "DECLARE c CURSOR FOR SELECT * FROM plain",
+    "INSERT INTO plain VALUES (1)",
+    "INSERT INTO plain SELECT id FROM customers",
+    "UPDATE customers SET phone = '1' WHERE id = 1",
+    "UPDATE customers SET phone = '1'",
+    "UPDATE customers SET phone = '1' WHERE id = id",
+    "DELETE FROM customers WHERE id = 1",
+    "DELETE FROM customers",
+    "DELETE FROM customers WHERE 1 = 1",
+    "MERGE INTO plain p USING orders o ON p.id = o.id WHEN MATCHED THEN DELETE",
+    "TRUNCATE orders",
+    "LOCK TABLE plain",
+    "COPY plain TO STDOUT",
+    "COPY plain FROM STDIN",
+    "COPY plain TO '/tmp/x'",
+    "COPY plain FROM PROGRAM 'ls'",
+    "CREATE TABLE t (id int)",
+    "CREATE TEMPORARY TABLE t (id int)",
+    "CREATE TABLE t AS SELECT * FROM customers",
+    "SELECT * INTO t FROM customers",
+    "CREATE INDEX ON plain (id)",
+    "CREATE VIEW v AS SELECT id FROM customers",
+    "ALTER TABLE plain ADD COLUMN n int",
+    "ALTER TABLE plain DROP COLUMN id",
+    "ALTER TABLE plain RENAME TO other",
+    "ALTER TABLE plain OWNER TO admin",
+    "ALTER TABLE plain ENABLE ROW LEVEL SECURITY",
+    "COMMENT ON TABLE plain IS 'x'",
+    "VACUUM plain",
+    "ANALYZE",
+    "REINDEX TABLE plain",
+    "DROP TABLE plain",
+    "DROP SCHEMA private CASCADE",
+    "GRANT SELECT ON plain TO someone",
+    "REVOKE ALL ON plain FROM someone",
+    "CREATE ROLE someone",
+    "ALTER ROLE someone SUPERUSER",
+    "DROP ROLE someone",
+    "CREATE POLICY p ON plain USING (true)",
+    "CREATE EXTENSION hstore",
+    "CREATE EXTENSION dblink",
+    "CREATE SERVER s FOREIGN DATA WRAPPER w",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=elsewhere' PUBLICATION p",
+    "ALTER SYSTEM SET work_mem = '1GB'",
+    "LOAD 'auto_explain'",
+    "DO 'BEGIN DELETE FROM plain; END'",
+    "CHECKPOINT",
+    "SELECT 1; DROP TABLE plain",
+];
+
+fn examples() -> String {
+    let mut catalog = serde_json::to_value(fixtures::catalog()).unwrap();
+    let types = catalog["types"].as_array_mut().unwrap();
+    types.push(serde_json::json!({ "oid": 23, "schema": "pg_catalog", "name": "int4", "base": 0, "element": 0 }));
+    let (catalog, view): (Catalog, _) = (serde_json::from_value(catalog).unwrap(), SessionView::default());
+    let mut out = String::from("| statement | asks for |\n|---|---|\n");
+    for text in EXAMPLES {
+        let facts = classify(&Statement { text, parameters: None }, &catalog, &view);
+        let pairs: Vec<String> = facts.pairs.iter().map(|pair| format!("{pair}").replace('|', "\\|")).collect();
+        let _ = writeln!(out, "| `{text}` | {} |", pairs.join(", "));
+    }
+    out
+}
+
+fn functions() -> String {
+    let mut by_nature: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, nature) in builtins::listed() {
+        by_nature.entry(nature.asks_for()).or_default().push(format!("`{name}`"));
+    }
+    let mut out = String::from("| functions | ask for |\n|---|---|\n");
+    for (asks_for, names) in by_nature {
+        let _ = writeln!(out, "| {} | {asks_for} |", names.join(", "));
+    }
+    out
+}
+
+/// The document with what stands between the marks of a part replaced.
+fn with(document: &str, part: &str, text: &str) -> String {
+    let (begin, end) = (format!("<!-- generated: {part} -->\n"), "<!-- end -->");
+    let (before, rest) = document.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    format!("{before}{begin}{text}{end}{after}")
+}
+
+#[test]
+fn the_page_says_what_the_code_does() {
+    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/statements-and-actions.md"));
+    let there = fs::read_to_string(&file).unwrap();
+    let made = with(&with(&there, "examples", &examples()), "functions", &functions());
+    if std::env::var_os("COUNTERSIGN_WRITE_DOCS").is_some() {
+        fs::write(&file, &made).unwrap();
+    }
+    assert!(there == made, "docs/statements-and-actions.md is out of date: run this test with COUNTERSIGN_WRITE_DOCS=1 and commit it");
+}
