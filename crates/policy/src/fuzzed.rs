@@ -11,7 +11,8 @@ use model::Understanding;
 use crate::{
     Files, Version,
     classify::postgres::{ParameterValue, SessionView, Statement, catalog::Catalog, classify, classify_noting, shape::Shape},
-    fixtures, run_tests,
+    detect::{Detectors, Entity, Hints},
+    fixtures, masking, run_tests,
 };
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(fixtures::catalog);
@@ -81,6 +82,38 @@ pub fn policy_files(data: &[u8]) {
     }
 }
 
+/// A name, a NUL, then a text and where it is cut: what is found lies in it, in order and apart, and is the same in pieces as in the whole.
+pub fn detect(data: &[u8]) {
+    let Some((&[first, second], rest)) = data.split_first_chunk() else { return };
+    let (name, text) = rest.split_at(rest.iter().position(|byte| *byte == 0).unwrap_or(0));
+    let hints = std::str::from_utf8(name).map_or(Hints::NONE, |name| Hints::of([name]));
+    let (detectors, mut found) = (Detectors::new(Entity::ALL), Vec::new());
+    detectors.scan(text, hints, &mut found);
+    let mut end = 0;
+    for finding in &found {
+        assert!(end <= finding.start && finding.start < finding.end && finding.end <= text.len() as u64, "{finding:?} in {} bytes", text.len());
+        end = finding.end;
+    }
+    let (mut stream, mut in_pieces) = (detectors.stream(hints), Vec::new());
+    let mut rest = text;
+    for size in [usize::from(first), usize::from(second)].into_iter().cycle() {
+        let (piece, more) = rest.split_at((size + 1).min(rest.len()));
+        stream.feed(piece, &mut in_pieces);
+        rest = more;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    stream.finish(&mut in_pieces);
+    assert_eq!(in_pieces, found);
+}
+
+/// A type, a mask and a form, then a value: what is shown of it has the type's size in binary, is text where text went in, is the same whenever it is asked, and is not
+/// the value itself where all of it is hidden.
+pub fn mask(data: &[u8]) {
+    masking::fuzzed::mask(data);
+}
+
 #[cfg(test)]
 mod tests {
     use xtask::fuzz::replay;
@@ -90,6 +123,12 @@ mod tests {
     #[test]
     fn statements_of_strangers_are_replayed() {
         assert!(replay("statement", statement).unwrap() > 1);
+    }
+
+    #[test]
+    fn values_of_strangers_are_replayed() {
+        assert!(replay("detect", detect).unwrap() > 1);
+        assert!(replay("mask", mask).unwrap() > 1);
     }
 
     #[test]

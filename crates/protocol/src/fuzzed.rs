@@ -1,12 +1,15 @@
 //! What the fuzz targets of this crate run, and the replay of what they found: bytes that a stranger chose go in, and a promise that does not hold
 //! panics.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
-use model::Secret;
+use model::{Secret, facts::CopyLayout};
 
 use crate::{
     Side,
     postgres::{
+        copy::{Change, CopyRewriter},
         dialogue::{
             Dialogue, Forwarding, Limits, Move, Operation, Reply, ReplyKind, Ruling, Settings,
             tests::world::{self, Say},
@@ -54,10 +57,69 @@ pub fn target_message(data: &[u8]) {
         assert_eq!(&out[HEAD_BYTES..], body);
     }
     let mut out = BytesMut::new();
-    let rewritten = rows::rewrite(body, |_, cell| cell.map(std::borrow::Cow::Borrowed), &mut out);
+    let rewritten = rows::rewrite(body, |_, cell| cell.map(Cow::Borrowed), &mut out);
     assert_eq!(rewritten.is_ok(), rows::row(body).is_ok());
     assert!(if rewritten.is_ok() { out == raw(b'D', body) } else { out.is_empty() }, "an unchanged row is the same, a malformed one leaves nothing");
     let _ = generic_error(tag, body, &mut out);
+}
+
+/// How a COPY is written, then rows, each with its length before it: what changes nothing gives the same bytes, a row of other values is read as these, and what is
+/// no row leaves nothing behind.
+pub fn copy_rows(data: &[u8]) {
+    let mut data = Choices(data);
+    let flags = data.byte();
+    let delimiter = [b'\t', b',', b'|', b'x'][usize::from(flags >> 2 & 3)];
+    let null = [&b"\\N"[..], b"", b"NULL"][usize::from(flags >> 4) % 3].to_vec();
+    let layout = match flags & 3 {
+        0 => CopyLayout::Text { delimiter, null: b"\\N".to_vec(), header: flags & 128 > 0 },
+        1 => CopyLayout::Csv { delimiter, quote: b'"', escape: b'"', null, quoted: Some(Vec::new()), header: flags & 128 > 0 },
+        2 => CopyLayout::Csv { delimiter, quote: b'\'', escape: b'\\', null, quoted: None, header: flags & 128 > 0 },
+        _ => CopyLayout::Binary,
+    };
+    let columns = usize::from(data.byte()) % 6;
+    let rewriter = || CopyRewriter::new(layout.clone(), columns);
+    let (mut kept, mut masked, mut read) = (rewriter(), rewriter(), rewriter());
+    while let Some(row) = data.piece() {
+        let mut same = BytesMut::new();
+        let mut before = Vec::new();
+        let known = kept.rewrite(
+            row,
+            |_, value| {
+                before.push(value.map(<[u8]>::to_vec));
+                Change::Keep
+            },
+            &mut same,
+        );
+        let mut out = BytesMut::new();
+        let change = |index: usize, value: Option<&[u8]>| match (index % 3, value) {
+            (0, Some(_)) => Change::Value(Cow::Borrowed(&b"*\t\"\\,'\n"[..])),
+            (1, _) => Change::Null,
+            _ => Change::Keep,
+        };
+        let changed = masked.rewrite(row, change, &mut out);
+        assert_eq!(known.is_ok(), changed.is_ok());
+        if known.is_err() {
+            assert!(same.is_empty() && out.is_empty());
+            return;
+        }
+        assert_eq!(same, raw(b'd', row));
+        let mut after = Vec::new();
+        let whole = read.rewrite(
+            &out[HEAD_BYTES..],
+            |_, value| {
+                after.push(value.map(<[u8]>::to_vec));
+                Change::Keep
+            },
+            &mut BytesMut::new(),
+        );
+        whole.unwrap();
+        let expected = before.into_iter().enumerate().map(|(index, value)| match (index % 3, value) {
+            (0, Some(_)) => Some(b"*\t\"\\,'\n".to_vec()),
+            (1, _) => None,
+            (_, value) => value,
+        });
+        assert_eq!(after, expected.collect::<Vec<_>>());
+    }
 }
 
 /// A message is as long as its head says, however much of it and of what follows is there.
@@ -344,6 +406,7 @@ mod tests {
         assert!(replay("target_message", target_message).unwrap() > 1);
         assert!(replay("target_login", target_login).unwrap() > 1);
         assert!(replay("scram", scram).unwrap() > 1);
+        assert!(replay("copy_rows", copy_rows).unwrap() > 1);
     }
 
     #[test]

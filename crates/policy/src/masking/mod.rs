@@ -7,6 +7,9 @@
 mod cell;
 mod detected;
 mod ff1;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub(crate) mod fuzzed;
 mod json;
 mod keys;
 mod nested;
