@@ -9,6 +9,7 @@ pub mod command;
 pub mod compare;
 pub mod demo;
 pub mod fuzz;
+pub mod generated;
 pub mod install;
 mod json;
 pub mod kept;

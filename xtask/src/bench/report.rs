@@ -12,7 +12,7 @@ use super::{
     rounds::Spread,
     statements, streams,
 };
-use crate::{Outcome, command::workspace};
+use crate::{Outcome, command::workspace, generated::replaced};
 
 const VALUES: &str = streams::VALUES_SECTION;
 const DOCUMENT: &str = "docs/benchmarks.md";
@@ -129,7 +129,7 @@ pub(super) fn write(results: &Results) -> Outcome<()> {
     let file = workspace().join(DOCUMENT);
     let mut text = fs::read_to_string(&file).map_err(|error| format!("cannot read {DOCUMENT}: {error}"))?;
     for (name, table) in tables(results) {
-        text = replaced(&text, name, &table).ok_or_else(|| format!("{DOCUMENT} has no place for the table of {name}"))?;
+        text = replaced(&text, "measured", name, &table).ok_or_else(|| format!("{DOCUMENT} has no place for the table of {name}"))?;
     }
     fs::write(&file, text).map_err(|error| format!("cannot write {DOCUMENT}: {error}"))
 }
@@ -185,14 +185,6 @@ fn markdown<R: AsRef<[String]>>(head: &[&str], rows: &[R]) -> String {
     [line(head.to_vec()), line(rule)].into_iter().chain(rows).collect()
 }
 
-/// The text with what stands between the marks of a table replaced.
-fn replaced(text: &str, name: &str, table: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- measured: {name} -->\n"), "<!-- end -->");
-    let (before, rest) = text.split_once(&begin)?;
-    let (_, after) = rest.split_once(end)?;
-    Some(format!("{before}{begin}{table}{end}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,13 +202,6 @@ mod tests {
     fn a_target_names_the_case_that_is_furthest_from_it() {
         let row = TARGETS.first().and_then(|target| target.row(&results())).unwrap();
         assert_eq!(row, ["CPU time of a transaction, at most 1.2 × PgBouncer's", "1 of 2", "1.30", "1.30 (simple 16, plain)"]);
-    }
-
-    #[test]
-    fn a_table_stands_between_its_marks() {
-        let text = "a\n<!-- measured: queries -->\nold\n<!-- end -->\nb\n";
-        assert_eq!(replaced(text, "queries", "new\n").unwrap(), "a\n<!-- measured: queries -->\nnew\n<!-- end -->\nb\n");
-        assert_eq!(replaced(text, "streams", "new\n"), None);
     }
 
     #[test]

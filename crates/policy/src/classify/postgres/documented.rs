@@ -1,6 +1,6 @@
 //! Writes what docs/statements-and-actions.md says of examples and of built-in functions, from the code that decides it.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{SessionView, Statement, builtins, catalog::Catalog, classify};
 use crate::fixtures;
@@ -101,21 +101,7 @@ fn functions() -> String {
     out
 }
 
-/// The document with what stands between the marks of a part replaced.
-fn with(document: &str, part: &str, text: &str) -> String {
-    let (begin, end) = (format!("<!-- generated: {part} -->\n"), "<!-- end -->");
-    let (before, rest) = document.split_once(&begin).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    format!("{before}{begin}{text}{end}{after}")
-}
-
 #[test]
 fn the_page_says_what_the_code_does() {
-    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/statements-and-actions.md"));
-    let there = fs::read_to_string(&file).unwrap();
-    let made = with(&with(&there, "examples", &examples()), "functions", &functions());
-    if std::env::var_os("COUNTERSIGN_WRITE_DOCS").is_some() {
-        fs::write(&file, &made).unwrap();
-    }
-    assert!(there == made, "docs/statements-and-actions.md is out of date: run this test with COUNTERSIGN_WRITE_DOCS=1 and commit it");
+    xtask::generated::check("docs/statements-and-actions.md", &[("examples", examples()), ("functions", functions())]).unwrap();
 }
