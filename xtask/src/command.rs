@@ -8,12 +8,13 @@ use std::{
 
 use crate::Outcome;
 
-/// The folder of the workspace.
+/// The folder of the workspace: of the one that cargo runs something of, which need not be the one this was built in, where clones share a target folder.
 #[must_use]
 pub fn workspace() -> PathBuf {
-    let of_this_run = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).filter(|dir| dir.ends_with("xtask"));
-    let here = of_this_run.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-    here.parent().map_or_else(|| here.clone(), Path::to_path_buf)
+    let of_this_run = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let above = of_this_run.as_deref().and_then(|dir| dir.ancestors().find(|dir| dir.join("xtask/Cargo.toml").exists()));
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+    above.or_else(|| built_in.parent()).unwrap_or(built_in).to_path_buf()
 }
 
 /// A command that may open as many files as the system lets this user. The shell before it is replaced by it: the process id is its own.
