@@ -30,30 +30,10 @@ pub(super) enum Nature {
     Unknown,
 }
 
+/// Every name that is listed, and of each family its first letters with a star behind.
 #[cfg(test)]
-impl Nature {
-    /// In words for the documentation.
-    pub(super) const fn asks_for(self) -> &'static str {
-        match self {
-            Pure => "nothing of their own",
-            Dynamic => "`execute` on the function and `unreadable`: they run SQL, or read what a text names",
-            File => "`escape`: files of the server",
-            Admin => "`execute` on the function and `privilege` on the connection: they act on the server or on other sessions",
-            SetConfig => "what the `SET` of that setting asks for",
-            LargeObjectRead => "`export` on the database: large objects are read",
-            LargeObjectWrite => "`write` on the database: large objects are made or changed",
-            LargeObjectRemove => "`destroy` on the database: large objects are removed",
-            Sequence => "`write` on the sequence",
-            Signal => "`execute` on the function: they wait, lock or signal",
-            Nature::Unknown => "`execute` on the function and `unreadable`",
-        }
-    }
-}
-
-/// Every name and family that is listed.
-#[cfg(test)]
-pub(super) fn listed() -> impl Iterator<Item = (String, Nature)> {
-    FAMILIES.iter().map(|(prefix, nature)| (format!("{prefix}*"), *nature)).chain(LISTED.iter().map(|(name, nature)| ((*name).to_owned(), *nature)))
+pub(super) fn listed() -> impl Iterator<Item = String> {
+    FAMILIES.iter().map(|(prefix, _)| format!("{prefix}*")).chain(LISTED.iter().map(|(name, _)| (*name).to_owned()))
 }
 
 /// By name; overloads share one nature.

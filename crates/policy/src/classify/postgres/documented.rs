@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use serde_json::json;
+
 use super::{SessionView, Statement, builtins, catalog::Catalog, classify};
 use crate::fixtures;
 
@@ -75,29 +77,44 @@ const EXAMPLES: &[&str] = &[
     "SELECT 1; DROP TABLE plain",
 ];
 
-fn examples() -> String {
+/// The fixture's tables, the type `int`, and the built-in functions that are listed, each as if it took no arguments.
+fn catalog() -> Catalog {
     let mut catalog = serde_json::to_value(fixtures::catalog()).unwrap();
-    let types = catalog["types"].as_array_mut().unwrap();
-    types.push(serde_json::json!({ "oid": 23, "schema": "pg_catalog", "name": "int4", "base": 0, "element": 0 }));
-    let (catalog, view): (Catalog, _) = (serde_json::from_value(catalog).unwrap(), SessionView::default());
+    catalog["types"].as_array_mut().unwrap().push(json!({ "oid": 23, "schema": "pg_catalog", "name": "int4", "base": 0, "element": 0 }));
+    let routine = |(place, name): (usize, String)| json!({ "oid": 1_000 + place, "schema": "pg_catalog", "name": name, "arguments": [], "defaults": 0, "variadic": 0, "volatility": "v", "returns": 25, "returns_set": false, "language": "" });
+    let listed = builtins::listed().map(|name| name.replace('*', "x"));
+    catalog["routines"] = listed.chain(["of_a_newer_server".to_owned()]).enumerate().map(routine).collect();
+    serde_json::from_value(catalog).unwrap()
+}
+
+fn asked_for(catalog: &Catalog, text: &str) -> String {
+    let facts = classify(&Statement { text, parameters: None }, catalog, &SessionView::default());
+    facts.pairs.iter().map(|pair| format!("{pair}").replace('|', "\\|")).collect::<Vec<_>>().join(", ")
+}
+
+fn examples() -> String {
+    let catalog = catalog();
     let mut out = String::from("| statement | asks for |\n|---|---|\n");
     for text in EXAMPLES {
-        let facts = classify(&Statement { text, parameters: None }, &catalog, &view);
-        let pairs: Vec<String> = facts.pairs.iter().map(|pair| format!("{pair}").replace('|', "\\|")).collect();
-        let _ = writeln!(out, "| `{text}` | {} |", pairs.join(", "));
+        let _ = writeln!(out, "| `{text}` | {} |", asked_for(&catalog, text));
     }
     out
 }
 
 fn functions() -> String {
-    let mut by_nature: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (name, nature) in builtins::listed() {
-        by_nature.entry(nature.asks_for()).or_default().push(format!("`{name}`"));
+    let catalog = catalog();
+    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in builtins::listed() {
+        let call = format!("{}()", name.replace('*', "x"));
+        let asked = asked_for(&catalog, &format!("SELECT pg_catalog.{call}")).replace(&format!("pg_catalog.{call}"), "the function");
+        alike.entry(asked).or_default().push(format!("`{name}`"));
     }
-    let mut out = String::from("| functions | ask for |\n|---|---|\n");
-    for (asks_for, names) in by_nature {
-        let _ = writeln!(out, "| {} | {asks_for} |", names.join(", "));
+    let mut out = String::from("| functions | ask for, without arguments that tell more |\n|---|---|\n");
+    for (asked, names) in alike {
+        let _ = writeln!(out, "| {} | {asked} |", names.join(", "));
     }
+    let newer = asked_for(&catalog, "SELECT of_a_newer_server()").replace("pg_catalog.of_a_newer_server()", "the function");
+    let _ = writeln!(out, "| volatile ones that are not listed | {newer} |");
     out
 }
 
