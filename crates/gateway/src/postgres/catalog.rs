@@ -40,6 +40,9 @@ const KEPT: Duration = Duration::from_secs(1);
 /// Most that is kept of one sample, in bytes.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
 
+/// Longest that a sample may take, a target that says nothing included. Above the time limit of the statement, so that a slow one is told in the target's words.
+const MAX_SAMPLE_TIME: Duration = Duration::from_secs(45);
+
 /// What every reading begins with, in this order.
 const BEGINNING: [&str; 5] = [
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -215,7 +218,10 @@ impl CatalogSource for TargetCatalogs {
     }
 
     fn sample<'a>(&'a self, connection: &'a Arc<Connection>, database: &'a str, statement: &'a str) -> Asked<'a, Rows> {
-        Box::pin(self.ask_sample(connection, database, statement))
+        Box::pin(async move {
+            let sampled = tokio::time::timeout(MAX_SAMPLE_TIME, self.ask_sample(connection, database, statement)).await;
+            sampled.unwrap_or_else(|_| Err(format!("the target did not answer within {} s", MAX_SAMPLE_TIME.as_secs())))
+        })
     }
 }
 
