@@ -209,6 +209,7 @@ impl Survey {
             for column in table.columns {
                 report.columns += 1;
                 report.values += column.tally.values();
+                report.untold += column.tally.untold();
                 let place = |path| (table.schema.to_string(), table.name.to_string(), column.name.to_string(), path);
                 report.judge(&column.tally, column.hints, place);
             }

@@ -38,6 +38,8 @@ pub struct Report {
     pub columns: u64,
     /// Values that were looked through.
     pub values: u64,
+    /// Values in documents that were not looked through: no path leads to them, or there are too many places.
+    pub untold: u64,
     /// Columns left out because they are classified.
     pub classified: u64,
     /// Columns most of whose values are of one kind.
@@ -100,6 +102,7 @@ impl Report {
             tables: 0,
             columns: 0,
             values: 0,
+            untold: 0,
             classified: 0,
             proposed: Vec::new(),
             within: Vec::new(),
@@ -214,6 +217,9 @@ impl Report {
         }
         if !self.not_sampled.is_empty() {
             lines.push(format!("Tables that were not sampled: {} (below).", self.not_sampled.len()));
+        }
+        if self.untold > 0 {
+            lines.push(format!("Values in documents that were not looked through, since no path leads there or too many do: {}.", self.untold));
         }
         // The rule of three: none in n leaves up to 3/n, at 95 %.
         lines.push(format!(

@@ -17,6 +17,8 @@ const MAX_PATHS: usize = 1_000;
 pub(super) struct Tally {
     values: u64,
     places: BTreeMap<Option<JsonPath>, Place>,
+    /// Values in documents that were not looked through: no path leads there, or there are too many.
+    untold: u64,
 }
 
 /// What was found at one place.
@@ -42,6 +44,11 @@ impl Tally {
     /// How many values there were.
     pub(super) const fn values(&self) -> u64 {
         self.values
+    }
+
+    /// How many values in documents were not looked through.
+    pub(super) const fn untold(&self) -> u64 {
+        self.untold
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = (&Option<JsonPath>, &Place)> {
@@ -88,11 +95,16 @@ impl Tally {
             // A name that cannot be written in a path: it can be classified only with what is around it.
             path => match path.parse::<JsonPath>() {
                 Ok(path) => Some(path),
-                Err(_) => return,
+                Err(_) => {
+                    self.untold += 1;
+                    return;
+                }
             },
         };
         if self.places.len() < MAX_PATHS || self.places.contains_key(&path) {
             self.count(detectors, hints, path, text);
+        } else {
+            self.untold += 1;
         }
     }
 

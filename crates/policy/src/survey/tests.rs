@@ -49,6 +49,10 @@ fn documents_are_told_by_the_place_in_them() {
         "no document",
     ];
     assert_eq!(judged(&documents, true, "profile"), ["proposed email $.contacts.email 3+0/3 true"]);
+    // What cannot be told apart or named is said to be left out.
+    assert_eq!(tally(&documents, true, "profile").untold(), 1);
+    let many: String = (0..1_100).map(|number| format!("\"m{number}\":1,")).collect();
+    assert_eq!(tally(&[&format!("{{{many}\"last\":1}}")], true, "profile").untold(), 101);
 }
 
 #[test]
