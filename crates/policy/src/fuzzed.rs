@@ -108,8 +108,8 @@ pub fn detect(data: &[u8]) {
     assert_eq!(in_pieces, found);
 }
 
-/// A type, a mask and a form, then a value: what is shown of it has the type's size in binary, is text where text went in, is the same whenever it is asked, and is not
-/// the value itself where all of it is hidden.
+/// A type, a mask and a form, then a value: what is shown of it has the type's size in binary, is text where text went in, and is the same whenever it is asked; a redacted
+/// text is stars alone.
 pub fn mask(data: &[u8]) {
     masking::fuzzed::mask(data);
 }
