@@ -300,7 +300,7 @@ pub struct CopyData {
     pub op: u64,
     /// Which way.
     pub direction: Direction,
-    /// The bytes of one or more CopyData messages.
+    /// What CopyData messages carried, without their heads; cut where it arrived in pieces, in a row or a character even.
     pub data: Cell,
 }
 

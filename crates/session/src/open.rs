@@ -15,7 +15,7 @@ use policy::{
     masking::{MaskPlan, RowPlan},
 };
 use protocol::postgres::{
-    copy::CopyRewriter,
+    copy::{CopyBodies, CopyRewriter},
     dialogue::{Answer, Names, Operation, Rows, Settings, Transaction},
 };
 use store::recordings::{Recording, RecordingError};
@@ -112,6 +112,8 @@ pub(crate) struct Running {
     pub(crate) binary: Vec<bool>,
     /// Of its columns.
     pub(crate) names: Vec<String>,
+    /// Where in its messages recorded COPY data stands.
+    pub(crate) copied: CopyBodies,
     pub(crate) masked: Vec<String>,
     pub(crate) asked_at: Timestamp,
 }

@@ -81,6 +81,7 @@ impl Session {
             plan: decided.plan.clone(),
             rows: None,
             copy: None,
+            copied: protocol::postgres::copy::CopyBodies::default(),
             binary: Vec::new(),
             names: Vec::new(),
             masked: Vec::new(),

@@ -47,8 +47,7 @@ impl Session {
                         Side::Caller => Direction::In,
                         Side::Target => Direction::Out,
                     };
-                    let copied = CopyData { op: reply.operation, direction, data: Cell::new(&reply.frames, false) };
-                    self.append_shown(&Record::CopyData(copied))?;
+                    self.record_copied(reply.operation, direction, &reply.frames)?;
                 }
                 Ok(reply.frames)
             }
@@ -122,10 +121,18 @@ impl Session {
         note_detected(&running.names, &detected, &mut running.masked);
         let shown = out.freeze();
         if self.records_rows() {
-            let copied = CopyData { op: operation, direction: Direction::Out, data: Cell::new(&shown, false) };
-            self.append_shown(&Record::CopyData(copied))?;
+            self.record_copied(operation, Direction::Out, &shown)?;
         }
         Ok(shown)
+    }
+
+    /// Records what CopyData messages carry, which may come in pieces.
+    fn record_copied(&mut self, operation: u64, direction: Direction, messages: &[u8]) -> Result<(), Broken> {
+        let data = match self.running.get_mut(&operation) {
+            Some(running) => running.copied.read(messages),
+            None => messages.to_vec(),
+        };
+        cells(&data).into_iter().try_for_each(|data| self.append_shown(&Record::CopyData(CopyData { op: operation, direction, data })))
     }
 
     /// Each value is looked at once. As long as nothing in the frames changes, nothing of them is copied.
@@ -172,6 +179,24 @@ impl Session {
         }
         Ok(out.map_or(frames, BytesMut::freeze))
     }
+}
+
+/// Data as cells: text if it is text, but for the bytes of characters that were cut apart at its begin and end.
+fn cells(data: &[u8]) -> Vec<Cell> {
+    const LONGEST: usize = 4;
+    let begin = data.iter().take(LONGEST).take_while(|byte| (0x80..0xc0).contains(*byte)).count();
+    let (before, rest) = data.split_at(begin);
+    let end = match std::str::from_utf8(rest) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return vec![Cell::new(data, true)],
+        Ok(_) => rest.len(),
+    };
+    let (text, after) = rest.split_at(end);
+    [(before, true), (text, false), (after, true)]
+        .into_iter()
+        .filter(|(part, _)| !part.is_empty())
+        .map(|(part, binary)| Cell::new(part, binary))
+        .collect()
 }
 
 /// The first bytes of frames, with room for the others.
@@ -237,4 +262,31 @@ fn bodies(frames: &Bytes) -> impl Iterator<Item = Result<&[u8], Broken>> {
         }
         Some(body.ok_or(Broken::Masking))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(data: &[u8]) -> Vec<(Vec<u8>, bool)> {
+        let part = |cell: Cell| match cell {
+            Cell::Text(text) => (text.into_bytes(), true),
+            Cell::Binary { hex } => (hex.0, false),
+        };
+        cells(data).into_iter().map(part).collect()
+    }
+
+    #[test]
+    fn text_stays_text_wherever_it_is_cut_and_no_byte_is_lost() {
+        let text = "a\tZo\u{eb}\t\u{1f600}\n\u{20ac}b".as_bytes();
+        for begin in 0..text.len() {
+            for end in begin..=text.len() {
+                let (piece, told) = (&text[begin..end], told(&text[begin..end]));
+                assert_eq!(told.iter().flat_map(|(part, _)| part.clone()).collect::<Vec<_>>(), piece);
+                assert!(told.iter().all(|(part, is_text)| *is_text || part.len() <= 3), "{told:?}");
+            }
+        }
+        assert!(told(&[]).is_empty());
+        assert_eq!(told(b"PGCOPY\n\xff\r\n\0"), [(b"PGCOPY\n\xff\r\n\0".to_vec(), false)]);
+    }
 }

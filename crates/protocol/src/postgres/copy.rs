@@ -9,10 +9,44 @@ use bytes::{BufMut, BytesMut};
 use model::facts::CopyLayout;
 
 use super::{
+    frame::HEAD_BYTES,
     message::{Unencodable, cell, framed, put_cell},
     rows::RewriteError,
 };
 use crate::reader::{Malformed, Reader};
+
+/// Cuts the data out of CopyData messages that come in pieces, wherever these are cut.
+#[derive(Debug, Clone, Default)]
+pub struct CopyBodies {
+    /// The first bytes of a head that is not whole yet.
+    head: Vec<u8>,
+    /// Bytes of the body still to come.
+    left: usize,
+}
+
+impl CopyBodies {
+    /// What of the data is in the next piece. The messages' lengths were checked before, by whoever forwards them.
+    pub fn read(&mut self, mut piece: &[u8]) -> Vec<u8> {
+        let mut data = Vec::with_capacity(piece.len());
+        while !piece.is_empty() {
+            if self.left > 0 {
+                let (body, rest) = piece.split_at(self.left.min(piece.len()));
+                data.extend_from_slice(body);
+                self.left -= body.len();
+                piece = rest;
+                continue;
+            }
+            let (head, rest) = piece.split_at((HEAD_BYTES - self.head.len()).min(piece.len()));
+            self.head.extend_from_slice(head);
+            piece = rest;
+            if let [_, a, b, c, d] = *self.head.as_slice() {
+                self.left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(HEAD_BYTES - 1);
+                self.head.clear();
+            }
+        }
+        data
+    }
+}
 
 /// What a binary COPY begins with.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -331,7 +365,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::postgres::frame::HEAD_BYTES;
+
+    proptest! {
+        #[test]
+        fn data_is_the_same_wherever_messages_are_cut(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..10),
+            cuts in prop::collection::vec(1..12usize, 1..20),
+        ) {
+            let mut stream = BytesMut::new();
+            for body in &bodies {
+                framed(&mut stream, b'd', |out| Ok(out.put_slice(body))).unwrap();
+            }
+            let (mut reading, mut data, mut rest, mut cuts) = (CopyBodies::default(), Vec::new(), stream.as_ref(), cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                data.extend(reading.read(piece));
+                rest = after;
+            }
+            prop_assert_eq!(data, bodies.concat());
+        }
+    }
 
     fn text() -> CopyLayout {
         CopyLayout::Text { delimiter: b'\t', null: b"\\N".to_vec(), header: false }
