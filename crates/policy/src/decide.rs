@@ -31,8 +31,17 @@ pub struct Case<'a> {
     pub database: &'a str,
     /// What it means.
     pub facts: &'a Facts,
+    /// What its caller did before.
+    pub recent: Recent,
     /// When.
     pub now: Timestamp,
+}
+
+/// What a caller did on a connection lately, before the operation being decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// Rows changed.
+    pub rows_written: u64,
 }
 
 /// What policy says of an operation, and what it was asked.
@@ -92,8 +101,13 @@ fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comp
     if matches!(case.facts.understanding, Understanding::Unreadable(_)) && !case.facts.asks(Action::Unreadable) {
         pairs.push(&unnamed);
     }
-    let circumstances =
-        Circumstances { connection: Some((case.connection, case.database)), statement: Some(case.facts), comparison: None, now: case.now };
+    let circumstances = Circumstances {
+        connection: Some((case.connection, case.database)),
+        statement: Some(case.facts),
+        comparison: None,
+        recent: case.recent,
+        now: case.now,
+    };
     Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts), filters }.decide(&pairs, &circumstances)
 }
 
@@ -101,7 +115,7 @@ fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comp
 #[must_use]
 pub fn decide_connect(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, now: Timestamp) -> Decision {
     let connect = Pair { action: Action::Connect, object: Object::Connection };
-    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, now };
+    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, recent: Recent::default(), now };
     Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&connect], &circumstances)
 }
 
@@ -114,7 +128,7 @@ pub fn may(version: &Version, actor: &Actor, action: SystemAction, now: Timestam
         let principal = rulebook.party(&world.actor(actor)?);
         let resource = rulebook.party(&world.system()?);
         let entities = world.close()?;
-        let circumstances = Circumstances { connection: None, statement: None, comparison: None, now };
+        let circumstances = Circumstances { connection: None, statement: None, comparison: None, recent: Recent::default(), now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let question = Question { principal: &principal, action: action.as_str(), resource: &resource };
         let mut sets = Sets::default();
@@ -135,7 +149,8 @@ pub fn may_reveal(version: &Version, chain: &ActorChain, connection: &Connection
         let resource = rulebook.party(&world.class(class.as_str())?);
         let members = chain.members().map(|actor| Ok(rulebook.party(&world.actor(actor)?))).collect::<Result<Vec<_>, Unaskable>>()?;
         let entities = world.close()?;
-        let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, now };
+        let circumstances =
+            Circumstances { connection: Some((connection, database)), statement: None, comparison: None, recent: Recent::default(), now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let mut sets = Sets::default();
         for principal in &members {
@@ -460,7 +475,7 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
     fn answer(pairs: &[(Action, Object)], chain: &ActorChain) -> Decision {
         let version = load(POLICY);
         let facts = facts(pairs);
-        decide(&version, &Case { chain, connection: &connection(), database: "shop", facts: &facts, now: now() })
+        decide(&version, &Case { chain, connection: &connection(), database: "shop", facts: &facts, recent: Recent::default(), now: now() })
     }
 
     fn held(decision: &Decision) -> Vec<&str> {
@@ -525,8 +540,10 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
         let mut nothing = facts(&[]);
         let version = load("permit (principal, action, resource);");
         let alice = chain(&[("alice", &[])]);
-        let decided =
-            |facts: &Facts| decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts, now: now() }).outcome;
+        let decided = |facts: &Facts| {
+            decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts, recent: Recent::default(), now: now() })
+                .outcome
+        };
         assert_eq!(decided(&nothing), Outcome::Deny);
         nothing.pairs.push(Pair { action: Action::Connect, object: Object::Connection });
         assert_eq!(decided(&nothing), Outcome::Allow);
@@ -540,7 +557,10 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
         let decided = |policy: &str| {
             let version = load(policy);
             let facts = facts(&[(Action::Unreadable, Object::Connection)]);
-            decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() })
+            decide(
+                &version,
+                &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, recent: Recent::default(), now: now() },
+            )
         };
         let sweeping = decided("permit (principal, action, resource);");
         assert_eq!(sweeping.outcome, Outcome::Deny);
@@ -570,7 +590,10 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
             let version = load(policy);
             let mut facts = facts(&[(Action::Read, table("customers"))]);
             facts.risk = model::Risk::new(3);
-            let decision = decide(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() });
+            let decision = decide(
+                &version,
+                &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, recent: Recent::default(), now: now() },
+            );
             assert_eq!(decision.outcome, Outcome::Deny, "{policy}");
             assert_eq!(decision.policies.iter().map(PolicyId::as_str).collect::<Vec<_>>(), ["odd"], "{policy}");
             assert!(decision.reasons[0].starts_with("policy `odd` failed while it was evaluated"), "{:?}", decision.reasons);
@@ -651,7 +674,7 @@ permit (principal in Group::"leads", action == Action::"reveal", resource == Dat
             let connection = connection();
             let ask = |actors: &[(&str, &[&str])], pairs: &[(Action, Object)]| {
                 let (chain, facts) = (chain(actors), facts(pairs));
-                decide(&version, &Case { chain: &chain, connection: &connection, database: "shop", facts: &facts, now: now() })
+                decide(&version, &Case { chain: &chain, connection: &connection, database: "shop", facts: &facts, recent: Recent::default(), now: now() })
             };
             let whole = ask(&actors, &pairs);
             let mut parts = Vec::new();
@@ -695,7 +718,11 @@ forbid (principal in Group::"dba", action == Action::"filter", resource == DataC
             facts.filters.columns = columns.iter().map(|(column, by)| (source(column), *by)).collect();
             facts.filters.untold = untold;
             let alice = chain(&[("alice", &[group])]);
-            judge(&version, &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, now: now() }, &catalog)
+            judge(
+                &version,
+                &Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, recent: Recent::default(), now: now() },
+                &catalog,
+            )
         };
         let reasons = |judgement: &Judgement| judgement.decision.reasons.join("; ");
         let by = |column, comparison| [(column, comparison)];

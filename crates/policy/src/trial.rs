@@ -86,7 +86,14 @@ impl Trial<'_> {
     }
 
     fn decided(&self, place: &Place, facts: &Facts, catalog: Option<&Catalog>) -> Found {
-        let case = Case { chain: &self.test.chain, connection: &place.connection, database: &place.database, facts, now: self.now };
+        let case = Case {
+            chain: &self.test.chain,
+            connection: &place.connection,
+            database: &place.database,
+            facts,
+            recent: self.test.recent,
+            now: self.now,
+        };
         let (decision, plan) = match catalog {
             Some(catalog) => {
                 let Judgement { decision, plan, .. } = judge(self.version, &case, catalog);
@@ -230,6 +237,25 @@ expect = "deny"
         let version = fixtures::load_files(&files);
         let catalogs = BTreeMap::from([("snapshot".to_owned(), fixtures::catalog())]);
         for outcome in run_tests(&version, &catalogs, fixtures::now()) {
+            assert!(outcome.passed(), "{}: {:?}", outcome.test.name, outcome.differences);
+        }
+    }
+
+    #[test]
+    fn what_the_caller_did_before_may_decide() {
+        let mut files = fixtures::files(
+            r#"permit (principal, action == Action::"write", resource);
+@id("mass-change") @approvers("dba") forbid (principal, action == Action::"write", resource) when { context.recent.rows_written >= 1000 } unless { context.approved };"#,
+        );
+        let test = |rows: &str, expect: &str| {
+            format!(
+                "[[test]]\nname = \"{expect}\"\nidentity = \"alice\"\nconnection = \"prod-pg\"\naction = \"write\"\n\
+                 table = \"public.payments\"\n{rows}expect = \"{expect}\"\n"
+            )
+        };
+        let tests = [test("", "allow"), test("rows_written = 999\n", "allow"), test("rows_written = 1000\n", "hold")];
+        files.insert("tests/a.toml".to_owned(), format!("[identities]\nalice = {{}}\n{}", tests.concat()));
+        for outcome in run_tests(&fixtures::load_files(&files), &BTreeMap::new(), fixtures::now()) {
             assert!(outcome.passed(), "{}: {:?}", outcome.test.name, outcome.differences);
         }
     }

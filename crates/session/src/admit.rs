@@ -223,7 +223,8 @@ impl Admission {
         let text = asked.iter().map(|(name, value)| as_statement(name, value)).collect::<Result<Vec<_>, _>>()?.join("; ");
         let facts = Arc::new(classify::classify(&Statement { text: &text, parameters: None }, &catalog, &SessionView::default()));
         let (version, chain) = (self.guard.version(), self.chain());
-        let case = Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, now };
+        let case =
+            Case { chain: &chain, connection: &self.connection, database: &self.database, facts: &facts, recent: decide::Recent::default(), now };
         let decision = decide::decide(&version, &case);
         if decision.outcome != Outcome::Allow {
             let names = asked.iter().map(|(name, _)| model::name::printable(name)).collect::<Vec<_>>().join(", ");

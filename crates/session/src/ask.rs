@@ -13,7 +13,7 @@ use model::{
 use policy::{
     Version,
     classify::postgres::{self as classify, ParameterValue, SessionView, Statement},
-    decide::{self, Case, Judgement},
+    decide::{self, Case, Judgement, Recent},
     masking::MaskPlan,
 };
 use protocol::postgres::{
@@ -26,7 +26,7 @@ use crate::{
     known::Sought,
     live::EndReason,
     open::{Need, Session},
-    record, value,
+    record, value, volume,
 };
 
 /// Longer messages are not looked at for naming nothing.
@@ -224,7 +224,7 @@ impl Session {
             return Arc::new(self.denied(facts, why));
         }
         let by_message = matches!(operation.kind, OperationKind::FunctionCall { .. });
-        if let Some(decided) = known.filter(|_| !by_message && !version.looks_at_the_clock()) {
+        if let Some(decided) = known.filter(|_| !by_message && !version.looks_at_the_clock() && !version.looks_at_what_was_done()) {
             return decided;
         }
         let certain = facts.understanding == Understanding::Full;
@@ -242,9 +242,18 @@ impl Session {
     }
 
     fn decide_anew(&self, version: &Version, chain: &ActorChain, facts: Arc<Facts>, now: Timestamp) -> Decided {
-        let case = Case { chain, connection: &self.connection, database: &self.database, facts: &facts, now };
+        let recent = Recent { rows_written: self.rows_written_before(version, &facts, now) };
+        let case = Case { chain, connection: &self.connection, database: &self.database, facts: &facts, recent, now };
         let Judgement { facts: more, decision, plan } = decide::judge(version, &case, &self.catalog);
         Decided::new(more.map_or(facts, Arc::new), decision, plan.map(Arc::new))
+    }
+
+    /// Rows its caller changed before the last statement of an operation; counted only where a policy looks at it.
+    fn rows_written_before(&self, version: &Version, facts: &Facts, now: Timestamp) -> u64 {
+        if !version.looks_at_what_was_done() {
+            return 0;
+        }
+        self.volume.rows(now).saturating_add(volume::expected(facts).saturating_sub(1))
     }
 
     fn denied(&self, facts: Arc<Facts>, why: String) -> Decided {
@@ -313,6 +322,7 @@ impl Session {
         }
         self.record_asked(operation, decided, now)?;
         self.expect_effects(&decided.facts);
+        self.volume.add(volume::expected(&decided.facts), now);
         Ok(Ruling::Forward(Permit(()), forwarding))
     }
 
@@ -421,7 +431,7 @@ impl Session {
                             self.record_refused(operation.id, &refusal, now)?;
                             return Ok(Ruling::Refuse(refusal));
                         }
-                        return self.forward_signed(operation, &decided);
+                        return self.forward_signed(operation, &decided, now);
                     }
                     Err(verdict) => verdict,
                 }
@@ -434,12 +444,13 @@ impl Session {
         Ok(Ruling::Refuse(refusal))
     }
 
-    fn forward_signed(&mut self, operation: &Operation, decided: &Decided) -> Result<Ruling<Permit>, Broken> {
+    fn forward_signed(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<Ruling<Permit>, Broken> {
         if let Some(reason) = self.live.check() {
             return Err(Broken::Ended(reason.clone()));
         }
         self.plan_changed(operation.id, decided.plan.clone());
         self.expect_effects(&decided.facts);
+        self.volume.add(volume::expected(&decided.facts), now);
         Ok(Ruling::Forward(Permit(()), self.forwarding(decided)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Actor, ActorChain, Connection, ConnectionName, Decision, Facts, IdentityName, Outcome, Requirement, Timestamp};
 use policy::{
     classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
-    decide::{self, Case, Judgement},
+    decide::{self, Case, Judgement, Recent},
     version::Version,
 };
 
@@ -108,7 +108,14 @@ impl Asked {
     fn explain(&self) -> Explanation {
         let view = SessionView { database: self.database.as_str().into(), host: self.connection.name.as_str().into(), ..SessionView::default() };
         let facts = classify(&Statement { text: &self.statement, parameters: None }, &self.catalog, &view);
-        let case = Case { chain: &self.chain, connection: &self.connection, database: &self.database, facts: &facts, now: self.now };
+        let case = Case {
+            chain: &self.chain,
+            connection: &self.connection,
+            database: &self.database,
+            facts: &facts,
+            recent: Recent::default(),
+            now: self.now,
+        };
         let Judgement { facts: more, decision, plan } = decide::judge(&self.version, &case, &self.catalog);
         let masking =
             plan.filter(|plan| !plan.only_detects()).map(|plan| Masking { copy_refused: plan.copy_refused, generic_errors: plan.generic_errors });

@@ -31,6 +31,7 @@ use crate::{
     live::{EndReason, Live, LiveSession},
     register,
     trace::Traces,
+    volume::Volumes,
 };
 
 /// The guard of this process.
@@ -41,6 +42,7 @@ pub struct Guard {
     masks: MaskKeys,
     catalogs: Arc<dyn CatalogSource>,
     snapshots: Catalogs,
+    volumes: Volumes,
     approvals: Approvals,
     live: Live,
     pub(crate) attempts: Attempts,
@@ -113,7 +115,13 @@ impl Guard {
             limits,
             catalogs,
             snapshots: Catalogs::default(),
+            volumes: Volumes::default(),
         })
+    }
+
+    /// What everybody changed lately.
+    pub(crate) const fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// The store.

@@ -26,6 +26,7 @@ pub mod survey;
 pub mod tokens;
 pub mod trace;
 mod value;
+mod volume;
 
 pub use admit::{Admission, NotAdmitted, Wanted, admit};
 pub use ask::{Asked, Broken, Decided, Permit};

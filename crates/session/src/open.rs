@@ -30,6 +30,7 @@ use crate::{
     live::{EndReason, LiveHandle, Woken},
     record::{self, Recorded},
     trace::Span,
+    volume::Volume,
 };
 
 /// A session whose target is logged in.
@@ -53,6 +54,8 @@ pub struct Session {
     pub(crate) running: BTreeMap<u64, Box<Running>>,
     pub(crate) listing: Listing,
     shared: Arc<Shared>,
+    /// What its subject changes on its connection.
+    pub(crate) volume: Arc<Volume>,
     /// How many changes of the catalog had been seen when ours was read.
     changes: u64,
     /// Ours has what this session's open transaction did.
@@ -109,11 +112,11 @@ pub(crate) struct Running {
     pub(crate) rows: Option<RowPlan>,
     /// Rewrites its COPY to the caller.
     pub(crate) copy: Option<CopyRewriter>,
+    /// Where in its messages recorded COPY data stands.
+    pub(crate) copied: CopyBodies,
     pub(crate) binary: Vec<bool>,
     /// Of its columns.
     pub(crate) names: Vec<String>,
-    /// Where in its messages recorded COPY data stands.
-    pub(crate) copied: CopyBodies,
     pub(crate) masked: Vec<String>,
     pub(crate) asked_at: Timestamp,
 }
@@ -159,6 +162,7 @@ impl Session {
         let (changes, catalog) = read.map_err(|why| NotOpened::Catalog(connection.name.clone(), why))?;
         let shared = guard.snapshots().shared(&connection.name, &database);
         let chain = live.chain();
+        let volume = guard.volumes().of(chain.subject.id, &connection.name, admitted_at);
         let opened = Opened {
             at: admitted_at,
             session: id,
@@ -216,6 +220,7 @@ impl Session {
             listing,
             changes,
             shared,
+            volume,
             private: false,
             catalog_stale: false,
             resolution_stale: true,

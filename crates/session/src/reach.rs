@@ -98,7 +98,8 @@ fn reached(version: &Version, chain: &ActorChain, connection: &Connection, actio
     let whole = stand_in(action, &database, connection);
     let ask = |object: Object| {
         let facts = facts_of(action, object);
-        let decision = decide::decide(version, &Case { chain, connection, database: &database, facts: &facts, now });
+        let decision =
+            decide::decide(version, &Case { chain, connection, database: &database, facts: &facts, recent: decide::Recent::default(), now });
         match decision.outcome {
             Outcome::Allow => Some((false, decision.policies)),
             Outcome::Hold(_) => Some((true, decision.policies)),

@@ -16,7 +16,7 @@ use protocol::postgres::{
 use crate::{
     ask::{Broken, Decided},
     open::{MAX_RUNNING, Running, Session},
-    value,
+    value, volume,
 };
 
 /// How far what was recorded is written.
@@ -131,6 +131,8 @@ impl Session {
         let found = if suspended { None } else { self.running.remove(&answer.operation) };
         if let Some(running) = &found {
             self.follow_answer(&answer, &running.facts);
+            // So many were counted when it was forwarded.
+            self.volume.add(answer.changed.saturating_sub(volume::expected(&running.facts)), now);
         }
         let tag = answer.tag.as_deref().map(|tag| String::from_utf8_lossy(tag).into_owned());
         let counted = tag.as_deref().and_then(|tag| tag.rsplit(' ').next()).and_then(|count| count.parse().ok());

@@ -574,7 +574,11 @@ permit (principal in Group::"all", action == Action::"reveal", resource);"#;
     fn planned(groups: &[&str], facts: &Facts) -> Option<MaskPlan> {
         let chain = fixtures::chain(&[("u", groups)]);
         let connection = fixtures::connection();
-        plan(&version(), &Case { chain: &chain, connection: &connection, database: "shop", facts, now: fixtures::now() }, &catalog())
+        plan(
+            &version(),
+            &Case { chain: &chain, connection: &connection, database: "shop", facts, recent: crate::decide::Recent::default(), now: fixtures::now() },
+            &catalog(),
+        )
     }
 
     const fn field(table_oid: u32, column: i16, type_oid: u32) -> Field<'static> {

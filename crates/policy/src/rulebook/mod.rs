@@ -312,6 +312,11 @@ impl Rulebook {
         self.looks_at("now")
     }
 
+    /// Whether any policy looks at `context.recent`.
+    pub(crate) fn looks_at_what_was_done(&self) -> bool {
+        self.looks_at("recent")
+    }
+
     /// Policies that name connections, environments or data classes which do not exist: allowed, so that policies can be written ahead, but
     /// a forbid spelled wrongly forbids nothing.
     pub(crate) fn doubts(&self, connections: &BTreeMap<ConnectionName, Arc<Connection>>, classes: &BTreeSet<&str>) -> Vec<Problem> {
@@ -463,7 +468,7 @@ mod tests {
             let resource = rulebook.party(&world.object(&connection, &object).unwrap());
             let entities = world.close().unwrap();
             let question = Question { principal: &principal, action, resource: &resource };
-            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), comparison: None, now: fixtures::now() };
+            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), comparison: None, recent: crate::decide::Recent::default(), now: fixtures::now() };
             for approved in [false, true] {
                 let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), Some(approved)).unwrap();
                 let (mut some, mut all) = (Sets::default(), Sets::default());
@@ -503,10 +508,11 @@ mod tests {
   context.now > datetime("2026-11-21T00:00:00Z") && context.now.toTime() == duration("12h") && !(context has interactive) &&
   context.statement.kinds.contains("SELECT") && context.statement.statements == 1 && context.statement.reads.contains("public.t") &&
   context.statement.reads.contains("\"Odd.schema\".t") && context.statement.writes.isEmpty() && context.statement.functions.contains("public.f") &&
-  context.statement.row_scope == "key" && context.statement.risk == 2 && context.statement.understood
+  context.statement.row_scope == "key" && context.statement.risk == 2 && context.statement.understood &&
+  context.recent.rows_written == 7
 };"#;
         let version = fixtures::load(policy);
-        assert!(version.looks_at_the_clock());
+        assert!(version.looks_at_the_clock() && version.looks_at_what_was_done());
         let mut facts = fixtures::facts(&[(Action::Read, fixtures::table("t"))]);
         let relation = |schema: &str| model::facts::RelationRef { schema: schema.into(), name: "t".into(), oid: 1 };
         facts.reads = vec![relation("Odd.schema"), relation("public")];
@@ -515,9 +521,16 @@ mod tests {
         facts.risk = model::Risk::new(2);
         let chain = fixtures::chain(&[("u", &["a"])]);
         let connection = fixtures::connection();
-        let case = crate::Case { chain: &chain, connection: &connection, database: "shop", facts: &facts, now: fixtures::now() };
+        let case = crate::Case {
+            chain: &chain,
+            connection: &connection,
+            database: "shop",
+            facts: &facts,
+            recent: crate::decide::Recent { rows_written: 7 },
+            now: fixtures::now(),
+        };
         assert_eq!(crate::decide(&version, &case).outcome, model::Outcome::Allow, "{:?}", crate::decide(&version, &case).reasons);
-        assert!(!fixtures::load("").looks_at_the_clock());
+        assert!(!fixtures::load("").looks_at_the_clock() && !fixtures::load("").looks_at_what_was_done());
     }
 
     #[test]

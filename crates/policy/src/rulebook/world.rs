@@ -12,6 +12,8 @@ use model::{
     facts::{Comparison, RelationRef},
 };
 
+use crate::decide::Recent;
+
 /// The one `System` entity.
 const SYSTEM: &str = "countersign";
 
@@ -236,6 +238,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) statement: Option<&'a Facts>,
     /// For `filter`: what is learnt of the class's values.
     pub(crate) comparison: Option<Comparison>,
+    pub(crate) recent: Recent,
     pub(crate) now: Timestamp,
 }
 
@@ -259,6 +262,9 @@ impl Circumstances<'_> {
             if looked_at("statement") {
                 pairs.push(("statement", statement(self.statement)?));
             }
+            if looked_at("recent") {
+                pairs.push(("recent", recent(self.recent)?));
+            }
             if let Some(comparison) = self.comparison.filter(|_| looked_at("comparison")) {
                 pairs.push(("comparison", text(comparison.as_str())));
             }
@@ -269,6 +275,11 @@ impl Circumstances<'_> {
         let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
         Context::from_pairs(pairs).map_err(|error| Unaskable(error.to_string()))
     }
+}
+
+fn recent(recent: Recent) -> Result<RestrictedExpression, Unaskable> {
+    let rows = RestrictedExpression::new_long(i64::try_from(recent.rows_written).unwrap_or(i64::MAX));
+    RestrictedExpression::new_record([("rows_written".to_owned(), rows)]).map_err(|error| Unaskable(error.to_string()))
 }
 
 fn statement(facts: Option<&Facts>) -> Result<RestrictedExpression, Unaskable> {

@@ -12,6 +12,7 @@ use super::{
     problem::suggestion,
     reading::{Page, Placed, Section, parse_text, wrong_kind},
 };
+use crate::decide::Recent;
 
 /// One policy test: who, where, what, and the answer expected.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct PolicyTest {
     pub chain: ActorChain,
     /// What is asked.
     pub ask: Ask,
+    /// What the caller did before.
+    pub recent: Recent,
     /// The answer expected.
     pub expect: Expectation,
     /// Policies that must be among those that decide.
@@ -154,6 +157,7 @@ fn read_test(page: &mut Page<'_>, section: &mut Section<'_, '_>, known: &Known<'
     }
     let expect = section.word(page, "expect", &EXPECTATIONS);
     let policies = section.texts(page, "policies").into_iter().filter_map(|id| Some(parse_text(page, id)?.value)).collect();
+    let rows_written = section.number(page, "rows_written", 0, u32::MAX).map_or(0, |rows| u64::from(rows.value));
     let checks_masks = section.has("masked");
     let masked = section.texts(page, "masked").into_iter().map(|column| column.value.to_owned()).collect();
     let name = name?.value.to_owned();
@@ -163,6 +167,7 @@ fn read_test(page: &mut Page<'_>, section: &mut Section<'_, '_>, known: &Known<'
         name,
         chain: chain?,
         ask: ask?,
+        recent: Recent { rows_written },
         expect: expect?.value,
         policies,
         masked: checks_masks.then_some(masked),

@@ -67,6 +67,12 @@ impl Version {
         self.rulebook.looks_at_the_clock()
     }
 
+    /// Whether any policy looks at what the caller did before, so that decisions change with it.
+    #[must_use]
+    pub fn looks_at_what_was_done(&self) -> bool {
+        self.rulebook.looks_at_what_was_done()
+    }
+
     /// What is allowed but probably not meant, such as a policy about an environment that no connection is in.
     #[must_use]
     pub fn doubts(&self) -> Vec<Problem> {

@@ -250,7 +250,7 @@ async fn what_a_pipeline_changed_is_asked_again_until_it_has_ended_and_kept_from
     assert!(matches!(played.ask(&next).unwrap(), Asked::Learn(questions) if questions.len() == ALL));
     // Its error undoes it.
     let error = Some(TargetError { sqlstate: "22012".to_owned(), message: "division by zero".to_owned() });
-    let answer = Answer { operation: next.id, duration_us: 1, rows: 0, bytes: 0, tag: None, error, skipped: false };
+    let answer = Answer { operation: next.id, duration_us: 1, rows: 0, bytes: 0, changed: 0, tag: None, error, skipped: false };
     played.session.answered(answer, now()).unwrap();
     played.session.transaction_stands(Transaction::Idle, true);
     assert!(played.changes() > before && shared.current().is_none());

@@ -585,7 +585,16 @@ impl<P> Dialogue<P> {
     }
 
     pub(super) fn answer_skipped(&mut self, operation: u64) {
-        self.moves.push_back(Move::Answered(Answer { operation, duration_us: 0, rows: 0, bytes: 0, tag: None, error: None, skipped: true }));
+        self.moves.push_back(Move::Answered(Answer {
+            operation,
+            duration_us: 0,
+            rows: 0,
+            bytes: 0,
+            changed: 0,
+            tag: None,
+            error: None,
+            skipped: true,
+        }));
     }
 
     fn flush_caller(&mut self, run: &mut usize) {

@@ -233,6 +233,8 @@ pub struct Answer {
     pub rows: u64,
     /// Bytes of rows and COPY data.
     pub bytes: u64,
+    /// Rows changed, by all command tags there were.
+    pub changed: u64,
     /// Its last command tag, as sent.
     pub tag: Option<Bytes>,
     /// What the target said went wrong.

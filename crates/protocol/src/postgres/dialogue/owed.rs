@@ -75,6 +75,7 @@ pub(super) struct Run {
     pub(super) started_us: u64,
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    pub(super) changed: u64,
     pub(super) tag: Option<Bytes>,
     pub(super) error: Option<super::TargetError>,
     pub(super) copying: Copying,
@@ -90,7 +91,7 @@ pub(super) enum Copying {
 
 impl Run {
     pub(super) const fn new(operation: u64, serial: u64, forwarding: Arc<Forwarding>, started_us: u64) -> Self {
-        Self { operation, serial, forwarding, started_us, rows: 0, bytes: 0, tag: None, error: None, copying: Copying::No }
+        Self { operation, serial, forwarding, started_us, rows: 0, bytes: 0, changed: 0, tag: None, error: None, copying: Copying::No }
     }
 }
 

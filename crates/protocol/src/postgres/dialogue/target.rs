@@ -47,6 +47,18 @@ impl From<Malformed> for Broken {
     }
 }
 
+/// Rows that a command changed, by its tag (<https://www.postgresql.org/docs/18/protocol-message-formats.html>, CommandComplete).
+fn changed(tag: &[u8], copy_in: bool) -> u64 {
+    let mut words = tag.split(|byte| *byte == b' ');
+    let changes = match words.next() {
+        Some(b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE") => true,
+        Some(b"COPY") => copy_in,
+        _ => false,
+    };
+    let count = words.next_back().filter(|_| changes).and_then(|count| std::str::from_utf8(count).ok());
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 impl<P> Dialogue<P> {
     /// Goes through the target's messages as far as they have arrived.
     pub(super) fn step_target(&mut self, now_us: u64) {
@@ -293,6 +305,7 @@ impl<P> Dialogue<P> {
                 if tag == b'C' {
                     let tag = backend::CommandComplete::decode(body)?.tag;
                     run.tag = Some(Bytes::copy_from_slice(tag));
+                    run.changed = run.changed.saturating_add(changed(tag, run.forwarding.copy_in));
                     self.tagged(tag);
                 }
                 Ok(self.completed(whole, now_us))
@@ -343,6 +356,7 @@ impl<P> Dialogue<P> {
             duration_us: now_us.saturating_sub(run.started_us),
             rows: run.rows,
             bytes: run.bytes,
+            changed: run.changed,
             tag: run.tag,
             error: run.error,
             skipped: false,
@@ -507,7 +521,7 @@ impl<P> Dialogue<P> {
 
     fn answer_failed(&mut self, operation: u64, error: &TargetError) {
         let error = Some(error.clone());
-        self.moves.push_back(Move::Answered(Answer { operation, duration_us: 0, rows: 0, bytes: 0, tag: None, error, skipped: false }));
+        self.moves.push_back(Move::Answered(Answer { operation, duration_us: 0, rows: 0, bytes: 0, changed: 0, tag: None, error, skipped: false }));
     }
 
     fn ready(&mut self, body: &[u8], now_us: u64) -> Result<Fate, Broken> {
