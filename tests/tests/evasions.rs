@@ -21,6 +21,17 @@ const CORPUS: &str = include_str!("../evasions/postgres.json");
 /// More of the same classes, and of some that the first lacks.
 const MORE: &str = include_str!("../evasions/more.json");
 
+/// What those need beside the fixture of the first: an operator of two types that writes and one that reads, and a domain in a row.
+const MORE_FIXTURE: [&str; 7] = [
+    "create function writes(int, text) returns int language plpgsql as $$begin insert into public.audit values('w'); return 1; end$$",
+    "create operator #!# (leftarg = int, rightarg = text, function = writes)",
+    "create function reads(int, text) returns text language sql as 'select ssn from people where id = $1'",
+    "create operator ?#? (leftarg = int, rightarg = text, function = reads)",
+    "create function checked(text) returns bool language plpgsql as $$begin insert into public.audit values('w'); return true; end$$",
+    "create domain d_checked as text check (checked(value))",
+    "create type with_checked as (a int, b d_checked)",
+];
+
 /// A connection whose role at the target is a superuser.
 const SUPERUSER: &str = "superuser";
 
@@ -78,6 +89,7 @@ impl Corpus {
         // Where state is kept decides nothing of these: once is enough.
         if std::env::var_os("COUNTERSIGN_TEST_STORE").is_none() {
             corpus.cases.extend(serde_json::from_str::<Vec<Case>>(MORE)?);
+            corpus.fixture.extend(MORE_FIXTURE.map(str::to_owned));
         }
         Ok(corpus)
     }

@@ -17,7 +17,7 @@ use policy::{
     masking::MaskPlan,
 };
 use protocol::postgres::{
-    dialogue::{Forwarding, Names, Operation, OperationKind, Ruling, Settings, Transaction},
+    dialogue::{Forwarding, Names, Operation, OperationKind, Parameter, Ruling, Settings, Transaction},
     refusal::{Refusal, Sqlstate},
 };
 
@@ -268,6 +268,10 @@ impl Session {
     /// What it means, and what was decided of it before, should that hold whatever the time is.
     fn meaning(&mut self, operation: &Operation) -> (Arc<Facts>, Option<Arc<Decided>>) {
         let (facts, known) = self.meaning_now(operation);
+        let runs_code = |parameter: &Parameter| classify::parameter_runs_code(&self.catalog, parameter.type_oid);
+        if operation.parameters.iter().any(runs_code) {
+            return (Arc::new(doubted(&facts, "a parameter is declared of a type whose values run code")), None);
+        }
         match operation.meant.as_ref().and_then(|meant| classify::meaning_beside(&facts, meant, &self.catalog)) {
             Some(facts) => (Arc::new(facts), None),
             None => (facts, known),

@@ -117,6 +117,13 @@ impl Relation {
         self.oid < FIRST_USER_OID
     }
 
+    /// Whether it is a view that shows files of the server: its configuration, and where it is installed.
+    #[must_use]
+    pub fn shows_files(&self) -> bool {
+        const FILES: [&str; 4] = ["pg_config", "pg_file_settings", "pg_hba_file_rules", "pg_ident_file_mappings"];
+        self.built_in() && &*self.schema == "pg_catalog" && FILES.contains(&&*self.name)
+    }
+
     /// Whether it holds copies of column values, for the planner. <https://www.postgresql.org/docs/18/catalog-pg-statistic.html>
     #[must_use]
     pub fn holds_statistics(&self) -> bool {

@@ -35,14 +35,18 @@ const REACHING: &[&str] = &[
 ];
 
 impl<'a> Analysis<'a> {
-    /// The function with this OID runs, if it is one that somebody defined.
+    /// The function with this OID runs behind something else: an operator, a cast, a trigger. A built-in one may do more than give a result there, too.
     pub(super) fn run_oid(&mut self, oid: u32) {
-        if oid < FIRST_USER_OID {
-            return;
-        }
+        // What a built-in trigger does is what its constraint means.
+        const TRIGGER: u32 = 2279;
         match self.catalog.routine_by_oid(oid) {
-            Some(routine) => self.run_routine(routine),
-            None => self.found.doubt("it runs a function that is not in the catalog snapshot"),
+            Some(routine) if !routine.built_in() => self.run_routine(routine),
+            Some(routine) if routine.returns != TRIGGER && builtins::nature(&routine.name, routine.volatility) != Nature::Pure => {
+                self.hand_over(routine);
+                self.run_built_in(routine, &[]);
+            }
+            None if oid >= FIRST_USER_OID => self.found.doubt("it runs a function that is not in the catalog snapshot"),
+            Some(_) | None => {}
         }
     }
 

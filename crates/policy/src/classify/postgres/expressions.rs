@@ -307,7 +307,13 @@ impl<'a> Analysis<'a> {
             Some(to) => self.coerce(from, to),
             None if name.setof || name.pct_type => self.found.doubt("it casts to a type that is not named plainly"),
             None if name.array_bounds.is_empty() => self.missing_type(name),
-            None => {}
+            // Arrays of rows have no type of their own here.
+            None => {
+                let element = pb::TypeName { array_bounds: Vec::new(), ..name.clone() };
+                if let Some(element) = self.type_of(&element) {
+                    self.coerce(None, element);
+                }
+            }
         }
         to
     }
@@ -443,14 +449,14 @@ impl<'a> Analysis<'a> {
                 self.weigh_call(routine, arguments, values);
             }
             for (actual, declared) in arguments.iter().zip(&routine.arguments) {
-                self.coerce(*actual, *declared);
+                self.coerce_argument(*actual, *declared);
             }
         }
         unanimous(chosen.iter().map(|routine| routine.returns))
     }
 
     /// A function that may keep what it is handed counts as storing it.
-    fn hand_over(&mut self, routine: &Routine) {
+    pub(super) fn hand_over(&mut self, routine: &Routine) {
         let keeps = if routine.built_in() {
             builtins::nature(&routine.name, routine.volatility) != Nature::Pure
         } else {

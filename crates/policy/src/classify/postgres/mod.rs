@@ -41,8 +41,11 @@ use std::{
 use model::{Facts, facts::NameEffect};
 
 pub(crate) use self::found::level;
-pub use self::prepared::{Named, meaning_beside};
 use self::{analysis::Analysis, catalog::Catalog, found::Found, looks::Noted, shape::Likeness};
+pub use self::{
+    prepared::{Named, meaning_beside},
+    types::parameter_runs_code,
+};
 
 /// Longest text that is read, in bytes; a longer one is unreadable.
 pub const MAX_STATEMENT_BYTES: usize = 4 << 20;

@@ -128,7 +128,10 @@ impl<'a> Analysis<'a> {
             NodeEnum::AlterEnumStmt(alter) => self.defines_named(&alter.type_name),
             NodeEnum::AlterTypeStmt(alter) => self.defines_named(&alter.type_name),
             NodeEnum::CompositeTypeStmt(create) => self.creates_from_query(create.typevar.as_ref()),
-            NodeEnum::DefineStmt(define) => self.defines_named(&define.defnames),
+            NodeEnum::DefineStmt(define) => {
+                self.defines_named(&define.defnames);
+                self.uses_built_ins(&define.definition);
+            }
             NodeEnum::CreateStatsStmt(create) => self.create_statistics(create),
             other => self.cluster_statement(other),
         }
@@ -262,6 +265,23 @@ impl<'a> Analysis<'a> {
         self.found.pair(Action::Define, object);
         self.touched.insert(Arc::from(name));
         self.catalog_changes();
+    }
+
+    /// A built-in function that does more than give a result counts as called where an operator or aggregate is made of it: it is not told from
+    /// whoever uses that later.
+    fn uses_built_ins(&mut self, definition: &[Node]) {
+        for node in definition.iter().filter_map(inner) {
+            let NodeEnum::DefElem(element) = node else { continue };
+            let names = match boxed(element.arg.as_ref()) {
+                Some(NodeEnum::TypeName(name)) => strings(&name.names),
+                Some(NodeEnum::List(list)) => strings(&list.items),
+                _ => continue,
+            };
+            if let Some(name) = names.last() {
+                let built_in: Vec<u32> = self.catalog.routines_named(name).filter(|routine| routine.built_in()).map(|routine| routine.oid).collect();
+                built_in.into_iter().for_each(|oid| self.run_oid(oid));
+            }
+        }
     }
 
     fn defines_named(&mut self, names: &[Node]) {

@@ -283,6 +283,10 @@ impl<'a> Analysis<'a> {
             self.found.raise(3);
         }
         self.found.opaque |= Self::hides_origin(relation);
+        if relation.shows_files() {
+            let host = self.host();
+            self.found.pair(Action::Escape, host);
+        }
         self.apart(|this| relation.policy_code.iter().for_each(|code| this.run_oid(*code)));
         match relation.kind {
             RelationKind::View => return self.expand_view(relation),

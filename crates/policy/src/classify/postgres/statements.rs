@@ -310,6 +310,13 @@ impl Analysis<'_> {
 
     fn prepare(&mut self, prepare: &pb::PrepareStmt, text: &str) {
         let Some(query) = boxed(prepare.query.as_ref()) else { return };
+        for name in prepare.argtypes.iter().filter_map(inner) {
+            if let NodeEnum::TypeName(name) = name
+                && let Some(ty) = self.type_of(name)
+            {
+                self.take_value(ty);
+            }
+        }
         let parameters = std::mem::replace(&mut self.parameters, Parameters::new(Known::Later));
         self.statement(query, "");
         self.parameters = parameters;
@@ -333,7 +340,13 @@ impl Analysis<'_> {
     }
 
     fn execute(&mut self, execute: &pb::ExecuteStmt) -> Outputs {
-        let ((), handed) = self.traced(|this| this.expressions(&execute.params));
+        // What they become is what was declared when it was prepared.
+        let give = |this: &mut Self, node: &Node| {
+            if let Some(ty) = this.expression(node) {
+                this.take_value(ty);
+            }
+        };
+        let ((), handed) = self.traced(|this| execute.params.iter().for_each(|node| give(this, node)));
         let made = self.found.effects.names.iter().rev().find_map(|effect| match effect {
             NameEffect::Prepare { name, body } if *name == execute.name => Some(Some(Named::from(body.as_str()))),
             NameEffect::Deallocate(name) if *name == execute.name => Some(None),

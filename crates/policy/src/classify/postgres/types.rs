@@ -1,9 +1,11 @@
 //! Which operator, function or cast is meant: as much of PostgreSQL's overload resolution as tells built-in code from code somebody defined.
 //! Where it cannot tell, everything that may be meant is.
 
+use std::collections::BTreeSet;
+
 use super::{
     analysis::{Analysis, Ty},
-    catalog::{FIRST_USER_OID, Operator, Routine},
+    catalog::{Catalog, FIRST_USER_OID, Operator, Routine},
 };
 
 // OIDs of `pg_type.dat`.
@@ -107,27 +109,16 @@ impl<'a> Analysis<'a> {
 
     /// An operator is applied; `left` is `Some(None)` where the type is not known, `None` for a prefix operator. The result's type, if known.
     pub(super) fn operator(&mut self, schema: &str, name: &str, left: Option<Ty>, right: Ty) -> Ty {
-        let (left_ty, right_ty) = same_unless_known(left, right);
-        let candidates: Vec<&'a Operator> = self
-            .catalog
-            .operators_named(name)
-            .filter(|operator| (operator.left == 0) == left.is_none() && self.sees(schema, &operator.schema))
-            .filter(|operator| (left.is_none() || self.fits(left_ty, operator.left)) && self.fits(right_ty, operator.right))
-            .collect();
-        let chosen = self.prefer(
-            candidates,
-            |operator| exactness(&[(left_ty, operator.left), (right_ty, operator.right)], left.is_none()),
-            |operator| operator.schema.as_ref(),
-        );
+        let chosen = self.choose_operators(schema, name, left, right);
         if chosen.iter().any(|operator| operator.oid >= FIRST_USER_OID) {
             self.user_operator = true;
             self.can_fail = true;
         }
         for operator in &chosen {
             self.run_oid(operator.function);
-            self.coerce(right_ty, operator.right);
-            if left.is_some() {
-                self.coerce(left_ty, operator.left);
+            self.coerce_argument(right, operator.right);
+            if let Some(left) = left {
+                self.coerce_argument(left, operator.left);
             }
         }
         if chosen.is_empty() && self.touched.contains(name) {
@@ -136,10 +127,49 @@ impl<'a> Analysis<'a> {
         unanimous(chosen.iter().map(|operator| operator.result))
     }
 
+    /// The operators that may be meant (`oper` and `left_oper` in the server's `parse_oper.c`); all of that name if types allow none, for they are only
+    /// known in part here.
+    fn choose_operators(&self, schema: &str, name: &str, left: Option<Ty>, right: Ty) -> Vec<&'a Operator> {
+        let visible = self.catalog.operators_named(name);
+        let visible: Vec<&'a Operator> =
+            visible.filter(|operator| (operator.left == 0) == left.is_none() && self.sees(schema, &operator.schema)).collect();
+        let pairs = |operator: &Operator, left: Option<Ty>, right: Ty| [left.map(|left| (left, operator.left)), Some((right, operator.right))];
+        // A literal beside a value is first taken for the value's type, or for that below its domain. Any other that takes it may be meant as well.
+        let (same_left, same_right) = same_unless_known(left, right);
+        let below = |ty: Ty| ty.map(|oid| self.catalog.base_type(oid));
+        let literal = (left.map(|_| same_left), same_right) != (left, right);
+        for (left, right) in
+            [(left.map(|_| same_left), same_right), (left.map(|_| below(same_left)), below(same_right))].into_iter().take(1 + usize::from(literal))
+        {
+            let exact = |operator: &&Operator| pairs(operator, left, right).into_iter().flatten().all(|(actual, declared)| same(actual, declared));
+            if let Some(one) = visible.iter().copied().filter(exact).min_by_key(|operator| self.place_on_path(&operator.schema)) {
+                return vec![one];
+            }
+        }
+        let fits = |operator: &&Operator| pairs(operator, left, right).into_iter().flatten().all(|(actual, declared)| self.fits(actual, declared));
+        let fitting: Vec<&'a Operator> = visible.iter().copied().filter(fits).collect();
+        if fitting.is_empty() {
+            return visible;
+        }
+        // Of several the server keeps those that are exact for most arguments (`func_select_candidate`).
+        if [left.unwrap_or(right), right].contains(&None) {
+            return fitting;
+        }
+        let exact = |operator: &Operator| {
+            let known = pairs(operator, left, right).into_iter().flatten().filter(|(actual, _)| *actual != Some(UNKNOWN));
+            known.filter(|(actual, declared)| same(below(*actual), *declared)).count()
+        };
+        let most = fitting.iter().map(|operator| exact(operator)).max().unwrap_or(0);
+        fitting.into_iter().filter(|operator| exact(operator) == most).collect()
+    }
+
+    fn place_on_path(&self, schema: &str) -> usize {
+        self.path.iter().position(|searched| **searched == *schema).unwrap_or(usize::MAX)
+    }
+
     /// Of several that fit, those that may be meant: the first exact one of the path, else all.
     fn prefer<T: Copy>(&self, candidates: Vec<T>, exact: impl Fn(T) -> bool, schema: impl Fn(T) -> &'a str) -> Vec<T> {
-        let place = |one: T| self.path.iter().position(|searched| **searched == *schema(one)).unwrap_or(usize::MAX);
-        match candidates.iter().copied().filter(|one| exact(*one)).min_by_key(|one| place(*one)) {
+        match candidates.iter().copied().filter(|one| exact(*one)).min_by_key(|one| self.place_on_path(schema(*one))) {
             Some(one) => vec![one],
             None => candidates,
         }
@@ -166,29 +196,40 @@ impl<'a> Analysis<'a> {
         self.prefer(candidates, exact, |routine| routine.schema.as_ref())
     }
 
-    /// A value becomes one of another type, asked for or not: casts and checks somebody defined run.
+    /// A value becomes one of another type: casts run, and the checks somebody defined.
     pub(super) fn coerce(&mut self, from: Ty, to: u32) {
+        self.become_type(from, to, false);
+    }
+
+    /// The same for an argument, for which only implicit casts are looked at.
+    pub(super) fn coerce_argument(&mut self, from: Ty, to: u32) {
+        self.become_type(from, to, true);
+    }
+
+    fn become_type(&mut self, from: Ty, to: u32, implicitly: bool) {
         if from == Some(to) {
             return;
         }
         for (source, target) in self.cast_steps(from, to) {
-            for cast in self.catalog.casts().iter().filter(|cast| cast.function >= FIRST_USER_OID && cast.target == target) {
+            for cast in self.catalog.casts().iter().filter(|cast| cast.function != 0 && cast.target == target && (cast.implicit || !implicitly)) {
                 if source.is_none_or(|source| source == cast.source) {
                     self.run_oid(cast.function);
                 }
             }
         }
-        let mut oid = to;
-        for _ in 0..32 {
-            let Some(kind) = self.catalog.type_by_oid(oid) else { return };
-            for code in &kind.code {
-                self.run_oid(*code);
-            }
-            match (kind.base, kind.element) {
-                (0, 0) => return,
-                (0, element) => oid = element,
-                (base, _) => oid = base,
-            }
+        self.make_value(to);
+    }
+
+    /// A value of a type is made: what somebody defined for that runs.
+    fn make_value(&mut self, ty: u32) {
+        making(self.catalog, ty).into_iter().for_each(|code| self.run_oid(code));
+    }
+
+    /// A value of a type comes from the caller, and may be cast to any other on its way.
+    pub(super) fn take_value(&mut self, ty: u32) {
+        self.make_value(ty);
+        for cast in self.catalog.casts().iter().filter(|cast| cast.source == ty && cast.function >= FIRST_USER_OID) {
+            self.run_oid(cast.function);
         }
     }
 
@@ -212,6 +253,34 @@ impl<'a> Analysis<'a> {
     }
 }
 
+/// What somebody defined that runs when a value of a type is made: of the type itself, of what it is made of, and of its fields.
+fn making(catalog: &Catalog, ty: u32) -> BTreeSet<u32> {
+    let (mut code, mut seen, mut waiting) = (BTreeSet::new(), BTreeSet::new(), vec![ty]);
+    while let Some(oid) = waiting.pop() {
+        if oid == 0 || !seen.insert(oid) {
+            continue;
+        }
+        if let Some(kind) = catalog.type_by_oid(oid) {
+            code.extend(kind.code.iter().copied());
+            waiting.extend([kind.base, kind.element]);
+        }
+        if let Some(relation) = catalog.relation_of_row_type(oid) {
+            waiting.extend(relation.columns.iter().map(|column| column.type_oid));
+        }
+    }
+    code
+}
+
+/// Whether a parameter that is declared of this type may run code that somebody wrote, by being made or by being cast. What is in C came with an
+/// extension, and makes its result of its arguments.
+#[must_use]
+pub fn parameter_runs_code(catalog: &Catalog, type_oid: u32) -> bool {
+    let casts = || catalog.casts().iter().filter(|cast| cast.source == type_oid).map(|cast| cast.function);
+    let written =
+        |code: u32| code >= FIRST_USER_OID && catalog.routine_by_oid(code).is_none_or(|routine| !matches!(&*routine.language, "c" | "internal"));
+    type_oid >= FIRST_USER_OID && making(catalog, type_oid).into_iter().chain(casts()).any(written)
+}
+
 /// A literal beside a value is first taken for the value's type.
 fn same_unless_known(left: Option<Ty>, right: Ty) -> (Ty, Ty) {
     match (left, right) {
@@ -219,10 +288,6 @@ fn same_unless_known(left: Option<Ty>, right: Ty) -> (Ty, Ty) {
         (Some(Some(left)), Some(UNKNOWN)) if left != UNKNOWN => (Some(left), Some(left)),
         (left, right) => (left.flatten(), right),
     }
-}
-
-fn exactness(pairs: &[(Ty, u32)], prefix: bool) -> bool {
-    pairs.iter().skip(usize::from(prefix)).all(|(actual, declared)| same(*actual, *declared))
 }
 
 /// The one value they all have.
