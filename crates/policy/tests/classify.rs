@@ -208,6 +208,117 @@ const TABLE: &[(&str, &[Action], RowScope)] = {
     ]
 };
 
+/// Conditions on `demo` that every row meets, or may meet: wordings of `true` that look as if they restricted.
+const WHOLE: &[&str] = &[
+    "id IN (SELECT id)",
+    "id = (SELECT demo.id)",
+    "id = ANY (ARRAY(SELECT id))",
+    "(SELECT id) = id",
+    "(id, v) IN (SELECT id, v)",
+    "id IN (VALUES (id))",
+    "id IN (SELECT id UNION SELECT 0)",
+    "id IN (SELECT x.i FROM (SELECT demo.id AS i) x)",
+    "id IN (SELECT i FROM LATERAL (SELECT id AS i) x)",
+    "id IN (SELECT unnest(ARRAY[demo.id]))",
+    "id = (SELECT (demo).id)",
+    "EXISTS (SELECT 1 FROM demo2 WHERE id = 1)",
+    "EXISTS (SELECT FROM demo WHERE demo.id = 1)",
+    "EXISTS (SELECT 1 FROM demo d2 WHERE id = 1)",
+    "EXISTS (SELECT 1 FROM demo WHERE id IN (1, 2))",
+    "NOT EXISTS (SELECT 1 FROM demo2 WHERE id = -1)",
+    "id <> ALL ('{}')",
+    "id <> ALL (ARRAY[]::int[])",
+    "NOT (id = ANY ('{}'))",
+    "id NOT IN (SELECT id FROM demo WHERE false)",
+    "id NOT IN (SELECT -1)",
+    "id IN (SELECT id FROM demo LIMIT 1000000)",
+    "id IN (SELECT id FROM demo LIMIT (SELECT count(*) FROM demo))",
+    "id IN (SELECT id FROM demo FETCH FIRST 1000000000 ROWS ONLY)",
+    "id IN (SELECT unnest(ARRAY(SELECT id FROM demo)))",
+    "id IN (SELECT generate_series(1, 1000))",
+    "id IN (SELECT d.id FROM demo2 s, demo d WHERE s.id = 1)",
+    "id IN (1, 2) OR id NOT IN (1, 2)",
+    "id BETWEEN 1 AND 5 OR id NOT BETWEEN 1 AND 5",
+    "lower(v) = 'a' OR lower(v) <> 'a'",
+    "id % 2 = 0 OR id % 2 <> 0",
+    "id + 0 > 5 OR id + 0 <= 5",
+    "length(v) > 3 OR length(v) <= 3",
+    "id::text = '1' OR id::text <> '1'",
+    "v ~ 'a' OR v !~ 'a'",
+    "(id = 1 AND v = 'v1') OR NOT (id = 1 AND v = 'v1')",
+    "id = 1 OR (id <> 1 AND id <> 1)",
+    "id NOT BETWEEN 1 AND 0",
+    "NOT (id BETWEEN 5 AND 1)",
+    "id BETWEEN -2147483648 AND 2147483647",
+    "id >= -2147483648",
+    "v >= ''",
+    "v ~ 'x*'",
+    "v ~ '(v1)?'",
+    "v ~ '\\w*'",
+    "v ~ 'a{0,}'",
+    "v ~ '.{0,9}'",
+    "v ~ '[a-z]*'",
+    "v ~* '(?:x)?'",
+    "v SIMILAR TO '%x*%'",
+    "id >= (SELECT min(id) FROM demo)",
+    "id <= (SELECT max(id) FROM demo)",
+];
+
+/// Statements that may write every row of `demo`.
+const WHOLE_STATEMENTS: &[&str] = &[
+    "DELETE FROM demo USING unnest(ARRAY(SELECT id FROM demo)) x WHERE demo.id = x",
+    "DELETE FROM demo USING (SELECT id FROM demo LIMIT 1000000) d WHERE demo.id = d.id",
+    "DELETE FROM demo USING demo d WHERE demo.id = d.id AND d.id IS NOT NULL",
+    "DELETE FROM demo USING demo d WHERE demo.id = d.id AND d.v LIKE '%'",
+    "DELETE FROM demo USING demo d WHERE demo.id = d.id AND d.id > -2147483648",
+    "UPDATE demo SET v = 'x' WHERE id IN (SELECT id)",
+    "MERGE INTO demo d USING (SELECT 1 AS one) s ON EXISTS (SELECT 1 FROM demo2 WHERE id = 1) WHEN MATCHED THEN DELETE",
+];
+
+/// Conditions on `demo` as applications write them: they restrict.
+const SOME: &[&str] = &[
+    "id = (SELECT max(id) FROM demo)",
+    "id IN (SELECT id FROM demo2 WHERE v = 'x')",
+    "id IN (SELECT d.id FROM demo d WHERE d.v = 'x')",
+    "id IN (SELECT demo.id FROM demo WHERE demo.v = 'x')",
+    "id IN (SELECT x.id FROM (SELECT id FROM demo2 WHERE v = 'a') x)",
+    "EXISTS (SELECT 1 FROM demo2 WHERE demo2.id = demo.id)",
+    "EXISTS (SELECT 1 FROM demo2 x WHERE x.id = demo.id AND x.v = 'a')",
+    "NOT EXISTS (SELECT 1 FROM demo2 x WHERE x.id = demo.id)",
+    "id NOT IN (SELECT id FROM demo2)",
+    "id NOT IN (1, 2)",
+    "id <> ALL (ARRAY[1, 2])",
+    "id = ANY ('{1,2}')",
+    "id IN (SELECT id FROM demo WHERE v = 'x' LIMIT 1000)",
+    "id IN (SELECT id FROM demo ORDER BY id LIMIT 1000)",
+    "id IN (SELECT unnest(ARRAY[1, 2]))",
+    "id BETWEEN 1 AND 5",
+    "id NOT BETWEEN 1 AND 5",
+    "v = 'a' OR v = 'b'",
+    "v = 'a' OR id > 5",
+    "lower(v) = 'a' OR lower(v) = 'b'",
+    "v ~ '^foo.*'",
+    "v ~ '^v[0-9]+$'",
+    "v SIMILAR TO 'v%'",
+    "v > 'a' AND id < 100",
+    "id > 5",
+    "v <= 'm'",
+    "id % 2 = 0",
+    "id = (SELECT id FROM demo2 WHERE v = 'x')",
+    "v IN ('a', 'b') AND id > 3",
+    "id = 1 OR (v = 'a' AND id > 7)",
+];
+
+fn scope_faults(catalog: &Catalog, view: &SessionView) -> Vec<String> {
+    let where_ = |condition: &&str| format!("DELETE FROM demo WHERE {condition}");
+    let whole = WHOLE.iter().map(where_).chain(WHOLE_STATEMENTS.iter().map(|text| (*text).to_owned())).map(|text| (text, true));
+    let judged = whole.chain(SOME.iter().map(where_).map(|text| (text, false)));
+    let wrong = judged.filter(|(text, destroys)| facts(catalog, view, text).asks(Action::Destroy) != *destroys);
+    wrong
+        .map(|(text, destroys)| format!("{text}: {}", if destroys { "is taken for a restriction" } else { "is taken for the whole table" }))
+        .collect()
+}
+
 fn table_faults(catalog: &Catalog, view: &SessionView) -> Vec<String> {
     let mut faults = vec![];
     for (text, wanted, scope) in TABLE {
@@ -227,6 +338,7 @@ fn facts_agree_with_a_real_server() {
     let (catalog, view) = server.catalog("shop");
     let mut faults: Vec<String> = corpus().cases.iter().filter_map(|case| fault(case, &run(case, &catalog, &view))).collect();
     faults.extend(table_faults(&catalog, &view));
+    faults.extend(scope_faults(&catalog, &view));
     faults.extend(built_in_faults(&server));
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }

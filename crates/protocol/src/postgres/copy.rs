@@ -374,7 +374,11 @@ mod tests {
         ) {
             let mut stream = BytesMut::new();
             for body in &bodies {
-                framed(&mut stream, b'd', |out| Ok(out.put_slice(body))).unwrap();
+                framed(&mut stream, b'd', |out| {
+                    out.put_slice(body);
+                    Ok(())
+                })
+                .unwrap();
             }
             let (mut reading, mut data, mut rest, mut cuts) = (CopyBodies::default(), Vec::new(), stream.as_ref(), cuts.iter().cycle());
             while !rest.is_empty() {

@@ -66,6 +66,11 @@ impl Constant {
         &self.value
     }
 
+    /// Whether it is `true` or `false` as the statement says it, which is no look at a value: words are part of its shape.
+    pub(super) fn is_written_truth(&self) -> bool {
+        matches!(self.value, Value::Bool(_)) && self.looks.iter().all(|(place, _)| matches!(place, Place::Literal(_)))
+    }
+
     /// Whether it is NULL, which was noted when it was made.
     pub(super) fn is_null(&self) -> bool {
         self.value == Value::Null

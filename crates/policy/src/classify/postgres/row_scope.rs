@@ -21,6 +21,9 @@ use super::{
 /// How deep a condition is looked into; below that it restricts nothing.
 const MAX_DEPTH: usize = 200;
 
+/// A larger LIMIT bounds nothing.
+const MAX_LIMIT: f64 = 100_000.0;
+
 /// The number that stands for `ctid`, which names one row.
 const CTID: i16 = -1;
 
@@ -47,6 +50,8 @@ struct Restriction {
     fixed: BTreeSet<i16>,
     /// Whether the number of rows is bounded by a list or LIMIT.
     bounded: bool,
+    /// It leaves out some rows rather than choosing some: beside an alternative it may leave out none.
+    wide: bool,
     /// The test itself, if it is one comparison of a column with a constant (or something not known).
     atom: Option<(i16, Test, Option<Constant>)>,
 }
@@ -95,6 +100,11 @@ impl Test {
         }
     }
 
+    /// Whether it leaves out some rows, rather than choosing some.
+    const fn is_wide(self) -> bool {
+        !matches!(self, Self::Equal | Self::Null | Self::Like)
+    }
+
     const fn mirrored(self) -> Self {
         match self {
             Self::Less => Self::More,
@@ -117,6 +127,8 @@ enum Operand {
     Fixed(Option<Constant>),
     /// Something of another source; `same` as in [`Condition::Linked`].
     Other { same: bool },
+    /// A single value made of all the target's rows, or of many.
+    OfAll,
     /// A parameter whose value will be judged when it comes.
     Later,
     /// Not known.
@@ -128,7 +140,18 @@ pub(super) struct Target<'t> {
     pub(super) relation: Option<&'t Relation>,
     pub(super) alias: &'t str,
     others: Vec<Other>,
+    /// Within a subquery of a condition: what its own sources name, which hides the target's names.
+    hidden: Option<Names>,
     ctes: Vec<(&'t str, &'t SelectStmt)>,
+}
+
+/// What the sources of a query name.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    aliases: BTreeSet<String>,
+    columns: BTreeSet<String>,
+    /// They have columns whose names are not known.
+    open: bool,
 }
 
 struct Other {
@@ -145,13 +168,13 @@ impl<'t> Target<'t> {
             },
             _ => None,
         });
-        Self { relation, alias, others: vec![], ctes: ctes.collect() }
+        Self { relation, alias, others: vec![], hidden: None, ctes: ctes.collect() }
     }
 
     /// The same where this WITH query is being followed: what it says of itself adds no other rows.
     fn without(&self, name: &str) -> Self {
         let ctes = self.ctes.iter().filter(|(other, _)| *other != name).copied().collect();
-        Self { relation: self.relation, alias: self.alias, others: vec![], ctes }
+        Self { relation: self.relation, alias: self.alias, others: vec![], hidden: None, ctes }
     }
 
     fn column(&self, name: &str) -> Option<Operand> {
@@ -159,6 +182,31 @@ impl<'t> Target<'t> {
             return Some(Operand::Column { number: CTID, not_null: true });
         }
         self.relation?.column(name).map(|column| Operand::Column { number: column.number, not_null: column.not_null })
+    }
+}
+
+impl Names {
+    /// The columns that a subquery shows.
+    fn shown_by(&mut self, select: &SelectStmt) {
+        let first = select.larg.as_deref();
+        if let Some(first) = first {
+            return self.shown_by(first);
+        }
+        for node in &select.target_list {
+            let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
+            match target.val.as_deref().and_then(inner) {
+                _ if !target.name.is_empty() => {
+                    self.columns.insert(target.name.clone());
+                }
+                Some(NodeEnum::ColumnRef(column)) => match strings(&column.fields).last() {
+                    Some(name) if !matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))) => {
+                        self.columns.insert((*name).to_owned());
+                    }
+                    _ => self.open = true,
+                },
+                _ => self.open = true,
+            }
+        }
     }
 }
 
@@ -171,8 +219,21 @@ impl Analysis<'_> {
             Condition::Never => RowScope::Bounded,
             Condition::Restricts(restriction) => scope_of(&restriction, target.relation),
             Condition::Linked { same: false } => RowScope::Selective,
+            // Joined with itself: what restricts the partners restricts the rows.
+            Condition::Linked { same: true } if self.partners_are_restricted(&target, sources, condition) => RowScope::Selective,
             Condition::Always | Condition::Open | Condition::Others | Condition::Linked { same: true } => RowScope::Tautology,
         }
+    }
+
+    /// Whether a condition restricts the one table that the target is joined with.
+    fn partners_are_restricted(&self, target: &Target<'_>, sources: &[Node], condition: &Node) -> bool {
+        let [source] = sources else { return false };
+        let Some(NodeEnum::RangeVar(range)) = inner(source) else { return false };
+        let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
+        let own = Other { alias: target.alias.to_owned(), same: true };
+        let relation = self.find_relation(&range.schemaname, &range.relname);
+        let partner = Target { relation, alias, others: vec![own], hidden: None, ctes: target.ctes.clone() };
+        matches!(self.condition(condition, &partner, false, MAX_DEPTH), Condition::Restricts(_) | Condition::Never)
     }
 
     /// Whether a query may give every row of the target.
@@ -237,16 +298,29 @@ impl Analysis<'_> {
         if matches!(select.op(), SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept) {
             return [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.may_be_all(arm, target, depth));
         }
-        if select.from_clause.is_empty() || select.limit_count.as_ref().is_some_and(|limit| is_limit(limit)) {
+        if select.from_clause.is_empty() {
+            return select.target_list.iter().any(makes_many);
+        }
+        if select.limit_count.as_ref().is_some_and(|limit| self.is_limit(limit)) {
             return false;
         }
-        let alone = Target { relation: target.relation, alias: target.alias, others: vec![], ctes: target.ctes.clone() };
+        let alone = Target { relation: target.relation, alias: target.alias, others: vec![], hidden: None, ctes: target.ctes.clone() };
         if !self.others(&alone, &select.from_clause, depth).iter().any(|other| other.same) {
             return false;
         }
         let Some(NodeEnum::RangeVar(range)) = select.from_clause.first().and_then(inner) else { return true };
+        // Conditions are looked at for the first: another that may hold the target's rows goes unrestricted.
+        if self.others(&alone, select.from_clause.get(1..).unwrap_or_default(), depth).iter().any(|other| other.same) {
+            return true;
+        }
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
-        let mut within = Target { relation: self.find_relation(&range.schemaname, &range.relname), alias, others: vec![], ctes: target.ctes.clone() };
+        let mut within = Target {
+            relation: self.find_relation(&range.schemaname, &range.relname),
+            alias,
+            others: vec![],
+            hidden: None,
+            ctes: target.ctes.clone(),
+        };
         within.others = self.others(&within, select.from_clause.get(1..).unwrap_or_default(), depth);
         match select.where_clause.as_deref() {
             Some(condition) => !matches!(
@@ -254,6 +328,15 @@ impl Analysis<'_> {
                 Condition::Restricts(_) | Condition::Never | Condition::Linked { same: false }
             ),
             None => true,
+        }
+    }
+
+    /// Whether LIMIT bounds how many rows there are: by a number that is no stand-in for all of them, or one that is still to come.
+    fn is_limit(&self, node: &Node) -> bool {
+        match constants::value(node, &self.parameters) {
+            Some(Value::Number(number)) => number <= MAX_LIMIT,
+            Some(_) => false,
+            None => matches!(inner(node), Some(NodeEnum::ParamRef(_))),
         }
     }
 
@@ -319,15 +402,16 @@ impl Analysis<'_> {
         match (expression.kind(), list) {
             (AExprKind::AexprIn, Some(list)) => in_list(&left, &list, (name == "=") != negated),
             (AExprKind::AexprBetween | AExprKind::AexprNotBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotBetweenSym, Some(list)) => {
-                between(&left, &list)
+                let outside = matches!(expression.kind(), AExprKind::AexprNotBetween | AExprKind::AexprNotBetweenSym);
+                between(&left, &list, outside != negated)
             }
             (AExprKind::AexprOpAny, _) if name == "=" => self.any(&left, expression.rexpr.as_deref(), target, negated, depth),
             (AExprKind::AexprOpAll, _) if name == "<>" => self.any(&left, expression.rexpr.as_deref(), target, !negated, depth),
-            (AExprKind::AexprSimilar, _) => self.pattern(&left, similar_pattern(expression), target, negated, depth),
+            (AExprKind::AexprSimilar, _) => self.pattern(&left, similar_pattern(expression), target, negated != name.starts_with('!'), depth),
             (AExprKind::AexprDistinct, _) => self.distinct(&left, expression.rexpr.as_deref(), target, negated, depth),
             (AExprKind::AexprNotDistinct, _) => self.distinct(&left, expression.rexpr.as_deref(), target, !negated, depth),
             (AExprKind::AexprOp, _) if matches!(name, "~" | "~*" | "!~" | "!~*") => {
-                self.pattern(&left, expression.rexpr.as_deref(), target, negated, depth)
+                self.pattern(&left, expression.rexpr.as_deref(), target, negated != name.starts_with('!'), depth)
             }
             (AExprKind::AexprOp | AExprKind::AexprLike | AExprKind::AexprIlike, _) => {
                 let Some(right) = expression.rexpr.as_ref().map(|node| self.operand(node, target, depth)) else { return Condition::Open };
@@ -363,21 +447,30 @@ impl Analysis<'_> {
         if let Some(NodeEnum::SubLink(link)) = inner(node) {
             return self.membership(left, link, target, negated, depth);
         }
-        if let Some(NodeEnum::AArrayExpr(array)) = inner(node) {
+        let written = match inner(node) {
+            Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().and_then(inner),
+            other => other,
+        };
+        if let Some(NodeEnum::AArrayExpr(array)) = written {
             let list: Vec<Operand> = array.elements.iter().map(|item| self.operand(item, target, depth)).collect();
             return in_list(left, &list, !negated);
         }
-        in_list(left, &[self.operand(node, target, depth)], !negated).counted()
+        match self.operand(node, target, depth) {
+            Operand::Fixed(Some(array)) if negated && is_empty_container(&array) => Condition::Always,
+            // What is not in a list that nobody knows may be everything.
+            Operand::Fixed(None) if negated => Condition::Open,
+            array => in_list(left, &[array], !negated).counted(),
+        }
     }
 
-    /// A regular expression or SIMILAR TO restricts if there is a letter or digit in it to look for.
+    /// A regular expression or SIMILAR TO restricts if there is a letter or digit in it that must be there.
     fn pattern(&self, left: &Operand, right: Option<&Node>, target: &Target<'_>, negated: bool, depth: usize) -> Condition {
         let Some(node) = right else { return Condition::Open };
         match (left, self.operand(node, target, depth)) {
-            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Fixed(Some(pattern))) if matches!(pattern.value(), Value::Text(text) if text.chars().any(char::is_alphanumeric) && !text.contains('|')) => {
-                restricts()
+            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Fixed(Some(pattern))) if matches!(pattern.value(), Value::Text(text) if demands_something(text)) => {
+                restricts_by(negated)
             }
-            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Later) => restricts(),
+            (Operand::Column { .. } | Operand::Derived { .. }, Operand::Later) => restricts_by(negated),
             (Operand::Other { .. }, _) if !negated => Condition::Others,
             _ => Condition::Open,
         }
@@ -400,8 +493,18 @@ impl Analysis<'_> {
         if !own || self.may_be_all(select, target, depth) || self.looks_back(select, target) {
             return Condition::Open;
         }
+        // What is not among what was listed, or among nothing, may be everything.
+        if negated && (select.from_clause.is_empty() || self.is_never(select, target, depth)) {
+            return Condition::Open;
+        }
         let bounded = !negated && (select.from_clause.is_empty() || select.limit_count.is_some());
-        Condition::Restricts(Restriction { bounded, ..Restriction::default() })
+        Condition::Restricts(Restriction { bounded, wide: negated, ..Restriction::default() })
+    }
+
+    /// Whether a query's condition lets no row pass, whatever is in its tables.
+    fn is_never(&self, select: &SelectStmt, target: &Target<'_>, depth: usize) -> bool {
+        let nothing = Target { relation: None, alias: "", others: vec![], hidden: None, ctes: target.ctes.clone() };
+        select.where_clause.as_deref().is_some_and(|node| self.condition(node, &nothing, false, depth) == Condition::Never)
     }
 
     fn existence(&self, link: &SubLink, target: &Target<'_>, negated: bool, depth: usize) -> Condition {
@@ -413,6 +516,7 @@ impl Analysis<'_> {
             relation: target.relation,
             alias: target.alias,
             others: self.others(target, &select.from_clause, depth),
+            hidden: Some(self.names_of(&select.from_clause)),
             ctes: target.ctes.clone(),
         };
         let found = select.where_clause.as_deref().map_or(Condition::Always, |node| self.condition(node, &within, false, depth));
@@ -437,23 +541,97 @@ impl Analysis<'_> {
         }
     }
 
-    /// Whether a subquery names the target's alias where it has no source of that name itself.
+    /// Whether a subquery names the target, or one of its columns, where it has no source of its own that is meant.
     fn looks_back(&self, select: &SelectStmt, target: &Target<'_>) -> bool {
-        let shadowed = self.others(target, &select.from_clause, 0).iter().any(|other| other.alias == target.alias);
-        let mut named = false;
-        if let Some(node) = select.where_clause.as_deref() {
-            visit(
-                node,
-                &mut |node| {
-                    if let NodeEnum::ColumnRef(column) = node {
-                        let parts = strings(&column.fields);
-                        named |= parts.len() > 1 && parts.first() == Some(&target.alias);
+        self.reaches(select, target, &mut Vec::new(), MAX_DEPTH)
+    }
+
+    fn reaches(&self, select: &SelectStmt, target: &Target<'_>, around: &mut Vec<Names>, depth: usize) -> bool {
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.takes_step()) else { return true };
+        around.push(self.names_of(&select.from_clause));
+        let arms = [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.reaches(arm, target, around, depth));
+        let values = [&select.target_list, &select.values_lists, &select.from_clause, &select.group_clause];
+        let tests = [&select.where_clause, &select.having_clause, &select.limit_count, &select.limit_offset];
+        let nodes: Vec<&Node> = values.into_iter().flatten().chain(tests.into_iter().flatten().map(|node| &**node)).collect();
+        let reaches = arms || nodes.into_iter().any(|node| self.node_reaches(node, target, around, depth));
+        around.pop();
+        reaches
+    }
+
+    fn node_reaches(&self, node: &Node, target: &Target<'_>, around: &mut Vec<Names>, depth: usize) -> bool {
+        let (mut reaches, mut queries) = (false, Vec::new());
+        visit(
+            node,
+            &mut |node| match node {
+                NodeEnum::ColumnRef(column) => {
+                    let hidden = |is: &dyn Fn(&Names) -> bool| around.iter().any(is);
+                    reaches |= match strings(&column.fields).as_slice() {
+                        [] => false,
+                        [name] if *name == target.alias => !hidden(&|names| names.aliases.contains(*name) || names.columns.contains(*name)),
+                        [name] => target.column(name).is_some() && !hidden(&|names| names.columns.contains(*name) || names.open),
+                        [.., alias, _] => *alias == target.alias && !hidden(&|names| names.aliases.contains(*alias)),
+                    };
+                }
+                NodeEnum::SubLink(link) => queries.push(link.subselect.clone()),
+                NodeEnum::RangeSubselect(sub) => queries.push(sub.subquery.clone()),
+                _ => {}
+            },
+            depth,
+        );
+        reaches
+            || queries.into_iter().any(|query| match boxed(query.as_ref()) {
+                Some(NodeEnum::SelectStmt(select)) => self.reaches(select, target, around, depth),
+                _ => false,
+            })
+    }
+
+    /// What the sources of a FROM clause name.
+    fn names_of(&self, from: &[Node]) -> Names {
+        let mut names = Names::default();
+        let mut waiting: Vec<&Node> = from.iter().collect();
+        while let Some(node) = waiting.pop() {
+            let alias = match inner(node) {
+                Some(NodeEnum::JoinExpr(join)) => {
+                    waiting.extend([&join.larg, &join.rarg].into_iter().flatten().map(|node| &**node));
+                    join.alias.as_ref()
+                }
+                Some(NodeEnum::RangeVar(range)) => {
+                    match self.find_relation(&range.schemaname, &range.relname) {
+                        Some(relation) => {
+                            let own = relation.columns.iter().map(|column| column.name.to_string());
+                            names.columns.extend(own.chain(["ctid".to_owned()]));
+                        }
+                        None => names.open = true,
                     }
-                },
-                MAX_DEPTH,
-            );
+                    if range.alias.is_none() {
+                        names.aliases.insert(range.relname.clone());
+                    }
+                    range.alias.as_ref()
+                }
+                Some(NodeEnum::RangeSubselect(sub)) => {
+                    match boxed(sub.subquery.as_ref()) {
+                        Some(NodeEnum::SelectStmt(select)) => names.shown_by(select),
+                        _ => names.open = true,
+                    }
+                    sub.alias.as_ref()
+                }
+                Some(NodeEnum::RangeFunction(function)) => {
+                    // Its column goes by its alias, or by the function's own name; a row has more.
+                    names.columns.extend(function.alias.iter().map(|alias| alias.aliasname.clone()));
+                    names.open |= !function.coldeflist.is_empty() || function.alias.is_none();
+                    function.alias.as_ref()
+                }
+                _ => {
+                    names.open = true;
+                    None
+                }
+            };
+            if let Some(alias) = alias {
+                names.aliases.insert(alias.aliasname.clone());
+                names.columns.extend(strings(&alias.colnames).into_iter().map(str::to_owned));
+            }
         }
-        named && !shadowed
+        names
     }
 
     fn operand(&self, node: &Node, target: &Target<'_>, depth: usize) -> Operand {
@@ -481,7 +659,11 @@ impl Analysis<'_> {
             Some(NodeEnum::SubLink(link)) if matches!(link.sub_link_type(), SubLinkType::ExprSublink | SubLinkType::ArraySublink) => {
                 match boxed(link.subselect.as_ref()) {
                     Some(NodeEnum::SelectStmt(select)) if !self.looks_back(select, target) && link.sub_link_type() == SubLinkType::ExprSublink => {
-                        Operand::Fixed(None)
+                        if self.may_be_all(select, target, depth) {
+                            Operand::OfAll
+                        } else {
+                            Operand::Fixed(None)
+                        }
                     }
                     Some(NodeEnum::SelectStmt(select)) if !self.looks_back(select, target) && !self.may_be_all(select, target, depth) => {
                         Operand::Fixed(None)
@@ -597,18 +779,21 @@ fn restricts() -> Condition {
     Condition::Restricts(Restriction::default())
 }
 
+/// Restricts, by leaving out some rows where `wide`.
+fn restricts_by(wide: bool) -> Condition {
+    Condition::Restricts(Restriction { wide, ..Restriction::default() })
+}
+
 fn atom(column: i16, test: Test, value: Option<Constant>) -> Condition {
     let fixed = if test == Test::Equal { BTreeSet::from([column]) } else { BTreeSet::new() };
-    Condition::Restricts(Restriction { fixed, bounded: false, atom: Some((column, test, value)) })
+    Condition::Restricts(Restriction { fixed, bounded: false, wide: test.is_wide(), atom: Some((column, test, value)) })
 }
 
 impl Condition {
     /// The same, its number of rows bounded by a list; a single column is no longer fixed to one value.
     fn counted(self) -> Self {
         match self {
-            Self::Restricts(restriction) => {
-                Self::Restricts(Restriction { bounded: true, fixed: BTreeSet::new(), atom: restriction.atom.filter(|_| false) })
-            }
+            Self::Restricts(restriction) => Self::Restricts(Restriction { bounded: true, fixed: BTreeSet::new(), atom: None, ..restriction }),
             other => other,
         }
     }
@@ -616,7 +801,11 @@ impl Condition {
 
 fn column_operand(parts: &[&str], target: &Target<'_>) -> Operand {
     let same = |alias: Option<&str>| target.others.iter().filter(|other| alias.is_none_or(|alias| other.alias == alias)).any(|other| other.same);
+    let hidden = target.hidden.as_ref();
     match parts {
+        [name] if hidden.is_some_and(|names| names.columns.contains(*name)) => Operand::Other { same: same(None) },
+        [name] if hidden.is_some_and(|names| names.open) && target.column(name).is_some() => Operand::Unclear,
+        [.., alias, _] if hidden.is_some_and(|names| names.aliases.contains(*alias)) => Operand::Other { same: same(Some(alias)) },
         [name] => match target.column(name) {
             Some(column) => column,
             None if target.others.is_empty() || *name == target.alias => Operand::Unclear,
@@ -655,14 +844,26 @@ fn compared(left: &Operand, test: Test, right: &Operand) -> Condition {
             _ => Condition::Never,
         },
         (Operand::Column { .. } | Operand::Derived { .. }, Operand::Column { .. }) | (Operand::Column { .. }, Operand::Derived { .. }) => {
-            if matches!(left, Operand::Derived { .. }) || matches!(right, Operand::Derived { .. }) { Condition::Open } else { restricts() }
+            if matches!(left, Operand::Derived { .. }) || matches!(right, Operand::Derived { .. }) {
+                Condition::Open
+            } else {
+                restricts_by(test.is_wide())
+            }
         }
         (Operand::Column { number, not_null }, Operand::Fixed(value)) => column_test(*number, *not_null, test, value.clone()),
         (Operand::Fixed(value), Operand::Column { number, not_null }) => column_test(*number, *not_null, test.mirrored(), value.clone()),
         (Operand::Derived { length }, Operand::Fixed(value)) => derived_test(*length, test, value.as_ref()),
         (Operand::Fixed(value), Operand::Derived { length }) => derived_test(*length, test.mirrored(), value.as_ref()),
         (Operand::Column { number, .. }, Operand::Later) | (Operand::Later, Operand::Column { number, .. }) => atom_later(*number, test),
-        (Operand::Derived { .. }, Operand::Later) | (Operand::Later, _) => restricts(),
+        // An extreme of all rows chooses one, or leaves out none.
+        (Operand::Column { .. } | Operand::Derived { .. }, Operand::OfAll) | (Operand::OfAll, Operand::Column { .. } | Operand::Derived { .. }) => {
+            if test == Test::Equal {
+                restricts()
+            } else {
+                Condition::Open
+            }
+        }
+        (Operand::Derived { .. }, Operand::Later) | (Operand::Later, _) => restricts_by(test.is_wide()),
         (Operand::Column { .. } | Operand::Derived { .. }, Operand::Other { same })
         | (Operand::Other { same }, Operand::Column { .. } | Operand::Derived { .. }) => {
             if test == Test::Equal {
@@ -676,11 +877,18 @@ fn compared(left: &Operand, test: Test, right: &Operand) -> Condition {
     }
 }
 
+/// What holds nothing, or asks for nothing: `{}`, `[]`, the root of a document, a range without ends.
+fn is_empty_container(constant: &Constant) -> bool {
+    let Value::Text(text) = constant.value() else { return false };
+    let text: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+    matches!(text.as_str(), "" | "{}" | "[]" | "$" | "strict$" | "lax$" | "(,)" | "[,]" | "[,)" | "(,]")
+}
+
 /// Containment, text search and the like.
 fn contained(left: &Operand, right: &Operand) -> Condition {
     let own = |operand: &Operand| matches!(operand, Operand::Column { .. } | Operand::Derived { .. });
     // An empty container is contained in everything.
-    let empty = |operand: &Operand| matches!(operand, Operand::Fixed(Some(constant)) if matches!(constant.value(), Value::Text(text) if matches!(text.trim(), "" | "{}" | "[]")));
+    let empty = |operand: &Operand| matches!(operand, Operand::Fixed(Some(constant)) if is_empty_container(constant));
     match (left, right) {
         (one, other) | (other, one) if own(one) && matches!(other, Operand::Fixed(_) | Operand::Later) && !empty(other) => restricts(),
         _ => Condition::Open,
@@ -706,7 +914,30 @@ fn column_test(column: i16, not_null: bool, test: Test, value: Option<Constant>)
         }
         // A pattern that is not known may be `%`.
         (Test::Like | Test::NotLike, None) => Condition::Open,
+        (_, Some(constant)) if is_at_the_end(test, constant) => Condition::Open,
         _ => atom(column, test, value),
+    }
+}
+
+/// Whether a comparison with the least or greatest value there is leaves out nothing, or nothing worth naming.
+fn is_at_the_end(test: Test, constant: &Constant) -> bool {
+    // Of what is compared otherwise the value is not looked at, so that statements with other values are alike.
+    if !matches!(test, Test::AtLeast | Test::More | Test::AtMost | Test::Less) {
+        return false;
+    }
+    let (least, greatest) = match constant.value() {
+        Value::Number(number) => (*number <= f64::from(i32::MIN), *number >= f64::from(i32::MAX)),
+        Value::Text(text) => {
+            let text = text.trim().to_ascii_lowercase();
+            (matches!(text.as_str(), "" | "-infinity"), matches!(text.as_str(), "infinity" | "+infinity" | "inf"))
+        }
+        Value::Bool(truth) => (!truth, *truth),
+        _ => (false, false),
+    };
+    match test {
+        Test::AtLeast | Test::More => least,
+        Test::AtMost | Test::Less => greatest,
+        _ => false,
     }
 }
 
@@ -721,7 +952,8 @@ fn derived_test(length: bool, test: Test, value: Option<&Constant>) -> Condition
         (Test::AtLeast | Test::More | Test::Unequal, Some(constant)) if length && no_less(constant) => Condition::Open,
         (Test::Like, Some(constant)) if is_everything(constant) => Condition::Open,
         (Test::Like | Test::NotLike, None) => Condition::Open,
-        _ => restricts(),
+        (_, Some(constant)) if is_at_the_end(test, constant) => Condition::Open,
+        _ => restricts_by(test.is_wide()),
     }
 }
 
@@ -738,10 +970,23 @@ fn in_list(left: &Operand, list: &[Operand], member: bool) -> Condition {
     }
 }
 
-fn between(left: &Operand, list: &[Operand]) -> Condition {
+fn between(left: &Operand, list: &[Operand], outside: bool) -> Condition {
     let plain = |operand: &Operand| matches!(operand, Operand::Fixed(_) | Operand::Later);
+    let constant = |at: usize| match list.get(at) {
+        Some(Operand::Fixed(Some(constant))) => Some(constant),
+        _ => None,
+    };
+    let (low, high) = (constant(0), constant(1));
+    let all = low.is_some_and(|low| is_at_the_end(Test::AtLeast, low)) && high.is_some_and(|high| is_at_the_end(Test::AtMost, high));
+    let none = low.zip(high).is_some_and(|(low, high)| constants::compare(low.value(), high.value()) == Some(Ordering::Greater));
     match left {
-        Operand::Column { .. } | Operand::Derived { length: false } if list.iter().all(plain) => restricts(),
+        Operand::Column { .. } | Operand::Derived { length: false } if list.iter().all(plain) => {
+            if (!outside && all) || (outside && none) {
+                Condition::Open
+            } else {
+                restricts_by(outside)
+            }
+        }
         Operand::Other { .. } => Condition::Others,
         _ => Condition::Open,
     }
@@ -769,6 +1014,7 @@ fn both(parts: Vec<Condition>) -> Condition {
                 Some(merged) => {
                     merged.fixed.extend(restriction.fixed);
                     merged.bounded |= restriction.bounded;
+                    merged.wide &= restriction.wide;
                     merged.atom = None;
                 }
             },
@@ -777,7 +1023,6 @@ fn both(parts: Vec<Condition>) -> Condition {
     match merged {
         Some(restriction) => Condition::Restricts(restriction),
         None if linked => Condition::Linked { same: false },
-        None if linked_same && others => restricts(),
         None if linked_same => Condition::Linked { same: true },
         None if others => Condition::Others,
         None if open => Condition::Open,
@@ -796,7 +1041,7 @@ fn either(parts: Vec<Condition>) -> Condition {
         match part {
             Condition::Restricts(restriction) => restrictions.push(restriction),
             Condition::Linked { same: false } if parts.len() > 1 => {
-                restrictions.push(const { &Restriction { fixed: BTreeSet::new(), bounded: false, atom: None } })
+                restrictions.push(const { &Restriction { fixed: BTreeSet::new(), bounded: false, wide: false, atom: None } })
             }
             other => return if parts.len() == 1 { other.clone() } else { Condition::Open },
         }
@@ -805,9 +1050,11 @@ fn either(parts: Vec<Condition>) -> Condition {
         [] => Condition::Never,
         [only] => Condition::Restricts((*only).clone()),
         several if covers_everything(several) => Condition::Always,
+        // What one leaves out another may choose; of single comparisons it is known that they do not.
+        several if several.iter().any(|one| one.wide && one.atom.is_none()) => Condition::Open,
         several => {
             let bounded = several.iter().all(|one| one.bounded || !one.fixed.is_empty());
-            Condition::Restricts(Restriction { bounded, ..Restriction::default() })
+            Condition::Restricts(Restriction { bounded, wide: several.iter().any(|one| one.wide), ..Restriction::default() })
         }
     }
 }
@@ -816,7 +1063,8 @@ fn either(parts: Vec<Condition>) -> Condition {
 fn covers_everything(restrictions: &[&Restriction]) -> bool {
     // One pass over the pairs is enough for what people write; a list of thousands of equalities has no such pair, and is not searched for one.
     let atoms: Vec<&(i16, Test, Option<Constant>)> = restrictions.iter().filter_map(|one| one.atom.as_ref()).collect();
-    let telling: Vec<_> = atoms.iter().filter(|(_, test, _)| *test != Test::Equal).take(64).collect();
+    let is_truth = |value: &Option<Constant>| value.as_ref().is_some_and(Constant::is_written_truth);
+    let telling: Vec<_> = atoms.iter().filter(|(_, test, value)| *test != Test::Equal || is_truth(value)).take(64).collect();
     telling.iter().any(|one| atoms.iter().take(4_096).any(|other| complementary(one, other, &atoms)))
 }
 
@@ -831,6 +1079,11 @@ fn complementary(one: &(i16, Test, Option<Constant>), other: &(i16, Test, Option
     };
     match (one.1, other.1) {
         (Test::Null, Test::NotNull) => true,
+        (Test::Equal, Test::Equal) => {
+            let truth =
+                |value: &Option<Constant>| value.as_ref().filter(|constant| constant.is_written_truth()).map(|constant| constant.value().clone());
+            truth(&one.2).zip(truth(&other.2)).is_some_and(|(one, other)| one != other)
+        }
         (Test::Unequal, Test::Equal) => order != Some(Ordering::Less) && order != Some(Ordering::Greater),
         (Test::Unequal, Test::Unequal) => order != Some(Ordering::Equal),
         (Test::Unequal, Test::Less | Test::AtMost | Test::More | Test::AtLeast) => true,
@@ -847,11 +1100,26 @@ fn complementary(one: &(i16, Test, Option<Constant>), other: &(i16, Test, Option
     }
 }
 
+/// Whether a query without FROM may give many values that nobody listed.
+fn makes_many(node: &Node) -> bool {
+    let Some(NodeEnum::ResTarget(target)) = inner(node) else { return false };
+    let Some(value) = target.val.as_deref() else { return false };
+    let counts = matches!(inner(value), Some(NodeEnum::FuncCall(call)) if qualified(&call.funcname).1 == "generate_series");
+    counts || holds_query(value)
+}
+
+/// Whether there is a query in an expression.
+fn holds_query(node: &Node) -> bool {
+    let mut holds = false;
+    visit(node, &mut |node| holds |= matches!(node, NodeEnum::SubLink(_)), MAX_DEPTH);
+    holds
+}
+
 /// A set-returning function whose rows are those of a list the caller gave.
 fn is_list_function(node: &Node) -> bool {
     let Some(NodeEnum::List(pair)) = inner(node) else { return false };
     match pair.items.first().and_then(inner) {
-        Some(NodeEnum::FuncCall(call)) => matches!(
+        Some(NodeEnum::FuncCall(call)) if !call.args.iter().any(holds_query) => matches!(
             qualified(&call.funcname).1,
             "unnest"
                 | "jsonb_array_elements"
@@ -867,8 +1135,24 @@ fn is_list_function(node: &Node) -> bool {
     }
 }
 
-fn is_limit(node: &Node) -> bool {
-    !matches!(inner(node), Some(NodeEnum::AConst(constant)) if constant.isnull)
+/// Whether a regular expression has a letter or digit that must be there. Alternatives, and groups that may be left out, are not looked into.
+fn demands_something(pattern: &str) -> bool {
+    if pattern.contains('|') || [")?", ")*", "){"].iter().any(|optional| pattern.contains(optional)) {
+        return false;
+    }
+    let mut letters = pattern.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => drop(letters.next()),
+            '[' => while letters.next().is_some_and(|inside| inside != ']') {},
+            '{' => while letters.next().is_some_and(|inside| inside != '}') {},
+            // `(?:` and its like begin a group.
+            '?' => drop(letters.next_if(|after| after.is_alphabetic())),
+            letter if letter.is_alphanumeric() && !letters.peek().is_some_and(|after| matches!(after, '*' | '?' | '{')) => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The pattern of SIMILAR TO, which the grammar wraps in a call.
@@ -896,12 +1180,15 @@ fn visit(node: &Node, see: &mut impl FnMut(&NodeEnum), depth: usize) {
         NodeEnum::RowExpr(row) => below.extend(&row.args),
         NodeEnum::CaseExpr(case) => below.extend(case.args.iter().chain(case.defresult.as_deref())),
         NodeEnum::CaseWhen(when) => below.extend([&when.expr, &when.result].into_iter().flatten().map(|node| &**node)),
-        NodeEnum::SubLink(link) => {
-            below.extend(link.testexpr.as_deref());
-            if let Some(NodeEnum::SelectStmt(select)) = boxed(link.subselect.as_ref()) {
-                below.extend(select.where_clause.as_deref());
-            }
-        }
+        // The query itself has names of its own.
+        NodeEnum::SubLink(link) => below.extend(link.testexpr.as_deref()),
+        NodeEnum::ResTarget(target) => below.extend(target.val.as_deref()),
+        NodeEnum::AArrayExpr(array) => below.extend(&array.elements),
+        NodeEnum::AIndirection(indirection) => below.extend(indirection.arg.as_deref()),
+        NodeEnum::CollateClause(clause) => below.extend(clause.arg.as_deref()),
+        NodeEnum::MinMaxExpr(extreme) => below.extend(&extreme.args),
+        NodeEnum::JoinExpr(join) => below.extend([&join.larg, &join.rarg, &join.quals].into_iter().flatten().map(|node| &**node)),
+        NodeEnum::RangeFunction(function) => below.extend(&function.functions),
         _ => {}
     }
     for node in below {
