@@ -161,14 +161,7 @@ struct Other {
 
 impl<'t> Target<'t> {
     pub(super) fn new(relation: Option<&'t Relation>, alias: &'t str, with: Option<&'t WithClause>) -> Self {
-        let ctes = with.into_iter().flat_map(|with| &with.ctes).filter_map(|node| match inner(node) {
-            Some(NodeEnum::CommonTableExpr(cte)) => match boxed(cte.ctequery.as_ref()) {
-                Some(NodeEnum::SelectStmt(select)) => Some((cte.ctename.as_str(), select.as_ref())),
-                _ => None,
-            },
-            _ => None,
-        });
-        Self { relation, alias, others: vec![], hidden: None, ctes: ctes.collect() }
+        Self { relation, alias, others: vec![], hidden: None, ctes: ctes_of(with).collect() }
     }
 
     /// The same where this WITH query is being followed: what it says of itself adds no other rows.
@@ -185,29 +178,15 @@ impl<'t> Target<'t> {
     }
 }
 
-impl Names {
-    /// The columns that a subquery shows.
-    fn shown_by(&mut self, select: &SelectStmt) {
-        let first = select.larg.as_deref();
-        if let Some(first) = first {
-            return self.shown_by(first);
-        }
-        for node in &select.target_list {
-            let Some(NodeEnum::ResTarget(target)) = inner(node) else { continue };
-            match target.val.as_deref().and_then(inner) {
-                _ if !target.name.is_empty() => {
-                    self.columns.insert(target.name.clone());
-                }
-                Some(NodeEnum::ColumnRef(column)) => match strings(&column.fields).last() {
-                    Some(name) if !matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))) => {
-                        self.columns.insert((*name).to_owned());
-                    }
-                    _ => self.open = true,
-                },
-                _ => self.open = true,
-            }
-        }
-    }
+/// The WITH queries of a statement or subquery that only select, by their names.
+fn ctes_of(with: Option<&WithClause>) -> impl Iterator<Item = (&str, &SelectStmt)> {
+    with.into_iter().flat_map(|with| &with.ctes).filter_map(|node| match inner(node) {
+        Some(NodeEnum::CommonTableExpr(cte)) => match boxed(cte.ctequery.as_ref()) {
+            Some(NodeEnum::SelectStmt(select)) => Some((cte.ctename.as_str(), select.as_ref())),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 impl Analysis<'_> {
@@ -516,7 +495,7 @@ impl Analysis<'_> {
             relation: target.relation,
             alias: target.alias,
             others: self.others(target, &select.from_clause, depth),
-            hidden: Some(self.names_of(&select.from_clause)),
+            hidden: Some(self.names_of(&select.from_clause, target, depth)),
             ctes: target.ctes.clone(),
         };
         let found = select.where_clause.as_deref().map_or(Condition::Always, |node| self.condition(node, &within, false, depth));
@@ -548,7 +527,9 @@ impl Analysis<'_> {
 
     fn reaches(&self, select: &SelectStmt, target: &Target<'_>, around: &mut Vec<Names>, depth: usize) -> bool {
         let Some(depth) = depth.checked_sub(1).filter(|_| self.takes_step()) else { return true };
-        around.push(self.names_of(&select.from_clause));
+        let ctes = ctes_of(select.with_clause.as_ref()).chain(target.ctes.iter().copied()).collect();
+        let target = &Target { relation: target.relation, alias: target.alias, others: vec![], hidden: None, ctes };
+        around.push(self.names_of(&select.from_clause, target, depth));
         let arms = [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.reaches(arm, target, around, depth));
         let values = [&select.target_list, &select.values_lists, &select.from_clause, &select.group_clause];
         let tests = [&select.where_clause, &select.having_clause, &select.limit_count, &select.limit_offset];
@@ -568,7 +549,7 @@ impl Analysis<'_> {
                     reaches |= match strings(&column.fields).as_slice() {
                         [] => false,
                         [name] if *name == target.alias => !hidden(&|names| names.aliases.contains(*name) || names.columns.contains(*name)),
-                        [name] => target.column(name).is_some() && !hidden(&|names| names.columns.contains(*name) || names.open),
+                        [name] => target.column(name).is_some() && !hidden(&|names| names.columns.contains(*name)),
                         [.., alias, _] => *alias == target.alias && !hidden(&|names| names.aliases.contains(*alias)),
                     };
                 }
@@ -586,7 +567,7 @@ impl Analysis<'_> {
     }
 
     /// What the sources of a FROM clause name.
-    fn names_of(&self, from: &[Node]) -> Names {
+    fn names_of(&self, from: &[Node], target: &Target<'_>, depth: usize) -> Names {
         let mut names = Names::default();
         let mut waiting: Vec<&Node> = from.iter().collect();
         while let Some(node) = waiting.pop() {
@@ -596,12 +577,14 @@ impl Analysis<'_> {
                     join.alias.as_ref()
                 }
                 Some(NodeEnum::RangeVar(range)) => {
-                    match self.find_relation(&range.schemaname, &range.relname) {
-                        Some(relation) => {
+                    let cte = target.ctes.iter().find(|(name, _)| range.schemaname.is_empty() && *name == range.relname);
+                    match (cte, self.find_relation(&range.schemaname, &range.relname)) {
+                        (Some((name, select)), _) => self.shown_by(select, &target.without(name), &mut names, depth),
+                        (None, Some(relation)) => {
                             let own = relation.columns.iter().map(|column| column.name.to_string());
                             names.columns.extend(own.chain(["ctid".to_owned()]));
                         }
-                        None => names.open = true,
+                        (None, None) => names.open = true,
                     }
                     if range.alias.is_none() {
                         names.aliases.insert(range.relname.clone());
@@ -610,15 +593,19 @@ impl Analysis<'_> {
                 }
                 Some(NodeEnum::RangeSubselect(sub)) => {
                     match boxed(sub.subquery.as_ref()) {
-                        Some(NodeEnum::SelectStmt(select)) => names.shown_by(select),
+                        Some(NodeEnum::SelectStmt(select)) => self.shown_by(select, target, &mut names, depth),
                         _ => names.open = true,
                     }
                     sub.alias.as_ref()
                 }
                 Some(NodeEnum::RangeFunction(function)) => {
-                    // Its column goes by its alias, or by the function's own name; a row has more.
+                    // One that gives a single column goes by its alias; any other has columns that are not known here.
                     names.columns.extend(function.alias.iter().map(|alias| alias.aliasname.clone()));
-                    names.open |= !function.coldeflist.is_empty() || function.alias.is_none();
+                    names.columns.extend(function.coldeflist.iter().filter_map(inner).filter_map(|node| match node {
+                        NodeEnum::ColumnDef(column) => Some(column.colname.clone()),
+                        _ => None,
+                    }));
+                    names.open |= function.coldeflist.is_empty() && !function.functions.iter().all(is_list_function);
                     function.alias.as_ref()
                 }
                 _ => {
@@ -632,6 +619,32 @@ impl Analysis<'_> {
             }
         }
         names
+    }
+
+    /// Adds the columns that a subquery shows.
+    fn shown_by(&self, select: &SelectStmt, target: &Target<'_>, names: &mut Names, depth: usize) {
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.takes_step()) else {
+            names.open = true;
+            return;
+        };
+        if let Some(first) = select.larg.as_deref() {
+            return self.shown_by(first, target, names, depth);
+        }
+        for node in &select.target_list {
+            let Some(NodeEnum::ResTarget(shown)) = inner(node) else { continue };
+            match shown.val.as_deref().and_then(inner) {
+                _ if !shown.name.is_empty() => {
+                    names.columns.insert(shown.name.clone());
+                }
+                Some(NodeEnum::ColumnRef(column)) if matches!(column.fields.last().and_then(inner), Some(NodeEnum::AStar(_))) => {
+                    let below = self.names_of(&select.from_clause, target, depth);
+                    names.columns.extend(below.columns);
+                    names.open |= below.open;
+                }
+                Some(NodeEnum::ColumnRef(column)) => names.columns.extend(strings(&column.fields).last().map(|name| (*name).to_owned())),
+                _ => names.open = true,
+            }
+        }
     }
 
     fn operand(&self, node: &Node, target: &Target<'_>, depth: usize) -> Operand {

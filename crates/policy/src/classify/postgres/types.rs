@@ -225,10 +225,11 @@ impl<'a> Analysis<'a> {
         making(self.catalog, ty).into_iter().for_each(|code| self.run_oid(code));
     }
 
-    /// A value of a type comes from the caller, and may be cast to any other on its way.
+    /// A value of a type comes from the caller, and may be cast to another on its way: one of somebody's own type to any.
     pub(super) fn take_value(&mut self, ty: u32) {
         self.make_value(ty);
-        for cast in self.catalog.casts().iter().filter(|cast| cast.source == ty && cast.function >= FIRST_USER_OID) {
+        let may = |implicit: bool| implicit || ty >= FIRST_USER_OID;
+        for cast in self.catalog.casts().iter().filter(|cast| cast.source == ty && cast.function >= FIRST_USER_OID && may(cast.implicit)) {
             self.run_oid(cast.function);
         }
     }
