@@ -39,8 +39,9 @@ impl CopyBodies {
             let (head, rest) = piece.split_at((HEAD_BYTES - self.head.len()).min(piece.len()));
             self.head.extend_from_slice(head);
             piece = rest;
-            if let [_, a, b, c, d] = *self.head.as_slice() {
-                self.left = (u32::from_be_bytes([a, b, c, d]) as usize).saturating_sub(HEAD_BYTES - 1);
+            if self.head.len() == HEAD_BYTES {
+                let length = Reader::new(self.head.get(1..).unwrap_or_default()).u32().unwrap_or(0);
+                self.left = (length as usize).saturating_sub(HEAD_BYTES - 1);
                 self.head.clear();
             }
         }

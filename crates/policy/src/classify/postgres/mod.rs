@@ -23,6 +23,7 @@ mod objects;
 mod parse;
 mod prepared;
 mod queries;
+mod reaching;
 mod row_scope;
 mod secrets;
 mod settings;
