@@ -563,8 +563,15 @@ impl Analysis<'_> {
         if routines.is_empty() || routines.iter().any(|routine| !routine.built_in() || routine.volatility == 'v') {
             return Operand::Unclear;
         }
-        let cuts = matches!(name, "left" | "right" | "substr" | "substring");
-        if cuts && arguments.iter().skip(1).any(|node| constants::value(node, &self.parameters) == Some(Value::Number(0.0))) {
+        // What cuts off everything, or leaves no remainder, gives the same for each row.
+        let number = |node: &Node| if let Some(Value::Number(number)) = constants::value(node, &self.parameters) { Some(number) } else { None };
+        let same = match name {
+            "left" | "right" | "substr" | "substring" => arguments.iter().skip(1).filter_map(number).any(|number| number <= 0.0),
+            "mod" => arguments.get(1).and_then(number).is_none_or(|number| number.abs() <= 1.0),
+            "replace" => arguments.iter().skip(1).any(|node| !matches!(self.operand(node, target, depth), Operand::Fixed(_) | Operand::Later)),
+            _ => false,
+        };
+        if same {
             return Operand::Unclear;
         }
         match self.combined(arguments, target, depth) {
@@ -757,6 +764,8 @@ fn contained(left: &Operand, right: &Operand) -> Condition {
     // An empty container is contained in everything.
     let empty = |operand: &Operand| matches!(operand, Operand::Fixed(Some(constant)) if is_empty_container(constant));
     match (left, right) {
+        // Of what is made of a column and of something that is not known, nothing is.
+        (Operand::Derived { .. }, Operand::Fixed(None)) | (Operand::Fixed(None), Operand::Derived { .. }) => Condition::Open,
         (one, other) | (other, one) if own(one) && matches!(other, Operand::Fixed(_) | Operand::Later) && !empty(other) => restricts(),
         _ => Condition::Open,
     }
@@ -782,6 +791,8 @@ fn column_test(column: i16, not_null: bool, test: Test, value: Option<Constant>)
         // A pattern that is not known may be `%`.
         (Test::Like | Test::NotLike, None) => Condition::Open,
         (_, Some(constant)) if is_at_the_end(test, constant) => Condition::Open,
+        // Places of rows in their file: which of them are taken is nobody's condition.
+        (Test::AtLeast | Test::More | Test::AtMost | Test::Less | Test::Unequal, _) if column == CTID => Condition::Open,
         _ => atom(column, test, value),
     }
 }
@@ -820,6 +831,7 @@ fn derived_test(length: bool, test: Test, value: Option<&Constant>) -> Condition
         (Test::Like, Some(constant)) if is_everything(constant) => Condition::Open,
         (Test::Like | Test::NotLike, None) => Condition::Open,
         (_, Some(constant)) if is_at_the_end(test, constant) => Condition::Open,
+        (Test::Unequal, Some(constant)) if is_empty_container(constant) => Condition::Open,
         _ => restricts_by(test.is_wide()),
     }
 }
