@@ -47,7 +47,15 @@ impl Analysis<'_> {
         let target = &Target { relation: target.relation, alias: target.alias, others: vec![], hidden: None, ctes };
         around.push(self.names_of(&select.from_clause, target, depth));
         let arms = [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.reaches(arm, target, around, depth));
-        let values = [&select.target_list, &select.values_lists, &select.from_clause, &select.group_clause];
+        let values = [
+            &select.distinct_clause,
+            &select.target_list,
+            &select.values_lists,
+            &select.from_clause,
+            &select.group_clause,
+            &select.window_clause,
+            &select.sort_clause,
+        ];
         let tests = [&select.where_clause, &select.having_clause, &select.limit_count, &select.limit_offset];
         let nodes: Vec<&Node> = values.into_iter().flatten().chain(tests.into_iter().flatten().map(|node| &**node)).collect();
         let reaches = arms || nodes.into_iter().any(|node| self.node_reaches(node, target, around, depth));
@@ -69,14 +77,15 @@ impl Analysis<'_> {
                         [.., alias, _] => *alias == target.alias && !hidden(&|names| names.aliases.contains(*alias)),
                     };
                 }
-                NodeEnum::SubLink(link) => queries.push(link.subselect.clone()),
-                NodeEnum::RangeSubselect(sub) => queries.push(sub.subquery.clone()),
-                _ => {}
+                NodeEnum::SubLink(link) => queries.push(link.subselect.as_ref()),
+                NodeEnum::RangeSubselect(sub) => queries.push(sub.subquery.as_ref()),
+                // What is not looked into may name anything.
+                node => reaches |= !is_looked_into(node),
             },
             depth,
         );
         reaches
-            || queries.into_iter().any(|query| match boxed(query.as_ref()) {
+            || queries.into_iter().any(|query| match boxed(query) {
                 Some(NodeEnum::SelectStmt(select)) => self.reaches(select, target, around, depth),
                 _ => false,
             })
@@ -200,29 +209,34 @@ pub(super) fn is_list_function(node: &Node) -> bool {
 }
 
 /// Shows every node of the common forms of expression below this one.
-fn visit(node: &Node, see: &mut impl FnMut(&NodeEnum), depth: usize) {
+fn visit<'n>(node: &'n Node, see: &mut impl FnMut(&'n NodeEnum), depth: usize) {
     let (Some(depth), Some(node)) = (depth.checked_sub(1), inner(node)) else { return };
     see(node);
     let mut below: Vec<&Node> = vec![];
     match node {
         NodeEnum::BoolExpr(expression) => below.extend(&expression.args),
         NodeEnum::AExpr(expression) => below.extend([&expression.lexpr, &expression.rexpr].into_iter().flatten().map(|node| &**node)),
-        NodeEnum::FuncCall(call) => below.extend(&call.args),
+        NodeEnum::FuncCall(call) => {
+            below.extend(call.args.iter().chain(&call.agg_order).chain(call.agg_filter.as_deref()));
+            below.extend(call.over.iter().flat_map(|window| window.partition_clause.iter().chain(&window.order_clause)));
+        }
         NodeEnum::TypeCast(cast) => below.extend(cast.arg.as_deref()),
         NodeEnum::NullTest(test) => below.extend(test.arg.as_deref()),
         NodeEnum::BooleanTest(test) => below.extend(test.arg.as_deref()),
         NodeEnum::CoalesceExpr(coalesce) => below.extend(&coalesce.args),
         NodeEnum::List(list) => below.extend(&list.items),
         NodeEnum::RowExpr(row) => below.extend(&row.args),
-        NodeEnum::CaseExpr(case) => below.extend(case.args.iter().chain(case.defresult.as_deref())),
+        NodeEnum::CaseExpr(case) => below.extend(case.arg.as_deref().into_iter().chain(&case.args).chain(case.defresult.as_deref())),
         NodeEnum::CaseWhen(when) => below.extend([&when.expr, &when.result].into_iter().flatten().map(|node| &**node)),
         // The query itself has names of its own.
         NodeEnum::SubLink(link) => below.extend(link.testexpr.as_deref()),
         NodeEnum::ResTarget(target) => below.extend(target.val.as_deref()),
         NodeEnum::AArrayExpr(array) => below.extend(&array.elements),
-        NodeEnum::AIndirection(indirection) => below.extend(indirection.arg.as_deref()),
+        NodeEnum::AIndirection(indirection) => below.extend(indirection.arg.as_deref().into_iter().chain(&indirection.indirection)),
+        NodeEnum::AIndices(indices) => below.extend([&indices.lidx, &indices.uidx].into_iter().flatten().map(|node| &**node)),
         NodeEnum::CollateClause(clause) => below.extend(clause.arg.as_deref()),
         NodeEnum::MinMaxExpr(extreme) => below.extend(&extreme.args),
+        NodeEnum::SortBy(sort) => below.extend(sort.node.as_deref()),
         NodeEnum::JoinExpr(join) => below.extend([&join.larg, &join.rarg, &join.quals].into_iter().flatten().map(|node| &**node)),
         NodeEnum::RangeFunction(function) => below.extend(&function.functions),
         _ => {}
@@ -230,4 +244,37 @@ fn visit(node: &Node, see: &mut impl FnMut(&NodeEnum), depth: usize) {
     for node in below {
         visit(node, see, depth);
     }
+}
+
+/// Whether [`visit`] shows all that is below a node, or there is nothing.
+const fn is_looked_into(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::BoolExpr(_)
+            | NodeEnum::AExpr(_)
+            | NodeEnum::FuncCall(_)
+            | NodeEnum::TypeCast(_)
+            | NodeEnum::NullTest(_)
+            | NodeEnum::BooleanTest(_)
+            | NodeEnum::CoalesceExpr(_)
+            | NodeEnum::List(_)
+            | NodeEnum::RowExpr(_)
+            | NodeEnum::CaseExpr(_)
+            | NodeEnum::CaseWhen(_)
+            | NodeEnum::ResTarget(_)
+            | NodeEnum::AArrayExpr(_)
+            | NodeEnum::AIndirection(_)
+            | NodeEnum::AIndices(_)
+            | NodeEnum::CollateClause(_)
+            | NodeEnum::MinMaxExpr(_)
+            | NodeEnum::SortBy(_)
+            | NodeEnum::JoinExpr(_)
+            | NodeEnum::RangeFunction(_)
+            | NodeEnum::RangeVar(_)
+            | NodeEnum::AConst(_)
+            | NodeEnum::ParamRef(_)
+            | NodeEnum::AStar(_)
+            | NodeEnum::String(_)
+            | NodeEnum::SqlvalueFunction(_)
+    )
 }
