@@ -318,6 +318,8 @@ const SOME: &[&str] = &[
     "lower(v) = 'a' OR lower(v) = 'b'",
     "v ~ '^foo.*'",
     "v ~ '^v[0-9]+$'",
+    "v ~ '^\\d+$'",
+    "v ~ '[0-9]'",
     "v SIMILAR TO 'v%'",
     "v > 'a' AND id < 100",
     "id > 5",
@@ -330,7 +332,13 @@ const SOME: &[&str] = &[
 
 fn scope_faults(catalog: &Catalog, view: &SessionView) -> Vec<String> {
     let where_ = |condition: &&str| format!("DELETE FROM demo WHERE {condition}");
-    let whole = WHOLE.iter().map(where_).chain(WHOLE_STATEMENTS.iter().map(|text| (*text).to_owned())).map(|text| (text, true));
+    let deep = format!("id IN (SELECT {}id{})", "abs(".repeat(250), ")".repeat(250));
+    let whole = WHOLE
+        .iter()
+        .map(where_)
+        .chain(WHOLE_STATEMENTS.iter().map(|text| (*text).to_owned()))
+        .chain([where_(&deep.as_str())])
+        .map(|text| (text, true));
     let judged = whole.chain(SOME.iter().map(where_).map(|text| (text, false)));
     let wrong = judged.filter(|(text, destroys)| facts(catalog, view, text).asks(Action::Destroy) != *destroys);
     wrong

@@ -65,7 +65,7 @@ impl Analysis<'_> {
 
     fn node_reaches(&self, node: &Node, target: &Target<'_>, around: &mut Vec<Names>, depth: usize) -> bool {
         let (mut reaches, mut queries) = (false, Vec::new());
-        visit(
+        let shown = visit(
             node,
             &mut |node| match node {
                 NodeEnum::ColumnRef(column) => {
@@ -85,6 +85,7 @@ impl Analysis<'_> {
             depth,
         );
         reaches
+            || !shown
             || queries.into_iter().any(|query| match boxed(query) {
                 Some(NodeEnum::SelectStmt(select)) => self.reaches(select, target, around, depth),
                 _ => false,
@@ -184,8 +185,8 @@ pub(super) fn makes_many(node: &Node) -> bool {
 /// Whether there is a query in an expression.
 fn holds_query(node: &Node) -> bool {
     let mut holds = false;
-    visit(node, &mut |node| holds |= matches!(node, NodeEnum::SubLink(_)), MAX_DEPTH);
-    holds
+    let shown = visit(node, &mut |node| holds |= matches!(node, NodeEnum::SubLink(_)), MAX_DEPTH);
+    holds || !shown
 }
 
 /// A set-returning function whose rows are those of a list the caller gave.
@@ -208,9 +209,11 @@ pub(super) fn is_list_function(node: &Node) -> bool {
     }
 }
 
-/// Shows every node of the common forms of expression below this one.
-fn visit<'n>(node: &'n Node, see: &mut impl FnMut(&'n NodeEnum), depth: usize) {
-    let (Some(depth), Some(node)) = (depth.checked_sub(1), inner(node)) else { return };
+/// Shows every node of the common forms of expression below this one. False when they nest too deep for that.
+#[must_use]
+fn visit<'n>(node: &'n Node, see: &mut impl FnMut(&'n NodeEnum), depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return false };
+    let Some(node) = inner(node) else { return true };
     see(node);
     let mut below: Vec<&Node> = vec![];
     match node {
@@ -241,9 +244,7 @@ fn visit<'n>(node: &'n Node, see: &mut impl FnMut(&'n NodeEnum), depth: usize) {
         NodeEnum::RangeFunction(function) => below.extend(&function.functions),
         _ => {}
     }
-    for node in below {
-        visit(node, see, depth);
-    }
+    below.into_iter().all(|node| visit(node, see, depth))
 }
 
 /// Whether [`visit`] shows all that is below a node, or there is nothing.

@@ -979,21 +979,34 @@ fn complementary(one: &(i16, Test, Option<Constant>), other: &(i16, Test, Option
     }
 }
 
-/// Whether a regular expression has a letter or digit that must be there. Alternatives, and groups that may be left out, are not looked into.
+/// Whether a regular expression has a letter, digit or one of some that must be there. Alternatives, and groups that may be left out, are not looked into.
 fn demands_something(pattern: &str) -> bool {
     if pattern.contains('|') || [")?", ")*", "){"].iter().any(|optional| pattern.contains(optional)) {
         return false;
     }
     let mut letters = pattern.chars().peekable();
     while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => drop(letters.next()),
-            '[' => while letters.next().is_some_and(|inside| inside != ']') {},
-            '{' => while letters.next().is_some_and(|inside| inside != '}') {},
+        let demands = match letter {
+            // A digit or white space; other classes are nearly everything, and `\m` or `\y` no character at all.
+            '\\' => letters.next().is_some_and(|class| matches!(class, 'd' | 's')),
+            '[' => {
+                let all_but = letters.peek() == Some(&'^');
+                while letters.next().is_some_and(|inside| inside != ']') {}
+                !all_but
+            }
+            '{' => {
+                while letters.next().is_some_and(|inside| inside != '}') {}
+                false
+            }
             // `(?:` and its like begin a group.
-            '?' => drop(letters.next_if(|after| after.is_alphabetic())),
-            letter if letter.is_alphanumeric() && !letters.peek().is_some_and(|after| matches!(after, '*' | '?' | '{')) => return true,
-            _ => {}
+            '?' => {
+                letters.next_if(|after| after.is_alphabetic());
+                false
+            }
+            letter => letter.is_alphanumeric(),
+        };
+        if demands && !letters.peek().is_some_and(|after| matches!(after, '*' | '?' | '{')) {
+            return true;
         }
     }
     false
