@@ -307,10 +307,8 @@ impl<'a> Analysis<'a> {
             Some(to) => self.coerce(from, to),
             None if name.setof || name.pct_type => self.found.doubt("it casts to a type that is not named plainly"),
             None if name.array_bounds.is_empty() => self.missing_type(name),
-            // Arrays of rows have no type of their own here.
             None => {
-                let element = pb::TypeName { array_bounds: Vec::new(), ..name.clone() };
-                if let Some(element) = self.type_of(&element) {
+                if let Some(element) = self.element_of(name) {
                     self.coerce(None, element);
                 }
             }

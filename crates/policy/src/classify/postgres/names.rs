@@ -104,6 +104,11 @@ impl<'a> Analysis<'a> {
         if name.array_bounds.is_empty() { Some(element) } else { self.array_of(element) }
     }
 
+    /// The type of an array's elements by the array's name: arrays of rows have no type of their own here.
+    pub(super) fn element_of(&mut self, name: &TypeName) -> Ty {
+        self.type_of(&TypeName { array_bounds: Vec::new(), ..name.clone() })
+    }
+
     /// Looks a type up by name; the schema is empty if none was named.
     pub(super) fn find_type(&self, schema: &str, name: &str) -> Ty {
         let mut best: Option<(usize, u32)> = None;

@@ -312,7 +312,7 @@ impl Analysis<'_> {
         let Some(query) = boxed(prepare.query.as_ref()) else { return };
         for name in prepare.argtypes.iter().filter_map(inner) {
             if let NodeEnum::TypeName(name) = name
-                && let Some(ty) = self.type_of(name)
+                && let Some(ty) = self.type_of(name).or_else(|| self.element_of(name))
             {
                 self.take_value(ty);
             }

@@ -279,7 +279,9 @@ pub fn parameter_runs_code(catalog: &Catalog, type_oid: u32) -> bool {
     let casts = || catalog.casts().iter().filter(|cast| cast.source == type_oid).map(|cast| cast.function);
     let written =
         |code: u32| code >= FIRST_USER_OID && catalog.routine_by_oid(code).is_none_or(|routine| !matches!(&*routine.language, "c" | "internal"));
-    type_oid >= FIRST_USER_OID && making(catalog, type_oid).into_iter().chain(casts()).any(written)
+    // Arrays of rows are not in the catalog here, nor is what was made a moment ago.
+    let known = || catalog.type_by_oid(type_oid).is_some() || catalog.relation_of_row_type(type_oid).is_some();
+    type_oid >= FIRST_USER_OID && (!known() || making(catalog, type_oid).into_iter().chain(casts()).any(written))
 }
 
 /// A literal beside a value is first taken for the value's type.
