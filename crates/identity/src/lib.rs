@@ -1,10 +1,15 @@
-//! Who is calling: built-in users and their passwords, tokens, limits on attempts, and what may be entered in the register.
+//! Who is calling: built-in users and their passwords, people of identity providers, tokens, limits on attempts, and what may be entered in the register.
 //!
-//! Pure computation: no IO, no clock. Rows are kept by `store`; sessions are opened by `session`. Nothing here may tell a caller whether a
-//! name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be wrong looks alike from outside.
+//! No clock, and no IO but [`fetch`], which everything fetched from elsewhere goes through. Rows are kept by `store`; sessions are opened by `session`.
+//! Nothing here may tell a caller whether a name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be
+//! wrong looks alike from outside.
 
 pub mod attempts;
 pub mod crowd;
+pub mod fetch;
+pub mod jwt;
+pub mod keys;
+pub mod oidc;
 pub mod password;
 pub mod register;
 pub mod token;

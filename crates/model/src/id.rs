@@ -91,6 +91,10 @@ identifier!(
     TokenId, 't', "a token id"
 );
 identifier!(
+    /// One sign-in at an identity provider.
+    SignInId, 'n', "the id of a sign-in"
+);
+identifier!(
     /// One identity; stays when its name is given to somebody else.
     IdentityId, 'i', "an identity id"
 );

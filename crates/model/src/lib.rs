@@ -22,9 +22,9 @@ pub use action::{Action, SystemAction};
 pub use connection::{Connection, RecordLevel};
 pub use decision::{Decision, Outcome, Requirement, VersionHash};
 pub use facts::{Effects, Facts, Risk, RowScope, Understanding};
-pub use id::{HoldId, IdentityId, SessionId, TokenId};
+pub use id::{HoldId, IdentityId, SessionId, SignInId, TokenId};
 pub use identity::{Actor, ActorChain, Identity, IdentityKind};
-pub use name::{ConnectionName, DataClassName, EnvironmentName, GroupName, IdentityName, NameError, PolicyId};
+pub use name::{ConnectionName, DataClassName, EnvironmentName, GroupName, IdentityName, NameError, PolicyId, ProviderName};
 pub use object::{Object, Pair};
 pub use secret::Secret;
 

@@ -121,6 +121,10 @@ name!(
     EnvironmentName, "an environment name", b""
 );
 name!(
+    /// The name of an identity provider such as `keycloak`.
+    ProviderName, "the name of a provider", b""
+);
+name!(
     /// The name of a data class such as `email`.
     DataClassName, "a data class name", b""
 );

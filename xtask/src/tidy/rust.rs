@@ -48,8 +48,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         words: &["TcpStream", "TcpListener", "TcpSocket", "UdpSocket", "UnixStream", "UnixListener"],
-        applies: Applies::Except(&["gateway", "api", "cli", "testkit"]),
+        applies: Applies::Except(&["gateway", "api", "cli", "identity", "testkit"]),
         why: "sockets belong to gateway, api and cli",
+    },
+    Rule {
+        words: &["TcpStream", "TcpListener", "TcpSocket", "UdpSocket", "UnixStream", "UnixListener", "lookup_host", "hyper::client"],
+        applies: Applies::InBut(&["identity"], "fetch.rs"),
+        why: "all that is fetched from elsewhere goes through the one client in fetch.rs, which looks where it leads",
     },
     Rule {
         words: &["TcpStream::connect", "TcpSocket", "UnixStream::connect"],
