@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, IdentityName, Timestamp, TokenId};
+use crate::{ConnectionName, IdentityName, SignInId, Timestamp, TokenId};
 
 /// What a token may be used for. One class never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,4 +43,6 @@ pub struct TokenRow {
     pub revoked_at: Option<Timestamp>,
     /// Who revoked it.
     pub revoked_by: Option<IdentityName>,
+    /// The sign-in at a provider it was minted in, if it was: it ends with it.
+    pub sign_in: Option<SignInId>,
 }

@@ -25,8 +25,20 @@ use crate::{
 };
 
 /// Every table that holds something, each after those its rows refer to.
-pub(crate) const STATE: &[&str] =
-    &["counters", "identities", "tokens", "sessions", "session_members", "holds", "versions", "applications", "events", "secrets"];
+pub(crate) const STATE: &[&str] = &[
+    "counters",
+    "identities",
+    "accounts",
+    "sign_ins",
+    "tokens",
+    "sessions",
+    "session_members",
+    "holds",
+    "versions",
+    "applications",
+    "events",
+    "secrets",
+];
 pub(crate) const INDEX: &[&str] = &[
     "index_counters",
     "index_settings",

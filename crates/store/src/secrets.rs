@@ -3,14 +3,14 @@
 //! AES-256-GCM with a random nonce; the name is authenticated with it, so that a row copied under another name does not open.
 //! What is written is hexadecimal: nonce (12 bytes), ciphertext, tag (16 bytes).
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use evidence::{
     DeploymentKey, KeyId, KeyRing,
     key::{KEY_BYTES, KeyError},
 };
-use model::{IdentityName, Secret, Timestamp};
+use model::{IdentityName, Secret, SignInId, Timestamp, connection::SecretSource};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// The name of what masks are keyed with. No secret that somebody puts can be called so.
 const MASKING: &str = "countersign:masking";
+/// What the names of our own begin with.
+const OURS: &str = "countersign:";
 /// What the key is derived for.
 const PURPOSE: &str = "countersign secrets 1";
 
@@ -43,6 +45,28 @@ pub struct SecretRow {
     pub updated_at: Timestamp,
     /// Who put it last.
     pub updated_by: IdentityName,
+}
+
+/// Why a credential is not where its source says.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The variable is not set.
+    #[error("environment variable {0} is not set")]
+    Unset(String),
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The store has none of that name.
+    #[error("the store has no secret `{0}`: run `countersign secret set {0}`")]
+    Missing(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Secrets {
@@ -84,6 +108,24 @@ impl Secrets {
         SealingKey::of(key)?.open(name, &sealed).map(Some)
     }
 
+    /// A credential where its source says.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub async fn of(&self, source: &SecretSource) -> Result<Secret, SourceError> {
+        match source {
+            SecretSource::Env(name) => std::env::var(name).map(Secret::from).map_err(|_| SourceError::Unset(name.clone())),
+            SecretSource::File(path) => {
+                let mut bytes = tokio::fs::read(path).await.map_err(|error| SourceError::File { path: path.clone(), error })?;
+                while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                    bytes.pop();
+                }
+                Ok(Secret::new(bytes))
+            }
+            SecretSource::Store(name) => self.get(name).await?.ok_or_else(|| SourceError::Missing(name.clone())),
+        }
+    }
+
     /// What hashes and tokens in place of masked values are made with: random, made once, and the same for as long as the store lasts. None if the
     /// deployment key that sealed it is gone: another one would make other tokens of the same values.
     ///
@@ -104,14 +146,39 @@ impl Secrets {
         Ok(Some(random))
     }
 
+    /// Keeps what a provider can be asked with whether a sign-in stands, in place of what was kept before.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub async fn keep_refresh(&self, sign_in: SignInId, refresh: &Secret, now: Timestamp) -> Result<(), StoreError> {
+        let by: IdentityName = parsed("an identity name", "countersign")?;
+        self.put(&refresh_of(sign_in), refresh, &by, now).await
+    }
+
+    /// What a provider can be asked with whether a sign-in stands.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn refresh(&self, sign_in: SignInId) -> Result<Option<Secret>, StoreError> {
+        self.get(&refresh_of(sign_in)).await
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_refresh(&self, sign_in: SignInId) -> Result<bool, StoreError> {
+        self.delete(&refresh_of(sign_in)).await
+    }
+
     /// Every secret's name and history, by name.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn list(&self) -> Result<Vec<SecretRow>, StoreError> {
         let rows: Vec<(String, i64, i64, String)> =
-            sql("SELECT name, created_at, updated_at, updated_by FROM secrets WHERE name <> $1 ORDER BY name")
-                .bind(MASKING)
+            sql("SELECT name, created_at, updated_at, updated_by FROM secrets WHERE name NOT LIKE $1 ORDER BY name")
+                .bind(format!("{OURS}%"))
                 .all(self.database.read())
                 .await?;
         rows.into_iter()
@@ -159,6 +226,10 @@ impl Secrets {
         write.commit().await?;
         Ok(done > 0)
     }
+}
+
+fn refresh_of(sign_in: SignInId) -> String {
+    format!("{OURS}sign-in:{sign_in}")
 }
 
 struct SealingKey(Zeroizing<[u8; KEY_BYTES]>);

@@ -2,6 +2,7 @@
 //!
 //! Every method is one short transaction. Rows pass as the types of `model`; what is read back is parsed again, and a row that cannot be is an error, not a guess.
 
+mod accounts;
 mod events;
 mod holds;
 mod identities;
@@ -10,6 +11,7 @@ mod tokens;
 mod uses;
 mod versions;
 
+pub use accounts::{Account, AccountRow, EndedSignIn, LinkError, NewSignIn, SignInError, SignInRow, SignedInAs, Which};
 pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
 pub use sessions::SessionFilter;
@@ -29,6 +31,7 @@ pub(crate) const SCHEMA: Schema = Schema {
     migrations: &[
         (1, "first", include_str!("../migrations/state/0001_first.sql")),
         (2, "spent tokens", include_str!("../migrations/state/0002_spent_tokens.sql")),
+        (3, "accounts", include_str!("../migrations/state/0003_accounts.sql")),
     ],
 };
 

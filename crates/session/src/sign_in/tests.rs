@@ -40,6 +40,7 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         spent_at: None,
         revoked_at: None,
         revoked_by: None,
+        sign_in: None,
     };
     change(&mut row);
     let (secret, digest) = mint_fresh(row.purpose).unwrap();

@@ -6,7 +6,7 @@ use identity::NewIdentity;
 use model::{GroupName, Identity, IdentityId, IdentityKind, IdentityName, Timestamp};
 use sqlx::FromRow;
 
-use super::State;
+use super::{State, accounts};
 use crate::{
     StoreError,
     database::{self, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
@@ -59,24 +59,7 @@ impl State {
         if let Some(owner) = new.owner() {
             check_owner(&mut write, owner, now).await?;
         }
-        let identity = entered(id, new, created_by, now);
-        let added = sql("INSERT INTO identities (id, name, folded_name, kind, group_names, created_by, created_at, owner, purpose, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")
-        .bind(id.to_string())
-        .bind(identity.name.as_str())
-        .bind(identity.name.as_str().to_ascii_lowercase())
-        .bind(identity.kind.as_str())
-        .bind(to_json("groups", &identity.groups)?)
-        .bind(created_by.as_str())
-        .bind(micros(now))
-        .bind(identity.owner.as_ref().map(IdentityName::as_str))
-        .bind(identity.purpose.as_deref())
-        .bind(identity.expires_at.map(micros))
-        .run(&mut write)
-        .await?;
-        if added == 0 {
-            return Err(AddIdentityError::Taken(identity.name));
-        }
+        let identity = enter(&mut write, id, new, created_by, now).await?.ok_or_else(|| AddIdentityError::Taken(new.name().clone()))?;
         write.commit().await?;
         Ok(identity)
     }
@@ -117,7 +100,7 @@ impl State {
         rows.into_iter().map(Row::parse).collect()
     }
 
-    /// Puts it in these groups, and no others. Returns it as it is now.
+    /// Puts it in these groups, and in no others but those the providers of its accounts tell of. Returns it as it is now.
     ///
     /// # Errors
     /// When it is unknown or revoked, or the store fails.
@@ -127,9 +110,9 @@ impl State {
         groups.dedup();
         let mut write = self.database.write().await?;
         let mut identity = changeable(&mut write, name).await?;
-        sql("UPDATE identities SET group_names = $2 WHERE name = $1").bind(name.as_str()).bind(to_json("groups", &groups)?).run(&mut write).await?;
+        sql("UPDATE identities SET own_groups = $2 WHERE name = $1").bind(name.as_str()).bind(to_json("groups", &groups)?).run(&mut write).await?;
+        identity.groups = accounts::regroup(&mut write, name).await?;
         write.commit().await?;
-        identity.groups = groups;
         Ok(identity)
     }
 
@@ -226,6 +209,33 @@ pub enum SetOwnerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Enters an identity inside a transaction; none if the name was given before.
+pub(super) async fn enter(
+    write: &mut Write,
+    id: IdentityId,
+    new: &NewIdentity,
+    created_by: &IdentityName,
+    now: Timestamp,
+) -> Result<Option<Identity>, StoreError> {
+    let identity = entered(id, new, created_by, now);
+    let added =
+        sql("INSERT INTO identities (id, name, folded_name, kind, group_names, own_groups, created_by, created_at, owner, purpose, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING")
+        .bind(id.to_string())
+        .bind(identity.name.as_str())
+        .bind(identity.name.as_str().to_ascii_lowercase())
+        .bind(identity.kind.as_str())
+        .bind(to_json("groups", &identity.groups)?)
+        .bind(created_by.as_str())
+        .bind(micros(now))
+        .bind(identity.owner.as_ref().map(IdentityName::as_str))
+        .bind(identity.purpose.as_deref())
+        .bind(identity.expires_at.map(micros))
+        .run(write)
+        .await?;
+    Ok((added > 0).then_some(identity))
 }
 
 fn entered(id: IdentityId, new: &NewIdentity, created_by: &IdentityName, now: Timestamp) -> Identity {

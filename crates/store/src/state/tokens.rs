@@ -25,6 +25,9 @@ pub enum AddTokenError {
     /// It would never work, or for too long.
     #[error("a token must expire after it begins to work, and within {MAX_TOKEN_DAYS} days")]
     Window,
+    /// The sign-in it would be minted in is over.
+    #[error("you were signed out: sign in again with `countersign login`")]
+    SignedOut,
     /// A connect token without a connection, or an API token with one.
     #[error("a token for connecting names at least one connection; a token for the API names none")]
     Connections,
@@ -48,6 +51,11 @@ impl State {
         let subject = identities::held(&mut write, &token.subject).await?;
         if !subject.is_some_and(|subject| subject.is_active(token.created_at)) {
             return Err(AddTokenError::Subject(token.subject.clone()));
+        }
+        if let Some(sign_in) = token.sign_in {
+            let open: Option<(String,)> =
+                sql("SELECT id FROM sign_ins WHERE id = $1 AND ended_at IS NULL").bind(sign_in.to_string()).locked().optional(&mut write).await?;
+            open.ok_or(AddTokenError::SignedOut)?;
         }
         insert(&mut write, token, digest).await?;
         Ok(write.commit().await?)
@@ -202,8 +210,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 }
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
-    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -214,6 +222,7 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(micros(token.created_at))
     .bind(micros(token.not_before))
     .bind(micros(token.expires_at))
+    .bind(token.sign_in.map(|id| id.to_string()))
     .run(&mut *write)
     .await?;
     Ok(())
@@ -241,6 +250,7 @@ struct Row {
     spent_at: Option<i64>,
     revoked_at: Option<i64>,
     revoked_by: Option<String>,
+    sign_in: Option<String>,
 }
 
 impl Row {
@@ -260,6 +270,7 @@ impl Row {
             spent_at: optional_time(self.spent_at)?,
             revoked_at: optional_time(self.revoked_at)?,
             revoked_by: optional("an identity name", self.revoked_by.as_deref())?,
+            sign_in: optional("the id of a sign-in", self.sign_in.as_deref())?,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use evidence::record::AskedOutcome;
 use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
+use super::accounts::sign_in;
 use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, server, session_row, token};
 use crate::{
     Home, Query, Store, StoreError, copy,
@@ -22,6 +23,7 @@ async fn filled(place: &Place) -> Store {
     add_user(&store, 2, "Emile").await;
     state.add_identity(IdentityId::from_random(3), &nightly("alice", at(5_000)), &name("alice"), at(1)).await.unwrap();
     state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
+    state.begin_sign_in(&sign_in(1, "anna-at-idp", Some("anna")), at(1)).await.unwrap();
     for number in 0..700 {
         let (row, digest, _) = token(number, "alice");
         state.add_token(&row, &digest).await.unwrap();
@@ -50,9 +52,10 @@ async fn seen(store: &Store) -> String {
     let found = store.index().search(&Query::parse("carol@example.com", at(10_000)).unwrap()).await.unwrap();
     let secret = store.secrets().get("prod").await.unwrap().unwrap();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {found:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {found:?} {:?}",
         state.identities().await.unwrap(),
         state.identity_and_password(&name("alice")).await.unwrap(),
+        state.accounts(None).await.unwrap(),
         state.tokens(None).await.unwrap(),
         state.sessions(&SessionFilter::default()).await.unwrap(),
         state.holds(10).await.unwrap(),
@@ -86,7 +89,7 @@ async fn a_store_goes_to_a_server_and_comes_back() {
     assert!(matches!(opened(directory, home).await, Err(StoreError::NotCopied { .. })), "an empty store is not begun beside one that is not");
     let copied = copy(directory, &Home::Embedded, home).await.unwrap();
     let rows: BTreeMap<_, _> = copied.into_iter().collect();
-    assert_eq!((rows["identities"], rows["tokens"], rows["bundles"], rows["counters"]), (3, 700, 2, 2));
+    assert_eq!((rows["identities"], rows["tokens"], rows["bundles"], rows["counters"]), (4, 700, 2, 2));
     assert!(rows.iter().all(|(_, rows)| *rows > 0), "{rows:?}");
     let store = opened(directory, home).await.unwrap();
     assert_eq!(seen(&store).await, before);
@@ -118,7 +121,7 @@ async fn nothing_is_written_over() {
         let error = copy(files.directory(), from, to).await.unwrap_err();
         assert!(matches!(error, StoreError::Occupied { .. }), "{error}");
     }
-    assert_eq!(files.open().await.state().identities().await.unwrap().len(), 3);
+    assert_eq!(files.open().await.state().identities().await.unwrap().len(), 4);
     assert_eq!(there.open().await.state().identities().await.unwrap().len(), 1);
     let empty = Place::postgres();
     empty.open().await.close().await;
@@ -164,7 +167,7 @@ async fn what_a_broken_copy_left_is_in_nobodys_way() {
     copy(files.directory(), there.home(), &Home::Embedded).await.unwrap();
     let left: Vec<_> = std::fs::read_dir(files.directory()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains(".new")), "{left:?}");
-    assert_eq!(files.open().await.state().identities().await.unwrap().len(), 3);
+    assert_eq!(files.open().await.state().identities().await.unwrap().len(), 4);
 }
 
 /// A table that a later migration adds must not be forgotten.

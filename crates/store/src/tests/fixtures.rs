@@ -153,6 +153,7 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         spent_at: None,
         revoked_at: None,
         revoked_by: None,
+        sign_in: None,
     };
     (row, digest, secret.reveal_str().unwrap().to_owned())
 }

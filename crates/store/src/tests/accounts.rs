@@ -1,0 +1,162 @@
+//! Accounts at identity providers, and sign-ins.
+
+use model::{IdentityId, IdentityName, Secret, SignInId, TokenId, token::TokenUse};
+
+use super::fixtures::{Place, add_user, at, name, on_both, token};
+use crate::{
+    Store,
+    state::{Account, AddTokenError, LinkError, NewSignIn, SignInError, Which},
+};
+
+on_both! {
+    a_newcomer_is_entered_and_found_again_by_issuer_and_subject,
+    groups_are_an_administrators_and_those_the_provider_tells_of,
+    an_account_is_one_persons_and_takes_their_password_away,
+    what_was_minted_in_a_sign_in_ends_with_it,
+    what_a_provider_is_asked_with_is_nobodys_to_see,
+    sign_ins_are_checked_as_long_as_they_have_a_token,
+}
+
+pub(super) fn account(subject: &str) -> Account {
+    Account { issuer: "https://idp.example".to_owned(), subject: subject.to_owned() }
+}
+
+pub(super) fn sign_in(number: u64, subject: &str, newcomer: Option<&str>) -> NewSignIn {
+    NewSignIn {
+        id: SignInId::from_random(number),
+        provider: "idp".parse().unwrap(),
+        account: account(subject),
+        email: Some(format!("{subject}@example.com")),
+        groups: vec!["engineers".parse().unwrap()],
+        session: Some(format!("session {number}")),
+        checkable: true,
+        newcomer: newcomer.map(|text| (IdentityId::from_random(100 + number), name(text))),
+    }
+}
+
+/// A token minted in a sign-in.
+async fn mint(store: &Store, number: u64, subject: &str, sign_in: u64) -> Result<TokenId, AddTokenError> {
+    let (mut row, digest, _) = token(number, subject);
+    row.sign_in = Some(SignInId::from_random(sign_in));
+    row.purpose = TokenUse::Api;
+    row.connections.clear();
+    store.state().add_token(&row, &digest).await.map(|()| row.id)
+}
+
+fn groups(names: &[&str]) -> Vec<model::GroupName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+async fn a_newcomer_is_entered_and_found_again_by_issuer_and_subject(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    add_user(&store, 1, "alice").await;
+    // The name of somebody who is there is not taken over, however the letters are written.
+    for taken in ["alice", "Alice"] {
+        assert!(matches!(state.begin_sign_in(&sign_in(1, "a", Some(taken)), at(10)).await, Err(SignInError::Taken(_))));
+    }
+    assert!(matches!(state.begin_sign_in(&sign_in(1, "a", None), at(10)).await, Err(SignInError::Unlinked)));
+    let entered = state.begin_sign_in(&sign_in(1, "a", Some("anna")), at(10)).await.unwrap();
+    assert!(entered.is_new && entered.identity.created_by == name("idp") && entered.before.is_empty());
+    assert_eq!(entered.identity.groups, groups(&["engineers"]));
+    // Another name and address later: the same person. Another issuer: somebody else.
+    let again = state.begin_sign_in(&sign_in(2, "a", Some("somebody")), at(20)).await.unwrap();
+    assert_eq!((again.is_new, again.identity.name), (false, name("anna")));
+    let mut other = sign_in(3, "a", Some("anna"));
+    other.account.issuer = "https://other.example".to_owned();
+    assert!(matches!(state.begin_sign_in(&other, at(20)).await, Err(SignInError::Taken(_))));
+    let rows = state.accounts(Some(&name("anna"))).await.unwrap();
+    assert_eq!((rows.len(), rows[0].account.clone(), rows[0].last_sign_in), (1, account("a"), Some(at(20))));
+    state.revoke_identity(&name("anna"), &name("alice"), at(30)).await.unwrap();
+    assert!(matches!(state.begin_sign_in(&sign_in(4, "a", Some("anna2")), at(31)).await, Err(SignInError::Inactive(_))));
+}
+
+async fn groups_are_an_administrators_and_those_the_provider_tells_of(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    let anna: IdentityName = state.begin_sign_in(&sign_in(1, "a", Some("anna")), at(10)).await.unwrap().identity.name;
+    assert_eq!(state.set_groups(&anna, &groups(&["dba"])).await.unwrap().groups, groups(&["dba", "engineers"]));
+    let told = groups(&["support"]);
+    let changed = state.note_checked(SignInId::from_random(1), Some((Some("new@example.com"), &told)), at(20)).await.unwrap();
+    assert_eq!(changed, Some((groups(&["dba", "engineers"]), groups(&["dba", "support"]))));
+    assert_eq!(state.note_checked(SignInId::from_random(1), None, at(21)).await.unwrap().unwrap().1, groups(&["dba", "support"]));
+    state.set_groups(&anna, &[]).await.unwrap();
+    assert_eq!(state.identity(&anna).await.unwrap().unwrap().groups, told);
+    assert_eq!(state.unlink_account(&account("a")).await.unwrap(), Some(anna.clone()));
+    assert_eq!(state.identity(&anna).await.unwrap().unwrap().groups, []);
+    assert_eq!(state.unlink_account(&account("a")).await.unwrap(), None);
+}
+
+async fn an_account_is_one_persons_and_takes_their_password_away(place: Place) {
+    let store = place.open().await;
+    let (state, provider) = (store.state(), "idp".parse().unwrap());
+    add_user(&store, 1, "alice").await;
+    add_user(&store, 2, "bob").await;
+    state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
+    state.link_account(&account("a"), &provider, &name("alice"), &name("bob"), at(5)).await.unwrap();
+    assert_eq!(state.identity_and_password(&name("alice")).await.unwrap().unwrap().1, None);
+    let again = state.link_account(&account("a"), &provider, &name("bob"), &name("bob"), at(6)).await;
+    assert!(matches!(again, Err(LinkError::Linked(owner)) if owner == name("alice")));
+    let ghost = state.link_account(&account("b"), &provider, &name("ghost"), &name("bob"), at(6)).await;
+    assert!(matches!(ghost, Err(LinkError::Nobody(_))));
+    assert_eq!(state.begin_sign_in(&sign_in(1, "a", None), at(10)).await.unwrap().identity.name, name("alice"));
+}
+
+fn session(session: &str, subject: Option<&str>) -> Which {
+    Which::Session { issuer: "https://idp.example".to_owned(), session: session.to_owned(), subject: subject.map(str::to_owned) }
+}
+
+async fn what_was_minted_in_a_sign_in_ends_with_it(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    for number in 1..=3 {
+        state
+            .begin_sign_in(&sign_in(number, if number == 3 { "b" } else { "a" }, Some(if number == 3 { "bob" } else { "anna" })), at(10))
+            .await
+            .unwrap();
+    }
+    let (first, second, other) =
+        (mint(&store, 1, "anna", 1).await.unwrap(), mint(&store, 2, "anna", 2).await.unwrap(), mint(&store, 3, "bob", 3).await.unwrap());
+
+    let end = async |which: Which| state.end_sign_ins(&which, "why", &name("idp"), at(20)).await.unwrap();
+    assert_eq!(end(session("session 1", Some("b"))).await, [], "of another person's session");
+    let ended = end(session("session 1", Some("a"))).await;
+    assert_eq!((ended.len(), ended[0].tokens.clone(), ended[0].identity.clone()), (1, vec![first], name("anna")));
+    assert_eq!(end(session("session 1", None)).await, [], "once");
+    assert!(matches!(mint(&store, 4, "anna", 1).await, Err(AddTokenError::SignedOut)), "nothing slips in behind");
+    assert!(state.note_checked(SignInId::from_random(1), None, at(21)).await.unwrap().is_none());
+    let revoked = async |id| state.token(id).await.unwrap().unwrap().revoked_by;
+    assert_eq!((revoked(first).await, revoked(second).await), (Some(name("idp")), None));
+    assert_eq!(end(Which::Of(account("a"))).await[0].tokens, [second]);
+    assert_eq!(revoked(other).await, None);
+    assert_eq!(end(Which::One(SignInId::from_random(3))).await[0].tokens, [other]);
+}
+
+async fn what_a_provider_is_asked_with_is_nobodys_to_see(place: Place) {
+    let store = place.open().await;
+    let (secrets, id) = (store.secrets(), SignInId::from_random(1));
+    secrets.keep_refresh(id, &Secret::from("refresh".to_owned()), at(10)).await.unwrap();
+    assert_eq!(secrets.list().await.unwrap(), []);
+    assert_eq!(secrets.refresh(id).await.unwrap().unwrap().reveal(), b"refresh");
+    assert!(secrets.forget_refresh(id).await.unwrap() && secrets.refresh(id).await.unwrap().is_none());
+}
+
+async fn sign_ins_are_checked_as_long_as_they_have_a_token(place: Place) {
+    let store = place.open().await;
+    let (state, provider) = (store.state(), "idp".parse().unwrap());
+    state.begin_sign_in(&sign_in(1, "a", Some("anna")), at(100)).await.unwrap();
+    let due = async |before, now| {
+        state.sign_ins_to_check(&provider, at(before), 10, at(now)).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(due(200, 200).await, [], "it has no token");
+    assert_eq!(state.sign_ins_run_out(10, at(120)).await.unwrap(), [], "it has just begun");
+    let minted = mint(&store, 1, "anna", 1).await.unwrap();
+    let id = SignInId::from_random(1);
+    assert_eq!(due(100, 100).await, [id]);
+    assert_eq!(due(99, 100).await, []);
+    state.note_checked(id, None, at(150)).await.unwrap();
+    assert_eq!((due(149, 150).await, due(150, 150).await), (vec![], vec![id]));
+    assert_eq!(state.sign_ins_run_out(10, at(300)).await.unwrap(), []);
+    state.revoke_token(minted, &name("anna"), at(300)).await.unwrap();
+    assert_eq!((due(300, 300).await, state.sign_ins_run_out(10, at(300)).await.unwrap()), (vec![], vec![id]));
+}
