@@ -420,6 +420,22 @@ impl Gateway {
         Ok(answer)
     }
 
+    /// What its API answers nobody in particular who posts this, at the local socket: status line, headers and body.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn post(&self, path: &str, kind: &str, body: &str) -> Result<String> {
+        let mut stream = std::os::unix::net::UnixStream::connect(self.setup.file("data/api.sock"))?;
+        let length = body.len();
+        stream.write_all(
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        )?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer)?;
+        Ok(answer)
+    }
+
     /// Its process id.
     #[must_use]
     pub const fn pid(&self) -> u32 {

@@ -2,10 +2,13 @@
 //! real clients on the other side. Nothing here knows the product's crates: it types what people type.
 
 pub mod authority;
+pub mod browser;
 pub mod canaries;
 pub mod clients;
 pub mod disk;
 pub mod gateway;
+pub mod issuer;
+pub mod keycloak;
 pub mod postgres;
 pub mod tls;
 pub mod valve;

@@ -11,6 +11,8 @@ use crate::{
 };
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
+/// The identity provider people sign in at in tests.
+const KEYCLOAK_VERSION: &str = "26.7.3";
 
 /// Something a task needs: how it is recognised, and the Debian packages that bring it.
 struct Need {
@@ -35,6 +37,9 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || server_program("mkfs.ext4").is_ok() && on_path("mount").is_some(), packages: &["e2fsprogs", "mount"] },
     Need { present: || on_path("systemd-analyze").is_some(), packages: &["systemd"] },
     Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
+    Need { present: || on_path("java").is_some(), packages: &["openjdk-17-jre-headless"] },
+    Need { present: || on_path("mvn").is_some(), packages: &["maven"] },
+    Need { present: || chromium().is_ok() && chromedriver().is_ok(), packages: &["chromium", "chromium-driver"] },
 ];
 
 const TO_COMPARE: &[Need] =
@@ -184,6 +189,52 @@ pub fn python_with_drivers() -> Outcome<PathBuf> {
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted_file))?;
     std::fs::write(&installed_list, wanted).map_err(|error| format!("cannot write {}: {error}", installed_list.display()))?;
     Ok(python)
+}
+
+/// The browser that people sign in with in tests.
+///
+/// # Errors
+/// It is not installed.
+pub fn chromium() -> Outcome<PathBuf> {
+    on_path("chromium").ok_or_else(|| "chromium is not installed: `cargo xtask test` installs it".to_owned())
+}
+
+/// What drives it.
+///
+/// # Errors
+/// It is not installed.
+pub fn chromedriver() -> Outcome<PathBuf> {
+    on_path("chromedriver").ok_or_else(|| "chromedriver is not installed: `cargo xtask test` installs it".to_owned())
+}
+
+/// The folder of a Keycloak that keeps its database in memory, below the user's cache folder.
+///
+/// # Errors
+/// It could not be fetched or prepared.
+pub fn keycloak() -> Outcome<PathBuf> {
+    let folder = cache_folder("keycloak")?;
+    let home = folder.join(format!("keycloak-{KEYCLOAK_VERSION}"));
+    let prepared = home.join("prepared");
+    if prepared.is_file() {
+        return Ok(home);
+    }
+    println!("fetching Keycloak {KEYCLOAK_VERSION}: some minutes, once");
+    let failed = |what: &Path, error: std::io::Error| format!("{}: {error}", what.display());
+    if home.exists() {
+        std::fs::remove_dir_all(&home).map_err(|error| failed(&home, error))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+    let artifact = format!("-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK_VERSION}:zip");
+    let place = format!("-DoutputDirectory={}", folder.display());
+    run(Command::new("mvn").args(["-q", "-B", "dependency:get", &artifact, "-Dtransitive=false"]))?;
+    run(Command::new("mvn").args(["-q", "-B", "dependency:copy", &artifact, &place]))?;
+    let archive = folder.join(format!("keycloak-quarkus-dist-{KEYCLOAK_VERSION}.zip"));
+    run(Command::new("/usr/bin/python3").args(["-m", "zipfile", "-e"]).arg(&archive).arg(&folder))?;
+    std::fs::remove_file(&archive).map_err(|error| failed(&archive, error))?;
+    // Built once for what tests use it as, it starts in a fraction of the time.
+    run(Command::new("/bin/sh").arg(home.join("bin/kc.sh")).args(["build", "--db=dev-mem", "--features-disabled=kerberos"]))?;
+    std::fs::write(&prepared, "").map_err(|error| failed(&prepared, error))?;
+    Ok(home)
 }
 
 /// Installs cargo-deny when no recent one is there; that takes some minutes, once.

@@ -4,9 +4,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use identity::oidc::OidcError;
 use session::{
     approve::VoteError,
     guard::{ApplyError, GovernError},
+    providers::NotEntered,
     sign_in::SignInRefused,
 };
 use store::StoreError;
@@ -58,6 +60,14 @@ impl Refused {
     /// A target or the store cannot be reached.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// What somebody presented is not believed: for those whose protocol wants 400 for that.
+    pub(crate) fn not_believed(mut self) -> Self {
+        if self.status == StatusCode::UNAUTHORIZED {
+            self.status = StatusCode::BAD_REQUEST;
+        }
+        self
     }
 
     /// We failed; why is in the log, not in the answer.
@@ -122,6 +132,27 @@ impl From<VoteError> for Refused {
                 tracing::error!(%error, "the state store failed");
                 Self::unavailable(message)
             }
+        }
+    }
+}
+
+impl From<NotEntered> for Refused {
+    fn from(error: NotEntered) -> Self {
+        let message = error.to_string();
+        let nobody = |message| Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message);
+        match error {
+            NotEntered::UnknownProvider { .. } => Self::not_found(message),
+            NotEntered::Redirect => Self::invalid(message),
+            NotEntered::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotEntered::NoSecret(_) | NotEntered::Provider(OidcError::Unreachable(..) | OidcError::NoRandomness) => Self::unavailable(message),
+            NotEntered::Provider(OidcError::NotOffered(..)) => Self::invalid(message),
+            NotEntered::Govern(error) => error.into(),
+            NotEntered::Provider(OidcError::Odd(..) | OidcError::Refused(..) | OidcError::Token(..) | OidcError::NotHere(..))
+            | NotEntered::UnknownFlow
+            | NotEntered::Unlinked { .. }
+            | NotEntered::NoName { .. }
+            | NotEntered::Taken { .. }
+            | NotEntered::Inactive(_) => nobody(message),
         }
     }
 }

@@ -14,12 +14,23 @@ use axum::{
 
 use crate::{
     Api, caller,
-    handlers::{catalogs, connections, explain, holds, identities, recordings, search, secrets, sessions, sign_in, status, tokens, versions},
+    handlers::{
+        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions,
+    },
     refused::Refused,
 };
 
-/// What is answered to anybody: signing in, and what the API looks like.
-pub const PUBLIC: [(&str, &str); 2] = [("POST", "/v1/login"), ("GET", "/v1/openapi.json")];
+/// What is answered to anybody: signing in, what providers say of those who did, and what the API looks like.
+pub const PUBLIC: [(&str, &str); 8] = [
+    ("POST", "/v1/login"),
+    ("GET", "/v1/openapi.json"),
+    ("GET", "/v1/providers"),
+    ("POST", "/v1/sign-in/browser"),
+    ("POST", "/v1/sign-in/finish"),
+    ("POST", "/v1/sign-in/device"),
+    ("POST", "/v1/sign-in/poll"),
+    ("POST", "/v1/back-channel-logout"),
+];
 /// Longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 2 << 20;
 /// Longest body that holds policy files, in bytes.
@@ -46,6 +57,12 @@ fn routes() -> Routes {
     let routes = routes
         .on(Method::GET, "/v1/openapi.json", crate::openapi::serve)
         .on(Method::POST, "/v1/login", sign_in::login)
+        .on(Method::GET, "/v1/providers", providers::list)
+        .on(Method::POST, "/v1/sign-in/browser", providers::begin)
+        .on(Method::POST, "/v1/sign-in/finish", providers::finish)
+        .on(Method::POST, "/v1/sign-in/device", providers::begin_device)
+        .on(Method::POST, "/v1/sign-in/poll", providers::poll)
+        .on(Method::POST, "/v1/back-channel-logout", providers::back_channel_logout)
         .on(Method::POST, "/v1/logout", sign_in::logout)
         .on(Method::GET, "/v1/whoami", sign_in::whoami)
         .on(Method::GET, "/v1/status", status::status)
@@ -64,6 +81,8 @@ fn routes() -> Routes {
         .on(Method::PUT, "/v1/identities/{name}/expiry", identities::renew)
         .on(Method::PUT, "/v1/identities/{name}/groups", identities::groups)
         .on(Method::PUT, "/v1/identities/{name}/password", identities::password)
+        .on(Method::PUT, "/v1/identities/{name}/accounts", providers::link)
+        .on(Method::DELETE, "/v1/identities/{name}/accounts", providers::unlink)
         .on(Method::POST, "/v1/identities/{name}/revoke", identities::revoke);
     routes
         .on(Method::GET, "/v1/holds", holds::list)

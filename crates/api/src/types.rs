@@ -3,6 +3,8 @@
 //! Times are RFC 3339 in UTC, durations are seconds unless the name says otherwise. Unknown members of a request are refused: a misspelt
 //! restriction must not be read as no restriction.
 
+mod providers;
+
 use std::collections::BTreeMap;
 
 use evidence::record::Record;
@@ -15,6 +17,11 @@ use model::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
+
+pub use providers::{
+    AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
+    PolledAnswer, ProviderView, ProvidersAnswer,
+};
 
 /// A secret on its way: wiped when dropped, shown by nothing but its serialisation.
 #[derive(Debug, Clone, ToSchema)]
@@ -176,6 +183,8 @@ pub struct IdentitiesAnswer {
 pub struct IdentityDetails {
     /// The identity.
     pub identity: IdentityView,
+    /// Its accounts at providers.
+    pub accounts: Vec<AccountView>,
     /// Tokens it holds, live and past.
     pub tokens: Vec<TokenView>,
     /// What policy lets it do, by connection; empty once it is revoked or expired.

@@ -14,6 +14,8 @@ use std::{
 };
 
 use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
+use identity::oidc;
+use model::ProviderName;
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, Limits};
 
@@ -35,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) recording: Recording,
     pub(crate) policy: Policy,
+    /// `[providers.NAME]`: where people sign in.
+    pub(crate) providers: BTreeMap<ProviderName, oidc::Settings>,
     /// `[telemetry]`: where traces of sessions go.
     pub(crate) telemetry: telemetry::Telemetry,
 }
@@ -174,6 +178,10 @@ impl Config {
             let message = "0 would refuse everything: give a number above 0".to_owned();
             return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message });
         }
+        if let Some((name, problem)) = config.providers.iter().find_map(|(name, settings)| Some((name, settings.problem()?))) {
+            let (line, column) = place(text, text.find(&format!("[providers.{name}]")).unwrap_or(0));
+            return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message: problem.to_owned() });
+        }
         if config.tls.certificate.is_some() != config.tls.key.is_some() {
             let (line, column) = place(text, text.find("[tls]").unwrap_or(0));
             let message = "`certificate` and `key` belong together: name both, or neither to use those that `init` made".to_owned();
@@ -299,6 +307,16 @@ mod tests {
             ("[store.postgres]\nhost = \"a\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\n", "countersign.toml:5:12: secrets are never"),
             ("[telemetry]\notlp = \"http://otel.example\"\n", "countersign.toml:2:8: `http://otel.example` would send"),
             ("[data\n", "countersign.toml:1:6: "),
+            ("[providers.a]\nissuer = \"idp\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `idp` is no issuer"),
+            ("[providers.a]\nissuer = \"http://idp.example\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `http://idp.example` would send"),
+            (
+                "\n[providers.a]\nissuer = \"https://accounts.google.com\"\nclient_id = \"us\"\npreset = \"google\"\n",
+                "countersign.toml:2:1: everybody with",
+            ),
+            (
+                "[providers.a]\nissuer = \"https://idp.example\"\nclient_id = \"us\"\nclient_secret = \"s\"\n",
+                "countersign.toml:4:17: secrets are never",
+            ),
             ("[data]\n[tls]\nkey = \"k\"\n", "countersign.toml:2:1: `certificate` and `key` belong together"),
         ];
         for (text, expected) in cases {

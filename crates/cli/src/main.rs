@@ -2,6 +2,7 @@
 //!
 //! One file per command in `commands/`. Secrets never come from arguments; errors say what to do next.
 
+mod browser;
 mod certificates;
 mod client;
 mod commands;

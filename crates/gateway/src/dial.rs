@@ -203,23 +203,7 @@ pub(crate) async fn checks(store: &Store, connection: &Connection, role: &Role) 
 
 /// Reads a credential where its source says.
 async fn secret(store: &Store, source: &SecretSource) -> Result<Secret, DialError> {
-    match source {
-        SecretSource::Env(name) => {
-            let value = std::env::var(name).map_err(|_| DialError::Secret(format!("environment variable {name} is not set")))?;
-            Ok(Secret::from(value))
-        }
-        SecretSource::File(path) => {
-            let mut bytes = tokio::fs::read(path).await.map_err(|error| DialError::Secret(format!("{}: {error}", path.display())))?;
-            while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-                bytes.pop();
-            }
-            Ok(Secret::new(bytes))
-        }
-        SecretSource::Store(name) => {
-            let found = store.secrets().get(name).await.map_err(|error| DialError::Secret(error.to_string()))?;
-            found.ok_or_else(|| DialError::Secret(format!("the store has no secret `{name}`: run `countersign secret set {name}`")))
-        }
-    }
+    store.secrets().of(source).await.map_err(|error| DialError::Secret(error.to_string()))
 }
 
 fn nonce() -> Result<String, DialError> {

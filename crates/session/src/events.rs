@@ -9,7 +9,10 @@ use model::{
     token::{TokenRow, TokenUse},
 };
 use serde_json::{Value, json};
-use store::{Store, StoreError, state::Event};
+use store::{
+    Store, StoreError,
+    state::{EndedSignIn, Event, NewSignIn},
+};
 
 /// Writes an act down.
 ///
@@ -73,6 +76,19 @@ pub(crate) fn identity_added(identity: &Identity, now: Timestamp) -> Event {
         "purpose": identity.purpose, "expires_at": identity.expires_at,
     });
     event(now, &identity.created_by, "identity.added", &identity.name, detail)
+}
+
+pub(crate) fn sign_in_began(new: &NewSignIn, identity: &Identity, now: Timestamp) -> Event {
+    let detail = json!({
+        "sign_in": new.id, "provider": new.provider, "issuer": new.account.issuer, "subject": new.account.subject, "email": new.email,
+        "groups": new.groups, "checkable": new.checkable,
+    });
+    event(now, &identity.name, "sign_in.began", &identity.name, detail)
+}
+
+pub(crate) fn sign_in_ended(ended: &EndedSignIn, by: &IdentityName, why: &str, sessions: usize, now: Timestamp) -> Event {
+    let detail = json!({ "sign_in": ended.id, "why": why, "tokens_revoked": ended.tokens.len(), "sessions_ended": sessions });
+    event(now, by, "sign_in.ended", &ended.identity, detail)
 }
 
 pub(crate) fn identity_changed(kind: &str, name: &IdentityName, detail: Value, by: &Actor, now: Timestamp) -> Event {

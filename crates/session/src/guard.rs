@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +29,7 @@ use crate::{
     events,
     limits::Limits,
     live::{EndReason, Live, LiveSession},
+    providers::Providers,
     register,
     trace::Traces,
     volume::Volumes,
@@ -51,6 +52,7 @@ pub struct Guard {
     health: Health,
     endings: Endings,
     traces: OnceLock<Traces>,
+    providers: OnceLock<Providers>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
 }
@@ -108,6 +110,7 @@ impl Guard {
             health: Health::new(),
             endings: Endings::default(),
             traces: OnceLock::new(),
+            providers: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
             store,
@@ -170,6 +173,18 @@ impl Guard {
     /// Passes spans on from now on. The first one counts.
     pub fn trace_to(&self, traces: Traces) {
         let _ = self.traces.set(traces);
+    }
+
+    /// Where people sign in.
+    #[must_use]
+    pub fn providers(&self) -> &Providers {
+        static NONE: LazyLock<Providers> = LazyLock::new(Providers::default);
+        self.providers.get().unwrap_or(&NONE)
+    }
+
+    /// Lets people of these sign in from now on. The first ones count.
+    pub fn sign_in_at(&self, providers: Providers) {
+        let _ = self.providers.set(providers);
     }
 
     /// The held operations.
@@ -285,7 +300,7 @@ impl Guard {
     /// or could not be written for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
     /// `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_state(), self.watch_catalogs());
+        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_state(), self.watch_catalogs(), self.watch_sign_ins());
     }
 
     /// Tries to write a state store that could not be written, until that succeeds. As long as it does not, the store counts as lost.

@@ -1,6 +1,6 @@
 //! Fresh identifiers, of the system's randomness.
 
-use model::{HoldId, IdentityId, SessionId, TokenId};
+use model::{HoldId, IdentityId, SessionId, SignInId, TokenId};
 
 pub(crate) fn session() -> SessionId {
     SessionId::from_random(random())
@@ -12,6 +12,10 @@ pub(crate) fn hold() -> HoldId {
 
 pub(crate) fn token() -> TokenId {
     TokenId::from_random(random())
+}
+
+pub(crate) fn sign_in() -> SignInId {
+    SignInId::from_random(random())
 }
 
 pub(crate) fn identity() -> IdentityId {

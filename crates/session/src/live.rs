@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use model::{ActorChain, ConnectionName, IdentityId, IdentityName, SessionId, Timestamp, TokenId};
+use model::{ActorChain, ConnectionName, IdentityId, IdentityName, ProviderName, SessionId, Timestamp, TokenId};
 use tokio::sync::Notify;
 
 /// Why a session was ended from outside. The text is for the caller.
@@ -30,6 +30,13 @@ pub enum EndReason {
     },
     /// The token it was opened with was revoked.
     TokenRevoked(TokenId),
+    /// The sign-in at a provider that its token was minted in is over.
+    SignedOut {
+        /// The provider.
+        provider: ProviderName,
+        /// Why.
+        why: String,
+    },
     /// A member of its chain was revoked.
     IdentityRevoked(IdentityName),
     /// The window of its token, or of an identity in its chain, has closed.
@@ -52,6 +59,9 @@ impl fmt::Display for EndReason {
             Self::Killed { by, why: None } => write!(f, "{by} ended this session"),
             Self::Killed { by, why: Some(why) } => write!(f, "{by} ended this session: {}", model::name::printable(why)),
             Self::TokenRevoked(token) => write!(f, "token {token}, which opened this session, was revoked"),
+            Self::SignedOut { provider, why } => {
+                write!(f, "the sign-in at {provider} that opened this session is over: {}", model::name::printable(why))
+            }
             Self::IdentityRevoked(name) => write!(f, "identity {name} was revoked"),
             Self::WindowClosed(at) => write!(f, "the access that opened this session ended at {at:.0}"),
             Self::PolicyChanged(why) => write!(f, "policy no longer permits this session: {why}"),
@@ -171,8 +181,8 @@ impl Live {
     }
 
     /// Ends what a token opened; returns how many sessions that were.
-    pub fn end_by_token(&self, token: TokenId) -> usize {
-        self.end_where(&EndReason::TokenRevoked(token), |entry| entry.token == Some(token))
+    pub fn end_by_token(&self, token: TokenId, reason: &EndReason) -> usize {
+        self.end_where(reason, |entry| entry.token == Some(token))
     }
 
     /// Ends every session with the identity anywhere in its chain; returns how many that were.
@@ -345,8 +355,8 @@ mod tests {
         let live = Live::new(10, 10);
         let first = live.register(new(1, chain("alice", 1), Some(7))).unwrap();
         let other = live.register(new(2, chain("alice", 1), Some(8))).unwrap();
-        assert_eq!(live.end_by_token(TokenId::from_random(7)), 1);
         let reason = EndReason::TokenRevoked(TokenId::from_random(7));
+        assert_eq!(live.end_by_token(TokenId::from_random(7), &reason), 1);
         assert_eq!(first.check(), Some(&reason));
         assert_eq!(first.ended().await, reason);
         assert_eq!(other.check(), None);

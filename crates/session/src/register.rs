@@ -58,6 +58,12 @@ impl Guard {
         if identity.kind != IdentityKind::User {
             return Err(GovernError::Invalid(format!("{name} is not a person: mint a token for it")));
         }
+        if let Some(account) = self.store().state().accounts(Some(name)).await?.first() {
+            return Err(GovernError::Invalid(format!(
+                "{name} signs in at {}, and with no password: whoever is barred there is barred here",
+                account.provider
+            )));
+        }
         match current {
             Some(current) if identity.id == by.id => self.must_know(&identity, current).await?,
             Some(_) | None => self.must_administer(by, now)?,

@@ -5,7 +5,7 @@
 
 use identity::token;
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, Secret, SystemAction, Timestamp, TokenId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, Secret, SignInId, SystemAction, Timestamp, TokenId,
     token::{TokenRow, TokenUse},
 };
 use policy::{decide, version::nearest};
@@ -14,7 +14,9 @@ use store::state::AddTokenError;
 use crate::{
     events,
     guard::{GovernError, Guard},
-    ids, register,
+    ids,
+    live::EndReason,
+    register,
 };
 
 /// Longest statement a single-statement token may be for, in bytes.
@@ -35,6 +37,8 @@ pub struct TokenRequest {
     pub not_before: Option<Timestamp>,
     /// Until when it works.
     pub expires_at: Timestamp,
+    /// The sign-in at a provider it is minted in: it ends with it.
+    pub sign_in: Option<SignInId>,
 }
 
 impl Guard {
@@ -62,6 +66,7 @@ impl Guard {
             spent_at: None,
             revoked_at: None,
             revoked_by: None,
+            sign_in: wanted.sign_in,
         };
         self.store().state().add_token(&row, &digest).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
@@ -81,7 +86,7 @@ impl Guard {
             return Err(no_token(id));
         }
         self.store().state().revoke_token(id, &by.name, now).await?;
-        let ended = self.live().end_by_token(id);
+        let ended = self.live().end_by_token(id, &EndReason::TokenRevoked(id));
         events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
         Ok(ended)
     }
@@ -167,7 +172,9 @@ impl From<AddTokenError> for GovernError {
     fn from(error: AddTokenError) -> Self {
         match error {
             AddTokenError::Store(error) => Self::State(error),
-            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections => Self::Invalid(error.to_string()),
+            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections | AddTokenError::SignedOut => {
+                Self::Invalid(error.to_string())
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use identity::register::{Machine, MachineKind, NewIdentity};
 use model::{Identity, IdentityKind, IdentityName, Timestamp};
 use session::reach::{IdentityFacts, Reach};
-use store::index::Use;
+use store::{index::Use, state::AccountRow};
 
 use super::after;
 use crate::{
@@ -61,12 +61,14 @@ fn entry(request: IdentityRequest, by: &IdentityName, now: Timestamp) -> Result<
 pub(crate) async fn show(caller: Caller, State(api): State<Arc<Api>>, Path(name): Path<IdentityName>) -> Answered<IdentityDetails> {
     api.catch_up().await?;
     let facts = api.guard.identity_facts(&name, &caller.actor, caller.now).await?;
-    Ok(Answer(details(facts)))
+    let accounts = api.guard.accounts(&name, &caller.actor, caller.now).await?;
+    Ok(Answer(details(facts, accounts)))
 }
 
-fn details(facts: IdentityFacts) -> IdentityDetails {
+fn details(facts: IdentityFacts, accounts: Vec<AccountRow>) -> IdentityDetails {
     IdentityDetails {
         identity: facts.identity.into(),
+        accounts: accounts.into_iter().map(Into::into).collect(),
         tokens: facts.tokens.into_iter().map(Into::into).collect(),
         reach: facts.reach.into_iter().map(reached).collect(),
         used: facts.used.into_iter().map(used).collect(),

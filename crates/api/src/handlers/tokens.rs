@@ -40,8 +40,11 @@ pub(crate) async fn list(caller: Caller, State(api): State<Arc<Api>>, Query(want
     responses((status = 200, description = "Minted", body = TokenMinted), (status = 403, description = "Not permitted", body = Refusal), (status = 404, description = "No such connection or identity", body = Refusal)))]
 pub(crate) async fn mint(caller: Caller, State(api): State<Arc<Api>>, Body(request): Body<TokenRequest>) -> Answered<TokenMinted> {
     let not_before = request.not_before_in_s.map(|seconds| after(caller.now, seconds)).transpose()?;
+    let subject = request.subject.unwrap_or_else(|| caller.actor.name.clone());
     let wanted = tokens::TokenRequest {
-        subject: request.subject.unwrap_or_else(|| caller.actor.name.clone()),
+        // What somebody mints for a workload of theirs does not end with their day.
+        sign_in: caller.token.sign_in.filter(|_| subject == caller.actor.name),
+        subject,
         purpose: TokenUse::Connect,
         connections: request.connections,
         statement: request.statement,

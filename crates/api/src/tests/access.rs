@@ -8,14 +8,34 @@ use super::{House, document::operations, session_of_alice};
 use crate::PUBLIC;
 
 /// What nobody may ask for without a token. It only shrinks.
-const FOR_EVERYBODY: [(&str, &str); 2] = [("GET", "/v1/openapi.json"), ("POST", "/v1/login")];
+const FOR_EVERYBODY: [(&str, &str); 8] = [
+    ("GET", "/v1/openapi.json"),
+    ("GET", "/v1/providers"),
+    ("POST", "/v1/back-channel-logout"),
+    ("POST", "/v1/login"),
+    ("POST", "/v1/sign-in/browser"),
+    ("POST", "/v1/sign-in/device"),
+    ("POST", "/v1/sign-in/finish"),
+    ("POST", "/v1/sign-in/poll"),
+];
+
+/// What those answer who have nothing to show: no sign-in, no provider, no logout.
+fn nothing_to_show(path: &str) -> Option<u16> {
+    match path {
+        "/v1/login" | "/v1/sign-in/finish" | "/v1/sign-in/poll" => Some(401),
+        "/v1/sign-in/browser" | "/v1/sign-in/device" => Some(404),
+        "/v1/back-channel-logout" => Some(400),
+        _ => None,
+    }
+}
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 11] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 12] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
     ("GET", "/v1/openapi.json"),
+    ("GET", "/v1/providers"),
     ("GET", "/v1/search"),
     ("GET", "/v1/sessions"),
     ("GET", "/v1/status"),
@@ -33,6 +53,7 @@ fn filled(path: &str) -> String {
         _ => "t_000000000001".to_owned(),
     };
     let path = path.replace("{id}", &id).replace("{connection}", "prod-pg");
+    let path = if path.ends_with("/accounts") { path + "?provider=idp&subject=x" } else { path };
     let path = if path.starts_with("/v1/secrets") { path.replace("{name}", "prod") } else { path.replace("{name}", "alice") };
     if path == "/v1/search" { path + "?q=select" } else { path }
 }
@@ -41,6 +62,11 @@ fn filled(path: &str) -> String {
 fn body(method: &str, path: &str) -> Option<Value> {
     let body = match (method, path) {
         ("POST", "/v1/login") => json!({ "name": "mallory", "password": "wrong wrong wrong" }),
+        ("POST", "/v1/sign-in/browser") => json!({ "provider": "idp", "redirect_uri": "http://127.0.0.1:1/callback" }),
+        ("POST", "/v1/sign-in/device") => json!({ "provider": "idp" }),
+        ("POST", "/v1/sign-in/finish") => json!({ "flow": "x", "state": "x", "code": "x" }),
+        ("POST", "/v1/sign-in/poll") => json!({ "flow": "x" }),
+        ("PUT", "/v1/identities/{name}/accounts") => json!({ "provider": "idp", "subject": "x" }),
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),
@@ -59,13 +85,14 @@ fn body(method: &str, path: &str) -> Option<Value> {
 }
 
 #[tokio::test]
-async fn nobody_is_answered_but_by_the_two_that_are_for_everybody() {
+async fn nobody_is_answered_but_by_what_is_for_everybody() {
     let house = House::new().await;
     let mut answered = BTreeSet::new();
     for (method, path) in operations() {
         let (status, refusal) = house.ask(&method, &filled(&path), None, body(&method, &path)).await;
-        if (method.as_str(), path.as_str()) == ("POST", "/v1/login") {
-            assert_eq!((status, refusal["message"].as_str()), (401, Some("sign-in failed: the name or the secret is not right")));
+        if let Some(expected) = nothing_to_show(&path) {
+            assert_eq!(status, expected, "{method} {path}: {refusal}");
+            assert_ne!(refusal["message"].as_str(), Some("sign in first"), "{method} {path}");
             answered.insert((method, path));
         } else if status == 401 {
             assert_eq!(refusal["code"], "unauthenticated", "{method} {path}");
@@ -83,7 +110,7 @@ async fn the_wrong_identity_is_refused_everywhere_but_where_it_sees_only_its_own
     let house = House::new().await;
     let mut answered = BTreeSet::new();
     for (method, path) in operations() {
-        if path == "/v1/login" {
+        if nothing_to_show(&path).is_some() {
             continue;
         }
         // Signing out comes in the middle: each is asked with a token of its own.

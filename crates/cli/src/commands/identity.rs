@@ -1,14 +1,14 @@
-//! `countersign identity add|list|show|own|renew|groups|password|revoke`: the register.
+//! `countersign identity add|list|show|own|renew|groups|password|link|unlink|revoke`: the register.
 
 use api::types::{
-    EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView, OwnerRequest, PasswordRequest,
-    ReachView, SecretText, UseView, WhoamiAnswer,
+    AccountRequest, AccountView, EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView,
+    OwnerRequest, PasswordRequest, ReachView, SecretText, UseView, WhoamiAnswer,
 };
-use model::{GroupName, IdentityKind, IdentityName};
+use model::{GroupName, IdentityKind, IdentityName, ProviderName};
 
 use super::{seconds, sessions_word};
 use crate::{
-    client::{Client, Global, escape},
+    client::{Client, Global, escape, query},
     output::{Output, Tone, maybe_moment, moment},
     terminal,
 };
@@ -57,11 +57,35 @@ enum Command {
         /// The user
         name: IdentityName,
     },
+    /// Let a user sign in with an account at a provider, and no longer with a password
+    Link {
+        /// The user
+        name: IdentityName,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Take an account away from a user; what was begun with it ends
+    Unlink {
+        /// The user
+        name: IdentityName,
+        #[command(flatten)]
+        account: Account,
+    },
     /// Revoke an identity for good; its live sessions end
     Revoke {
         /// The identity
         name: IdentityName,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Account {
+    /// The provider, as countersign.toml calls it
+    #[arg(long)]
+    provider: ProviderName,
+    /// Whom it means: the `sub` of its tokens, never an address
+    #[arg(long)]
+    subject: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +138,16 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             let password = SecretText(terminal::new_secret(&format!("New password of {name}"))?);
             client.put::<Option<()>>(&format!("{}/password", place(&name)), &PasswordRequest { current, password }).await?;
             output.show(&serde_json::json!({ "name": name }), |_| format!("{name} has a new password."))
+        }
+        Command::Link { name, account } => {
+            let request = AccountRequest { provider: account.provider, subject: account.subject };
+            client.put::<Option<()>>(&format!("{}/accounts", place(&name)), &request).await?;
+            output.show(&request, |_| format!("{name} signs in at {} from now on.", request.provider))
+        }
+        Command::Unlink { name, account } => {
+            let parts = query(&[("provider", Some(account.provider.to_string())), ("subject", Some(account.subject))]);
+            let answer: EndedAnswer = client.delete(&format!("{}/accounts{parts}", place(&name))).await?;
+            output.show(&answer, |_| format!("The account is {name}'s no longer; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
         }
         Command::Revoke { name } => {
             let answer: EndedAnswer = client.post(&format!("{}/revoke", place(&name)), &()).await?;
@@ -189,6 +223,9 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         if !details.owns.is_empty() {
             fields.push(("owns", joined(&details.owns)));
         }
+        if !details.accounts.is_empty() {
+            fields.push(("signs in at", details.accounts.iter().map(account).collect::<Vec<_>>().join("; ")));
+        }
         let parts = [
             ("", output.fields(&fields)),
             ("can reach", reach(output, &details.reach)),
@@ -198,6 +235,11 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         let told = parts.map(|(title, text)| if title.is_empty() { text } else { format!("{}\n{text}", output.paint(Tone::Strong, title)) });
         told.join("\n\n")
     })
+}
+
+fn account(account: &AccountView) -> String {
+    let email = account.email.as_ref().map_or_else(String::new, |email| format!(" ({})", model::name::printable(email)));
+    format!("{} as {}{email}, last {}", account.provider, model::name::printable(&account.subject), maybe_moment(account.last_sign_in))
 }
 
 fn reach(output: &Output, reach: &[ReachView]) -> String {

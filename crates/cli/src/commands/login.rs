@@ -1,11 +1,18 @@
-//! `countersign login [NAME]`: name and password for a token, which is kept in a file of the caller's own.
+//! `countersign login [NAME]`: a sign-in at a provider, in a browser or on another device, or name and password, for a token, which is kept in a
+//! file of the caller's own.
 
-use anyhow::Context;
-use api::types::{LoginAnswer, LoginRequest, SecretText};
-use model::IdentityName;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use api::types::{
+    BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest, LoginAnswer, LoginRequest,
+    PolledAnswer, ProviderView, ProvidersAnswer, SecretText,
+};
+use model::{IdentityName, ProviderName};
 
 use crate::{
-    client::{Global, Server},
+    browser,
+    client::{Client, Global, Server},
     credentials::{self, Credentials},
     output::moment,
     terminal,
@@ -13,23 +20,86 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The identity; asked for if left out
+    /// A built-in user, who has a password; without it you sign in at a provider
+    #[arg(conflicts_with_all = ["provider", "device"])]
     name: Option<IdentityName>,
+    /// The provider, where there are several
+    #[arg(long)]
+    provider: Option<ProviderName>,
+    /// Sign in on another device: for machines without a browser
+    #[arg(long)]
+    device: bool,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let saved = credentials::load().unwrap_or_default();
     let client = global.stranger(saved.as_ref())?;
-    let name = match args.name {
-        Some(name) => name,
-        None => terminal::line("Name")?.parse().context("that is no name")?,
+    let answer = match args.name {
+        Some(name) => with_password(&client, name).await?,
+        None => match choose(&client, args.provider).await? {
+            Some(provider) if args.device => on_device(&client, &provider).await?,
+            Some(provider) => in_browser(&client, &provider).await?,
+            None if args.device => bail!("this gateway knows no provider to sign in at: sign in with `countersign login NAME`"),
+            None => with_password(&client, terminal::line("Name")?.parse().context("that is no name")?).await?,
+        },
     };
-    let password = SecretText(terminal::secret(&format!("Password of {name}"))?);
-    let answer: LoginAnswer = client.post("/v1/login", &LoginRequest { name, password }).await?;
     let ca = if matches!(client.server, Server::Https { .. }) { client.ca.clone() } else { None };
     let kept =
         Credentials { server: client.server.to_string(), ca, name: answer.identity.name.clone(), token: answer.token, expires_at: answer.expires_at };
     let path = credentials::save(&kept)?;
     let shown = serde_json::json!({ "identity": answer.identity, "expires_at": answer.expires_at, "server": kept.server });
     global.output().show(&shown, |_| format!("Signed in as {} until {} UTC ({}).", kept.name, moment(kept.expires_at), path.display()))
+}
+
+async fn with_password(client: &Client, name: IdentityName) -> anyhow::Result<LoginAnswer> {
+    let password = SecretText(terminal::secret(&format!("Password of {name}"))?);
+    client.post("/v1/login", &LoginRequest { name, password }).await
+}
+
+/// The provider that was named, or the only one.
+async fn choose(client: &Client, named: Option<ProviderName>) -> anyhow::Result<Option<ProviderView>> {
+    let mut providers = client.get::<ProvidersAnswer>("/v1/providers").await?.providers;
+    let names = || providers.iter().map(|provider| provider.name.to_string()).collect::<Vec<_>>().join(", ");
+    match named {
+        Some(name) => match providers.iter().position(|provider| provider.name == name) {
+            Some(place) => Ok(Some(providers.swap_remove(place))),
+            None if providers.is_empty() => bail!("this gateway knows no provider to sign in at: sign in with `countersign login NAME`"),
+            None => bail!("there is no provider {name}; there are: {}", names()),
+        },
+        None if providers.len() > 1 => {
+            bail!("say where you sign in: --provider with one of {}; or `countersign login NAME` with a password", names())
+        }
+        None => Ok(providers.pop()),
+    }
+}
+
+/// The authorization code comes back to a port of this machine (RFC 8252).
+async fn in_browser(client: &Client, provider: &ProviderView) -> anyhow::Result<LoginAnswer> {
+    let waiting = browser::Waiting::open().await?;
+    let redirect_uri = waiting.redirect_uri(&provider.loopback);
+    let request = BrowserSignInRequest { provider: provider.name.clone(), redirect_uri };
+    let begun: BrowserSignIn = client.post("/v1/sign-in/browser", &request).await?;
+    eprintln!("Sign in at {} in your browser. If none opens, go to:\n\n  {}\n", provider.name, model::name::printable(&begun.url));
+    browser::open(&begun.url);
+    let answer = waiting.answer().await?;
+    let request = FinishSignInRequest { flow: begun.flow, state: answer.state, code: SecretText(answer.code), iss: answer.iss };
+    client.post("/v1/sign-in/finish", &request).await
+}
+
+async fn on_device(client: &Client, provider: &ProviderView) -> anyhow::Result<LoginAnswer> {
+    let begun: DeviceSignIn = client.post("/v1/sign-in/device", &DeviceSignInRequest { provider: provider.name.clone() }).await?;
+    eprintln!("On any device, go to {} and enter the code {}", model::name::printable(&begun.verification_uri), begun.user_code);
+    if let Some(complete) = &begun.verification_uri_complete {
+        eprintln!("or open {}", model::name::printable(complete));
+    }
+    let request = DevicePollRequest { flow: begun.flow };
+    let mut wait_s = begun.interval_s;
+    loop {
+        tokio::time::sleep(Duration::from_secs(wait_s.max(1))).await;
+        let polled: PolledAnswer = client.post("/v1/sign-in/poll", &request).await?;
+        match polled.signed_in {
+            Some(answer) => return Ok(answer),
+            None => wait_s = polled.wait_s.unwrap_or(wait_s),
+        }
+    }
 }

@@ -63,7 +63,7 @@ enum Command {
     Status,
     /// Rebuild the search index from the recordings
     Reindex,
-    /// Sign in; the password is asked for, or read from standard input
+    /// Sign in at your company's provider, or as a built-in user with a password
     Login(login::Args),
     /// Revoke the token of this sign-in and forget it
     Logout,

@@ -15,11 +15,12 @@ use std::{
 use anyhow::{Context, bail};
 use api::{Api, types::GatewayView};
 use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
-use model::{IdentityName, Timestamp};
+use identity::oidc::{Provider, Settings};
+use model::{IdentityName, ProviderName, Timestamp};
 use policy::{Files, Version, version::Problem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Serialize;
-use session::{Guard, guard::ApplyError, limits::Limits, live::EndReason};
+use session::{Guard, Providers, guard::ApplyError, limits::Limits, live::EndReason};
 use store::Store;
 use tokio::{
     net::TcpListener,
@@ -126,6 +127,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
+    guard.sign_in_at(providers(dir, config)?);
     let sending = Sending::begin(&config.telemetry)?;
     if let Some(sending) = &sending {
         guard.trace_to(sending.traces());
@@ -162,6 +164,14 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where people sign in.
+fn providers(dir: &Path, config: &Config) -> anyhow::Result<Providers> {
+    let provider = |(name, settings): (&ProviderName, &Settings)| {
+        Provider::new(name.clone(), settings.clone(), dir).with_context(|| format!("[providers.{name}]"))
+    };
+    Ok(Providers::new(config.providers.iter().map(provider).collect::<anyhow::Result<Vec<_>>>()?))
 }
 
 fn tell_of_masks(store: &Store) {

@@ -16,6 +16,7 @@ fn connect(subject: &Actor, connections: &[&str]) -> TokenRequest {
         statement: None,
         not_before: None,
         expires_at: later(900),
+        sign_in: None,
     }
 }
 
