@@ -4,12 +4,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use identity::oidc::OidcError;
+use identity::{oidc::OidcError, workload::WorkloadError};
 use session::{
     approve::VoteError,
     guard::{ApplyError, GovernError},
     providers::NotEntered,
     sign_in::SignInRefused,
+    workloads::NotExchanged,
 };
 use store::StoreError;
 
@@ -153,6 +154,20 @@ impl From<NotEntered> for Refused {
             | NotEntered::NoName { .. }
             | NotEntered::Taken { .. }
             | NotEntered::Inactive(_) => nobody(message),
+        }
+    }
+}
+
+impl From<NotExchanged> for Refused {
+    fn from(error: NotExchanged) -> Self {
+        let message = error.to_string();
+        match error {
+            NotExchanged::Token(WorkloadError::Unreachable(..)) => Self::unavailable(message),
+            NotExchanged::Several(_) => Self::invalid(message),
+            NotExchanged::Govern(error) => error.into(),
+            NotExchanged::UnknownIssuer | NotExchanged::Token(WorkloadError::Token(..)) | NotExchanged::Nobody(_) | NotExchanged::Inactive(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }
         }
     }
 }

@@ -16,12 +16,13 @@ use crate::{
     Api, caller,
     handlers::{
         catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions,
+        workloads,
     },
     refused::Refused,
 };
 
 /// What is answered to anybody: signing in, what providers say of those who did, and what the API looks like.
-pub const PUBLIC: [(&str, &str); 8] = [
+pub const PUBLIC: [(&str, &str); 9] = [
     ("POST", "/v1/login"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
@@ -30,6 +31,7 @@ pub const PUBLIC: [(&str, &str); 8] = [
     ("POST", "/v1/sign-in/device"),
     ("POST", "/v1/sign-in/poll"),
     ("POST", "/v1/back-channel-logout"),
+    ("POST", "/v1/token"),
 ];
 /// Longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 2 << 20;
@@ -63,6 +65,7 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/sign-in/device", providers::begin_device)
         .on(Method::POST, "/v1/sign-in/poll", providers::poll)
         .on(Method::POST, "/v1/back-channel-logout", providers::back_channel_logout)
+        .on(Method::POST, "/v1/token", workloads::exchange)
         .on(Method::POST, "/v1/logout", sign_in::logout)
         .on(Method::GET, "/v1/whoami", sign_in::whoami)
         .on(Method::GET, "/v1/status", status::status)
@@ -83,6 +86,8 @@ fn routes() -> Routes {
         .on(Method::PUT, "/v1/identities/{name}/password", identities::password)
         .on(Method::PUT, "/v1/identities/{name}/accounts", providers::link)
         .on(Method::DELETE, "/v1/identities/{name}/accounts", providers::unlink)
+        .on(Method::POST, "/v1/identities/{name}/trust", workloads::trust)
+        .on(Method::DELETE, "/v1/identities/{name}/trust/{id}", workloads::distrust)
         .on(Method::POST, "/v1/identities/{name}/revoke", identities::revoke);
     routes
         .on(Method::GET, "/v1/holds", holds::list)

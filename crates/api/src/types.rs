@@ -4,6 +4,7 @@
 //! restriction must not be read as no restriction.
 
 mod providers;
+mod workloads;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
 };
+pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
 
 /// A secret on its way: wiped when dropped, shown by nothing but its serialisation.
 #[derive(Debug, Clone, ToSchema)]
@@ -185,6 +187,8 @@ pub struct IdentityDetails {
     pub identity: IdentityView,
     /// Its accounts at providers.
     pub accounts: Vec<AccountView>,
+    /// Which tokens of platforms are its own.
+    pub trust: Vec<TrustView>,
     /// Tokens it holds, live and past.
     pub tokens: Vec<TokenView>,
     /// What policy lets it do, by connection; empty once it is revoked or expired.

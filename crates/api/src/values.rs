@@ -165,6 +165,7 @@ mod tests {
             kind: IdentityKind::User,
             groups: vec![group.parse().unwrap()],
             owner: None,
+            run: None,
         };
         Reader {
             version: Arc::new(version),

@@ -190,13 +190,13 @@ impl Client {
         self.call(Method::DELETE, path, None::<&()>).await
     }
 
+    /// POST of a form.
+    pub(crate) async fn post_form<A: DeserializeOwned>(&self, path: &str, form: &str) -> anyhow::Result<A> {
+        read(self.send_as(Method::POST, path, "application/x-www-form-urlencoded", form.as_bytes().to_vec()).await?).await
+    }
+
     async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<A> {
-        let response = self.send(method, path, body).await?;
-        let bytes =
-            Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
-        let bytes = bytes.to_bytes();
-        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        serde_json::from_slice(text).context("the server's answer is not what this program expects: are both of the same version?")
+        read(self.send(method, path, body).await?).await
     }
 
     /// GET of a stream of JSON values, one a line. `each` is given every value in order and may end the reading.
@@ -221,6 +221,11 @@ impl Client {
 
     /// Sends one request; anything but success becomes an error in the server's words.
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response<Incoming>> {
+        let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+        self.send_as(method, path, "application/json", bytes).await
+    }
+
+    async fn send_as(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> anyhow::Result<Response<Incoming>> {
         let host = match &self.server {
             Server::Socket(_) => "localhost".to_owned(),
             Server::Https { host, port } => format!("{host}:{port}"),
@@ -232,14 +237,10 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        let bytes = match body {
-            Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                serde_json::to_vec(body)?
-            }
-            None => Vec::new(),
-        };
-        let response = self.exchange(request.body(Full::new(Bytes::from(bytes)))?).await?;
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let response = self.exchange(request.body(Full::new(Bytes::from(body)))?).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -273,6 +274,15 @@ impl Client {
             }
         }
     }
+}
+
+/// An answer read whole.
+async fn read<A: DeserializeOwned>(response: Response<Incoming>) -> anyhow::Result<A> {
+    let bytes =
+        Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+    let bytes = bytes.to_bytes();
+    let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+    serde_json::from_slice(text).context("the server's answer is not what this program expects: are both of the same version?")
 }
 
 /// TLS towards a server whose certificate chains to a root of this PEM text, or of the system.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
-use identity::oidc;
+use identity::{oidc, workload};
 use model::ProviderName;
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, Limits};
@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// `[providers.NAME]`: where people sign in.
     pub(crate) providers: BTreeMap<ProviderName, oidc::Settings>,
+    /// `[issuers.NAME]`: where jobs run whose tokens are taken.
+    pub(crate) issuers: BTreeMap<ProviderName, workload::Settings>,
     /// `[telemetry]`: where traces of sessions go.
     pub(crate) telemetry: telemetry::Telemetry,
 }
@@ -182,6 +184,10 @@ impl Config {
             let (line, column) = place(text, text.find(&format!("[providers.{name}]")).unwrap_or(0));
             return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message: problem.to_owned() });
         }
+        if let Some((name, problem)) = config.issuers.iter().find_map(|(name, settings)| Some((name, settings.problem()?))) {
+            let (line, column) = place(text, text.find(&format!("[issuers.{name}]")).unwrap_or(0));
+            return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message: problem.to_owned() });
+        }
         if config.tls.certificate.is_some() != config.tls.key.is_some() {
             let (line, column) = place(text, text.find("[tls]").unwrap_or(0));
             let message = "`certificate` and `key` belong together: name both, or neither to use those that `init` made".to_owned();
@@ -307,6 +313,7 @@ mod tests {
             ("[store.postgres]\nhost = \"a\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\n", "countersign.toml:5:12: secrets are never"),
             ("[telemetry]\notlp = \"http://otel.example\"\n", "countersign.toml:2:8: `http://otel.example` would send"),
             ("[data\n", "countersign.toml:1:6: "),
+            ("[issuers.ci]\nplatform = \"kubernetes\"\n", "countersign.toml:1:1: `issuer` is missing"),
             ("[providers.a]\nissuer = \"idp\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `idp` is no issuer"),
             ("[providers.a]\nissuer = \"http://idp.example\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `http://idp.example` would send"),
             (

@@ -69,6 +69,7 @@ fn opened() -> Record {
         kind: IdentityKind::User,
         groups: vec!["engineers".parse().unwrap()],
         owner: None,
+        run: None,
     };
     Record::Opened(Box::new(Opened {
         at: time(0),

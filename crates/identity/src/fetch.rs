@@ -6,6 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -109,6 +110,17 @@ impl Fetcher {
             .map_err(|error| FetchError::Roots(error.to_string()))?
             .with_root_certificates(roots);
         Ok(Self { tls: Arc::new(config.with_no_client_auth()), reach })
+    }
+
+    /// A client that trusts the roots in this PEM file, which begins at `folder` if it is relative, or those of the system.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no root.
+    pub fn from_file(ca: Option<&Path>, folder: &Path, reach: Reach) -> Result<Self, FetchError> {
+        let Some(ca) = ca else { return Self::new(None, reach) };
+        let path = folder.join(ca);
+        let pem = std::fs::read_to_string(&path).map_err(|error| FetchError::Roots(format!("{}: {error}", path.display())))?;
+        Self::new(Some(&pem), reach)
     }
 
     /// GET. `bearer` is sent as `Authorization`, if there is one.

@@ -97,6 +97,11 @@ impl Header {
         Ok(Self { algorithm: header.alg, key: header.kid, kind: header.typ })
     }
 
+    /// What kind of token it says it is.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+
     /// Whether a key may have made the signature of a token with this header.
     pub(crate) fn fits(&self, key: &Jwk) -> bool {
         let family = match key.algorithm {
@@ -149,12 +154,33 @@ impl Claims {
     /// A claim, by its name or by the names on the way to it joined by `.`: a claim of the whole name comes first.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Value> {
-        if let Some(value) = self.0.get(path) {
-            return Some(value);
+        fn within<'a>(members: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+            // Names may have dots of their own: the longest that is there comes first.
+            members.get(path).or_else(|| {
+                path.rmatch_indices('.').find_map(|(at, _)| {
+                    let (name, rest) = (path.get(..at)?, path.get(at + 1..)?);
+                    within(members.get(name)?.as_object()?, rest)
+                })
+            })
         }
-        let mut parts = path.split('.');
-        let first = self.0.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part))
+        within(&self.0, path)
+    }
+
+    /// Claims of a token that is not checked: to see whose it says it is.
+    pub(crate) fn unchecked(token: &str) -> Option<Self> {
+        let short = token.len() <= MAX_PRESENTED_BYTES;
+        short.then(|| jsonwebtoken::dangerous::insecure_decode_claims(token).ok().map(Self)).flatten()
+    }
+
+    /// A claim that is a text, a number or a truth, as text.
+    #[must_use]
+    pub fn plain(&self, path: &str) -> Option<String> {
+        match self.get(path)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
     }
 
     /// A claim that is a text.
@@ -243,6 +269,8 @@ mod tests {
         assert_eq!(claims.texts("a.b"), ["x", "y"]);
         assert_eq!(claims.texts("https://example.com/groups"), ["one"]);
         assert_eq!(claims.text("c.d"), Some("whole"));
+        let claims = Claims::of(json!({ "a": { "b": 1 }, "kubernetes.io": { "serviceaccount": { "uid": "u" } } }));
+        assert_eq!(claims.text("kubernetes.io.serviceaccount.uid"), Some("u"));
         assert_eq!(claims.get("a.b.c"), None);
         assert_eq!(claims.get("z"), None);
     }

@@ -13,6 +13,7 @@ pub mod oidc;
 pub mod password;
 pub mod register;
 pub mod token;
+pub mod workload;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};
 pub use crowd::{Crowd, InCrowd};

@@ -95,6 +95,10 @@ identifier!(
     SignInId, 'n', "the id of a sign-in"
 );
 identifier!(
+    /// One rule that says which tokens of an issuer are a workload's.
+    TrustId, 'r', "the id of a trust rule"
+);
+identifier!(
     /// One identity; stays when its name is given to somebody else.
     IdentityId, 'i', "an identity id"
 );

@@ -1,5 +1,7 @@
 //! Who acts.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{GroupName, IdentityId, IdentityName, Timestamp};
@@ -96,6 +98,20 @@ pub struct Actor {
     pub groups: Vec<GroupName>,
     /// Who answers for it, for workloads and agents.
     pub owner: Option<IdentityName>,
+    /// The run of a workload that its platform vouches for, if it came with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+}
+
+/// One run of a workload, as its platform names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// Which: a run's number, a pod's name; printable ASCII.
+    pub id: String,
+    /// Who vouches for it, as the configuration calls them.
+    pub issuer: String,
+    /// What the platform says of it: repository, workflow, commit, pod.
+    pub details: BTreeMap<String, String>,
 }
 
 /// The subject (on whose behalf) and the actors in between, nearest to the subject first (RFC 8693 `act`, read from the inside out).
@@ -124,9 +140,12 @@ impl ActorChain {
 }
 
 impl std::fmt::Display for ActorChain {
-    /// `alice` or `alice via support-bot`.
+    /// `alice`, `alice via support-bot`, `nightly (run 812)` or `alice via support-bot (run 812)`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.subject.name)?;
-        self.actors.iter().try_for_each(|actor| write!(f, " via {}", actor.name))
+        self.members().enumerate().try_for_each(|(place, member)| {
+            let via = if place == 0 { "" } else { " via " };
+            write!(f, "{via}{}", member.name)?;
+            member.run.as_ref().map_or(Ok(()), |run| write!(f, " (run {})", run.id))
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, IdentityName, SignInId, Timestamp, TokenId};
+use crate::{ConnectionName, IdentityName, Run, SignInId, Timestamp, TokenId, TrustId};
 
 /// What a token may be used for. One class never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,4 +45,8 @@ pub struct TokenRow {
     pub revoked_by: Option<IdentityName>,
     /// The sign-in at a provider it was minted in, if it was: it ends with it.
     pub sign_in: Option<SignInId>,
+    /// The run of the workload that it was exchanged for, if it was.
+    pub run: Option<Run>,
+    /// The rule by which it was.
+    pub trust: Option<TrustId>,
 }

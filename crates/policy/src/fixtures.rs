@@ -46,6 +46,7 @@ pub(crate) fn identity(name: &str, groups: &[&str]) -> Actor {
         kind: IdentityKind::User,
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
+        run: None,
     }
 }
 

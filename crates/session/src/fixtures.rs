@@ -186,6 +186,7 @@ pub(crate) fn stranger(text: &str, groups: &[&str]) -> Actor {
         kind: IdentityKind::User,
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
+        run: None,
     }
 }
 

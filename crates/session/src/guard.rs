@@ -33,6 +33,7 @@ use crate::{
     register,
     trace::Traces,
     volume::Volumes,
+    workloads::Issuers,
 };
 
 /// The guard of this process.
@@ -53,6 +54,7 @@ pub struct Guard {
     endings: Endings,
     traces: OnceLock<Traces>,
     providers: OnceLock<Providers>,
+    issuers: OnceLock<Issuers>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
 }
@@ -111,6 +113,7 @@ impl Guard {
             endings: Endings::default(),
             traces: OnceLock::new(),
             providers: OnceLock::new(),
+            issuers: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
             store,
@@ -185,6 +188,17 @@ impl Guard {
     /// Lets people of these sign in from now on. The first ones count.
     pub fn sign_in_at(&self, providers: Providers) {
         let _ = self.providers.set(providers);
+    }
+
+    /// Where jobs run whose tokens are taken.
+    pub(crate) fn issuers(&self) -> &Issuers {
+        static NONE: LazyLock<Issuers> = LazyLock::new(Issuers::default);
+        self.issuers.get().unwrap_or(&NONE)
+    }
+
+    /// Takes tokens of these from now on. The first ones count.
+    pub fn trust_issuers(&self, issuers: Issuers) {
+        let _ = self.issuers.set(issuers);
     }
 
     /// The held operations.
@@ -416,7 +430,7 @@ fn standing(version: &Version, session: &LiveSession, identities: Option<&Identi
     if let Some(identities) = identities {
         for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
             let identity = identities.get(&member.id).filter(|identity| identity.is_active(now));
-            *member = identity.map(register::actor).ok_or_else(|| EndReason::IdentityRevoked(member.name.clone()))?;
+            *member = identity.map(|identity| register::renewed(member, identity)).ok_or_else(|| EndReason::IdentityRevoked(member.name.clone()))?;
         }
     }
     let connection = version.connections.get(&session.connection).ok_or(EndReason::ConnectionRemoved)?;

@@ -1,6 +1,6 @@
 //! Fresh identifiers, of the system's randomness.
 
-use model::{HoldId, IdentityId, SessionId, SignInId, TokenId};
+use model::{HoldId, IdentityId, SessionId, SignInId, TokenId, TrustId};
 
 pub(crate) fn session() -> SessionId {
     SessionId::from_random(random())
@@ -16,6 +16,10 @@ pub(crate) fn token() -> TokenId {
 
 pub(crate) fn sign_in() -> SignInId {
     SignInId::from_random(random())
+}
+
+pub(crate) fn trust() -> TrustId {
+    TrustId::from_random(random())
 }
 
 pub(crate) fn identity() -> IdentityId {

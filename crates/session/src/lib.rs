@@ -28,6 +28,7 @@ pub mod tokens;
 pub mod trace;
 mod value;
 mod volume;
+pub mod workloads;
 
 pub use admit::{Admission, NotAdmitted, Wanted, admit};
 pub use ask::{Asked, Broken, Decided, Permit};
@@ -36,3 +37,4 @@ pub use limits::Limits;
 pub use open::{NotOpened, Opening, Session};
 pub use providers::Providers;
 pub use record::Recorded;
+pub use workloads::Issuers;

@@ -336,6 +336,7 @@ mod tests {
             kind: IdentityKind::User,
             groups: Vec::new(),
             owner: None,
+            run: None,
         })
     }
 

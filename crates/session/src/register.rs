@@ -17,7 +17,20 @@ use crate::{
 /// The register's row of an identity as a member of a chain.
 #[must_use]
 pub fn actor(identity: &Identity) -> Actor {
-    Actor { id: identity.id, name: identity.name.clone(), kind: identity.kind, groups: identity.groups.clone(), owner: identity.owner.clone() }
+    Actor {
+        id: identity.id,
+        name: identity.name.clone(),
+        kind: identity.kind,
+        groups: identity.groups.clone(),
+        owner: identity.owner.clone(),
+        run: None,
+    }
+}
+
+/// A member of a chain as the register has it now; its run stays.
+#[must_use]
+pub(crate) fn renewed(member: &Actor, identity: &Identity) -> Actor {
+    Actor { run: member.run.clone(), ..actor(identity) }
 }
 
 impl Guard {

@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 
 use identity::{MalformedToken, password, token};
 use model::{
-    ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
+    Actor, ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
     token::{TokenRow, TokenUse},
 };
 use store::StoreError;
@@ -177,7 +177,7 @@ impl Guard {
         for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
             let row = self.store().state().identity_by_id(member.id).await.map_err(lost)?;
             let row = row.filter(|row| row.is_active(now)).ok_or_else(|| SignInRefused::Inactive(member.name.clone()))?;
-            *member = register::actor(&row);
+            *member = register::renewed(member, &row);
         }
         Ok(chain)
     }
@@ -212,7 +212,8 @@ impl Guard {
         let subject = subject.filter(|subject| subject.is_active(now)).ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;
         let ends_at = Some(subject.expires_at.map_or(row.expires_at, |end| end.min(row.expires_at)));
         let minted_by = Some(row.minted_by.clone()).filter(|minter| *minter != row.subject);
-        let chain = ActorChain { minted_by, ..ActorChain::alone(register::actor(&subject)) };
+        let actor = Actor { run: row.run.clone(), ..register::actor(&subject) };
+        let chain = ActorChain { minted_by, ..ActorChain::alone(actor) };
         Ok(SignedIn { chain, token: Some(row), ends_at })
     }
 

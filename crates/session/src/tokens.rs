@@ -67,6 +67,8 @@ impl Guard {
             revoked_at: None,
             revoked_by: None,
             sign_in: wanted.sign_in,
+            run: None,
+            trust: None,
         };
         self.store().state().add_token(&row, &digest).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
@@ -172,7 +174,7 @@ impl From<AddTokenError> for GovernError {
     fn from(error: AddTokenError) -> Self {
         match error {
             AddTokenError::Store(error) => Self::State(error),
-            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections | AddTokenError::SignedOut => {
+            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections | AddTokenError::SignedOut | AddTokenError::Distrusted => {
                 Self::Invalid(error.to_string())
             }
         }

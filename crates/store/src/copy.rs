@@ -30,6 +30,7 @@ pub(crate) const STATE: &[&str] = &[
     "identities",
     "accounts",
     "sign_ins",
+    "trust_rules",
     "tokens",
     "sessions",
     "session_members",

@@ -8,6 +8,7 @@ mod holds;
 mod identities;
 mod sessions;
 mod tokens;
+mod trust;
 mod uses;
 mod versions;
 
@@ -16,6 +17,7 @@ pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
 pub use sessions::SessionFilter;
 pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
+pub use trust::{TrustError, TrustRule};
 pub use versions::{Applied, StoredVersion};
 
 use crate::{
@@ -32,6 +34,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (1, "first", include_str!("../migrations/state/0001_first.sql")),
         (2, "spent tokens", include_str!("../migrations/state/0002_spent_tokens.sql")),
         (3, "accounts", include_str!("../migrations/state/0003_accounts.sql")),
+        (4, "trust", include_str!("../migrations/state/0004_trust.sql")),
     ],
 };
 

@@ -8,7 +8,7 @@ use super::{House, document::operations, session_of_alice};
 use crate::PUBLIC;
 
 /// What nobody may ask for without a token. It only shrinks.
-const FOR_EVERYBODY: [(&str, &str); 8] = [
+const FOR_EVERYBODY: [(&str, &str); 9] = [
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("POST", "/v1/back-channel-logout"),
@@ -17,6 +17,7 @@ const FOR_EVERYBODY: [(&str, &str); 8] = [
     ("POST", "/v1/sign-in/device"),
     ("POST", "/v1/sign-in/finish"),
     ("POST", "/v1/sign-in/poll"),
+    ("POST", "/v1/token"),
 ];
 
 /// What those answer who have nothing to show: no sign-in, no provider, no logout.
@@ -24,7 +25,7 @@ fn nothing_to_show(path: &str) -> Option<u16> {
     match path {
         "/v1/login" | "/v1/sign-in/finish" | "/v1/sign-in/poll" => Some(401),
         "/v1/sign-in/browser" | "/v1/sign-in/device" => Some(404),
-        "/v1/back-channel-logout" => Some(400),
+        "/v1/back-channel-logout" | "/v1/token" => Some(400),
         _ => None,
     }
 }
@@ -50,6 +51,7 @@ fn filled(path: &str) -> String {
     let id = match path.split('/').nth(2) {
         Some("sessions") => session_of_alice().to_string(),
         Some("holds") => "h_000000000001".to_owned(),
+        Some("identities") => "r_000000000001".to_owned(),
         _ => "t_000000000001".to_owned(),
     };
     let path = path.replace("{id}", &id).replace("{connection}", "prod-pg");
@@ -67,6 +69,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/sign-in/finish") => json!({ "flow": "x", "state": "x", "code": "x" }),
         ("POST", "/v1/sign-in/poll") => json!({ "flow": "x" }),
         ("PUT", "/v1/identities/{name}/accounts") => json!({ "provider": "idp", "subject": "x" }),
+        ("POST", "/v1/identities/{name}/trust") => json!({ "issuer": "ci", "claims": { "sub": "x" } }),
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),

@@ -1,10 +1,10 @@
-//! `countersign identity add|list|show|own|renew|groups|password|link|unlink|revoke`: the register.
+//! `countersign identity add|list|show|own|renew|groups|password|link|unlink|trust|distrust|revoke`: the register.
 
 use api::types::{
     AccountRequest, AccountView, EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView,
-    OwnerRequest, PasswordRequest, ReachView, SecretText, UseView, WhoamiAnswer,
+    OwnerRequest, PasswordRequest, ReachView, SecretText, TrustRequest, TrustView, UseView, WhoamiAnswer,
 };
-use model::{GroupName, IdentityKind, IdentityName, ProviderName};
+use model::{GroupName, IdentityKind, IdentityName, ProviderName, TrustId};
 
 use super::{seconds, sessions_word};
 use crate::{
@@ -70,6 +70,24 @@ enum Command {
         name: IdentityName,
         #[command(flatten)]
         account: Account,
+    },
+    /// Say which tokens of a platform are a workload's, so that it needs no secret
+    Trust {
+        /// The workload
+        name: IdentityName,
+        /// The issuer, as countersign.toml calls it
+        #[arg(long)]
+        issuer: ProviderName,
+        /// What its tokens claim, NAME=VALUE; give it again for more: all must be there, exactly
+        #[arg(long = "claim", required = true, value_name = "NAME=VALUE", value_parser = claim)]
+        claims: Vec<(String, String)>,
+    },
+    /// Revoke such a rule; what was given out by it ends
+    Distrust {
+        /// The workload
+        name: IdentityName,
+        /// The rule, r_…
+        id: TrustId,
     },
     /// Revoke an identity for good; its live sessions end
     Revoke {
@@ -149,11 +167,31 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             let answer: EndedAnswer = client.delete(&format!("{}/accounts{parts}", place(&name))).await?;
             output.show(&answer, |_| format!("The account is {name}'s no longer; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
         }
+        Command::Trust { name, issuer, claims } => {
+            let request = TrustRequest { issuer, claims: claims.into_iter().collect() };
+            let view: TrustView = client.post(&format!("{}/trust", place(&name)), &request).await?;
+            output.show(&view, |_| format!("Tokens of {} with {} are {name}'s ({}).", view.issuer, claims_of(&view), view.id))
+        }
+        Command::Distrust { name, id } => {
+            let answer: EndedAnswer = client.delete(&format!("{}/trust/{id}", place(&name))).await?;
+            output.show(&answer, |_| format!("{id} is revoked; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
+        }
         Command::Revoke { name } => {
             let answer: EndedAnswer = client.post(&format!("{}/revoke", place(&name)), &()).await?;
             output.show(&answer, |_| format!("{name} is revoked; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
         }
     }
+}
+
+/// `repository_id=74`.
+fn claim(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as repository_id=74")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn claims_of(trust: &TrustView) -> String {
+    let claims = trust.claims.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
+    model::name::printable(&claims)
 }
 
 fn place(name: &IdentityName) -> String {
@@ -225,6 +263,9 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         }
         if !details.accounts.is_empty() {
             fields.push(("signs in at", details.accounts.iter().map(account).collect::<Vec<_>>().join("; ")));
+        }
+        for rule in details.trust.iter().filter(|rule| rule.revoked_at.is_none()) {
+            fields.push(("trusted", format!("{} of {} with {}, last {}", rule.id, rule.issuer, claims_of(rule), maybe_moment(rule.last_used))));
         }
         let parts = [
             ("", output.fields(&fields)),

@@ -15,12 +15,15 @@ use std::{
 use anyhow::{Context, bail};
 use api::{Api, types::GatewayView};
 use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
-use identity::oidc::{Provider, Settings};
+use identity::{
+    oidc::{Provider, Settings},
+    workload,
+};
 use model::{IdentityName, ProviderName, Timestamp};
 use policy::{Files, Version, version::Problem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Serialize;
-use session::{Guard, Providers, guard::ApplyError, limits::Limits, live::EndReason};
+use session::{Guard, Issuers, Providers, guard::ApplyError, limits::Limits, live::EndReason};
 use store::Store;
 use tokio::{
     net::TcpListener,
@@ -128,6 +131,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
     guard.sign_in_at(providers(dir, config)?);
+    guard.trust_issuers(issuers(dir, config)?);
     let sending = Sending::begin(&config.telemetry)?;
     if let Some(sending) = &sending {
         guard.trace_to(sending.traces());
@@ -172,6 +176,14 @@ fn providers(dir: &Path, config: &Config) -> anyhow::Result<Providers> {
         Provider::new(name.clone(), settings.clone(), dir).with_context(|| format!("[providers.{name}]"))
     };
     Ok(Providers::new(config.providers.iter().map(provider).collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+/// Where jobs run whose tokens are taken.
+fn issuers(dir: &Path, config: &Config) -> anyhow::Result<Issuers> {
+    let issuer = |(name, settings): (&ProviderName, &workload::Settings)| {
+        workload::Issuer::new(name.clone(), settings.clone(), dir).with_context(|| format!("[issuers.{name}]"))
+    };
+    Ok(Issuers::new(config.issuers.iter().map(issuer).collect::<anyhow::Result<Vec<_>>>()?))
 }
 
 fn tell_of_masks(store: &Store) {

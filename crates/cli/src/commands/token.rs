@@ -1,13 +1,21 @@
 //! `countersign token CONNECTION`, `token list`, `token revoke ID`.
 
-use anyhow::bail;
-use api::types::{EndedAnswer, TokenMinted, TokenRequest, TokenView, TokensAnswer};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use api::types::{EndedAnswer, ExchangeAnswer, TokenMinted, TokenRequest, TokenView, TokensAnswer};
+use identity::fetch::{Fetcher, Reach};
 use model::{ConnectionName, IdentityName, Timestamp, TokenId};
+
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 use super::seconds;
 use crate::{
     client::Global,
+    credentials,
     output::{Output, maybe_moment, moment},
+    terminal,
 };
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +59,18 @@ struct Mint {
     /// The one statement it may run
     #[arg(long, value_name = "SQL")]
     statement: Option<String>,
+    /// A file with the token that the platform gave this run, or - for standard input: a workload's, which needs no sign-in
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before", "statement"])]
+    identity_token: Option<PathBuf>,
+    /// Ask GitHub Actions for that token: the job needs `permissions: id-token: write`
+    #[arg(long, conflicts_with_all = ["identity_token", "subject", "not_before", "statement"])]
+    github_actions: bool,
+    /// Whom the token from GitHub is to be for
+    #[arg(long, default_value = "countersign", requires = "github_actions")]
+    audience: String,
+    /// Which workload is meant, where the token could be several's
+    #[arg(long, value_name = "WORKLOAD")]
+    workload: Option<IdentityName>,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
@@ -63,6 +83,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 
 /// Prints the secret alone on standard output, so that `PGPASSWORD=$(countersign token NAME)` works.
 async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
+    if let Some(place) = &mint.identity_token {
+        return exchange(global, &mint, &from_file(place)?).await;
+    }
+    if mint.github_actions {
+        return exchange(global, &mint, &from_github(&mint.audience).await?).await;
+    }
     let request = TokenRequest {
         connections: mint.connections,
         subject: mint.subject,
@@ -73,6 +99,58 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
     let minted: TokenMinted = global.client()?.post("/v1/tokens", &request).await?;
     let Some(secret) = minted.secret.0.reveal_str() else { bail!("the server sent a token that is no text") };
     global.output().show(&minted, |_| secret.to_owned())
+}
+
+/// RFC 8693: the token of a run for one that opens connections.
+async fn exchange(global: &Global, mint: &Mint, token: &Zeroizing<String>) -> anyhow::Result<()> {
+    let audience = mint.connections.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+        .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+        .append_pair("subject_token", token)
+        .append_pair("audience", &audience);
+    if let Some(seconds) = mint.expires_in {
+        form.append_pair("expires_in", &seconds.to_string());
+    }
+    if let Some(workload) = &mint.workload {
+        form.append_pair("workload", workload.as_str());
+    }
+    let form = Zeroizing::new(form.finish());
+    let client = global.stranger(credentials::load().unwrap_or_default().as_ref())?;
+    let answer: ExchangeAnswer = client.post_form("/v1/token", &form).await?;
+    let Some(secret) = answer.access_token.0.reveal_str() else { bail!("the server sent a token that is no text") };
+    global.output().show(&answer, |_| secret.to_owned())
+}
+
+fn from_file(place: &Path) -> anyhow::Result<Zeroizing<String>> {
+    if place == Path::new("-") {
+        let token = terminal::secret("Token of this run")?;
+        return Ok(Zeroizing::new(token.reveal_str().context("the token is no text")?.to_owned()));
+    }
+    let text = std::fs::read_to_string(place).with_context(|| format!("cannot read {}", place.display()))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+/// <https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>
+async fn from_github(audience: &str) -> anyhow::Result<Zeroizing<String>> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        value: Zeroizing<String>,
+    }
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (Some(url), Some(bearer)) = (set("ACTIONS_ID_TOKEN_REQUEST_URL"), set("ACTIONS_ID_TOKEN_REQUEST_TOKEN")) else {
+        bail!("GitHub gave this job nothing to ask with: it needs `permissions: id-token: write` in its workflow")
+    };
+    let bearer = Zeroizing::new(bearer);
+    let mut url: Url = url.parse().context("ACTIONS_ID_TOKEN_REQUEST_URL is no URL")?;
+    url.query_pairs_mut().append_pair("audience", audience);
+    // Where it is the runner says; a runner of one's own may be inside.
+    let answer = Fetcher::new(None, Reach::Internal)?.get(&url, Some(&bearer)).await?;
+    if answer.status != 200 {
+        bail!("GitHub gave no token: status {}", answer.status);
+    }
+    let answer: Answer = serde_json::from_slice(&answer.body).context("GitHub gave no token")?;
+    Ok(answer.value)
 }
 
 async fn list(global: &Global, all: bool) -> anyhow::Result<()> {

@@ -129,7 +129,7 @@ impl Provider {
         let metadata = self.metadata(now).await?;
         let (state, nonce, verifier) = (random_text()?, random_text()?, random_text()?);
         let text = |secret: &Secret| secret.reveal_str().unwrap_or_default().to_owned();
-        let mut url = metadata.authorization_endpoint.clone();
+        let mut url = metadata.authorization_endpoint().map_err(|why| self.odd(why))?.clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.settings.client_id)
@@ -159,7 +159,7 @@ impl Provider {
         }
         let verifier = pending.verifier.reveal_str().unwrap_or_default();
         let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", &pending.redirect_uri), ("code_verifier", verifier)];
-        let tokens: Tokens = self.success(&self.ask(&metadata, &metadata.token_endpoint, &form).await?)?;
+        let tokens: Tokens = self.success(&self.ask(&metadata, self.token_endpoint(&metadata)?, &form).await?)?;
         self.signed_in(tokens, Some(&pending.nonce), now).await
     }
 
@@ -209,7 +209,7 @@ impl Provider {
         let metadata = self.metadata(now).await?;
         let (code, verifier) = (device.code.reveal_str().unwrap_or_default(), device.verifier.reveal_str().unwrap_or_default());
         let form = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code), ("code_verifier", verifier)];
-        let answer = self.ask(&metadata, &metadata.token_endpoint, &form).await?;
+        let answer = self.ask(&metadata, self.token_endpoint(&metadata)?, &form).await?;
         if answer.status != 200
             && let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body)
         {
@@ -230,7 +230,7 @@ impl Provider {
     pub async fn refresh(&self, refresh: &Secret, subject: &str, now: Timestamp) -> Result<Refreshed, OidcError> {
         let metadata = self.metadata(now).await?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.reveal_str().unwrap_or_default())];
-        let answer = self.ask(&metadata, &metadata.token_endpoint, &form).await?;
+        let answer = self.ask(&metadata, self.token_endpoint(&metadata)?, &form).await?;
         // `invalid_grant` is about the person; all else is about this client or the provider.
         if matches!(answer.status, 400 | 401)
             && let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body)
@@ -258,6 +258,10 @@ impl Provider {
         let claims = self.id_token(id_token, nonce, now).await?;
         let person = self.person(&claims, tokens.access_token.as_ref().map(|token| token.as_str()), now).await?;
         Ok(SignedIn { person, refresh: tokens.refresh_token.as_ref().map(|token| Secret::new(token.as_bytes().to_vec())) })
+    }
+
+    fn token_endpoint<'a>(&self, metadata: &'a Metadata) -> Result<&'a Url, OidcError> {
+        metadata.token_endpoint().map_err(|why| self.odd(why))
     }
 
     /// Posts a form as this client.

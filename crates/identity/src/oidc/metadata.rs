@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::settings::Issuer;
+use super::settings::IssuerUrl;
 use crate::fetch::{FetchError, Fetcher};
 
 /// Metadata older than this is fetched anew when it is wanted, in seconds; that which is there goes on as long as it cannot be.
@@ -20,8 +20,9 @@ const TRY_AGAIN_S: i64 = 5;
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
     issuer: String,
-    pub(super) authorization_endpoint: Url,
-    pub(super) token_endpoint: Url,
+    /// Issuers of workloads' tokens have neither.
+    authorization_endpoint: Option<Url>,
+    token_endpoint: Option<Url>,
     pub(super) jwks_uri: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) device_authorization_endpoint: Option<Url>,
@@ -33,6 +34,14 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
+    pub(super) fn authorization_endpoint(&self) -> Result<&Url, &'static str> {
+        self.authorization_endpoint.as_ref().ok_or("it has no authorization_endpoint")
+    }
+
+    pub(super) fn token_endpoint(&self) -> Result<&Url, &'static str> {
+        self.token_endpoint.as_ref().ok_or("it has no token_endpoint")
+    }
+
     /// Whether the client's secret goes into the form: where HTTP Basic is not among what is offered.
     pub(super) fn takes_secret_in_form(&self) -> bool {
         let offered = self.token_endpoint_auth_methods_supported.as_deref().unwrap_or_default();
@@ -43,7 +52,7 @@ impl Metadata {
 
 /// Metadata that was fetched once.
 #[derive(Debug, Default)]
-pub(super) struct Cached {
+pub(crate) struct Cached {
     held: ArcSwapOption<Held>,
     /// When the provider was last asked, whether it answered or not.
     asked: Mutex<Option<Timestamp>>,
@@ -56,7 +65,7 @@ struct Held {
 }
 
 impl Cached {
-    pub(super) async fn get(&self, fetcher: &Fetcher, issuer: &Issuer, now: Timestamp) -> Result<Arc<Metadata>, FetchError> {
+    pub(super) async fn get(&self, fetcher: &Fetcher, issuer: &IssuerUrl, now: Timestamp) -> Result<Arc<Metadata>, FetchError> {
         if let Some(metadata) = self.fresh(now) {
             return Ok(metadata);
         }
@@ -84,6 +93,11 @@ impl Cached {
         }
     }
 
+    /// Where the keys of an issuer are.
+    pub(crate) async fn keys_of(&self, fetcher: &Fetcher, issuer: &IssuerUrl, now: Timestamp) -> Result<Url, FetchError> {
+        self.get(fetcher, issuer, now).await.map(|metadata| metadata.jwks_uri.clone())
+    }
+
     fn fresh(&self, now: Timestamp) -> Option<Arc<Metadata>> {
         let held = self.held.load();
         let fresh = held.as_ref().filter(|held| now.as_second().saturating_sub(held.at.as_second()) < FRESH_S)?;
@@ -91,7 +105,7 @@ impl Cached {
     }
 }
 
-async fn fetch(fetcher: &Fetcher, issuer: &Issuer) -> Result<Metadata, FetchError> {
+async fn fetch(fetcher: &Fetcher, issuer: &IssuerUrl) -> Result<Metadata, FetchError> {
     let url = issuer.metadata();
     let odd = |why: String| FetchError::Answer(url.to_string(), why);
     let answer = fetcher.get(&url, None).await?;

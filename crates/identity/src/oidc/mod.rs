@@ -13,7 +13,7 @@ mod settings;
 pub use flow::{Begun, Device, DeviceBegun, Pending, Polled, Refreshed, SignedIn, random_text};
 pub use logout::{Logout, MAX_AGE_S as MAX_LOGOUT_AGE_S};
 pub use person::Person;
-pub use settings::{Issuer, Preset, Settings};
+pub use settings::{IssuerUrl, Preset, Settings};
 
 use std::{path::Path, sync::Arc};
 
@@ -25,7 +25,8 @@ use crate::{
     jwt::TokenError,
     keys::{Disbelieved, Keys},
 };
-use metadata::{Cached, Metadata};
+pub(crate) use metadata::Cached;
+use metadata::Metadata;
 
 /// One provider that people sign in at.
 #[derive(Debug)]
@@ -70,15 +71,8 @@ impl Provider {
     /// # Errors
     /// The root to trust cannot be read.
     pub fn new(name: ProviderName, settings: Settings, folder: &Path) -> Result<Arc<Self>, FetchError> {
-        let ca = match &settings.ca {
-            Some(path) => {
-                let path = folder.join(path);
-                Some(std::fs::read_to_string(&path).map_err(|error| FetchError::Roots(format!("{}: {error}", path.display())))?)
-            }
-            None => None,
-        };
         let reach = if settings.internal { Reach::Internal } else { Reach::Public };
-        let fetcher = Fetcher::new(ca.as_deref(), reach)?;
+        let fetcher = Fetcher::from_file(settings.ca.as_deref(), folder, reach)?;
         Ok(Arc::new(Self { name, settings, secret: ArcSwapOption::empty(), fetcher, metadata: Cached::default(), keys: Keys::default() }))
     }
 

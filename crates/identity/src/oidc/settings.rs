@@ -1,6 +1,6 @@
 //! `[providers.NAME]` of `countersign.toml`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use model::{GroupName, connection::SecretSource};
 use serde::{Deserialize, Deserializer, de};
@@ -11,7 +11,7 @@ use url::Url;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Its issuer, exactly as its tokens name it. Everything else of it is found from there.
-    pub issuer: Issuer,
+    pub issuer: IssuerUrl,
     /// What it knows this gateway as.
     pub client_id: String,
     /// Where the secret is that proves it; a public client has none.
@@ -74,12 +74,12 @@ pub enum Preset {
 
 /// An issuer: a URL, compared as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuer {
+pub struct IssuerUrl {
     text: String,
     url: Url,
 }
 
-impl Issuer {
+impl IssuerUrl {
     /// As tokens name it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -95,18 +95,25 @@ impl Issuer {
     }
 }
 
-impl<'de> Deserialize<'de> for Issuer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom(format!("`{text}` is no issuer: write its URL, such as \"https://login.example.com/realms/staff\""));
+impl FromStr for IssuerUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no issuer: write its URL, such as \"https://login.example.com/realms/staff\"");
         let url: Url = text.parse().map_err(|_| wrong())?;
         if !matches!(url.scheme(), "https" | "http") || url.host().is_none() || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong());
         }
         if url.scheme() == "http" && !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-            return Err(de::Error::custom(format!("`{text}` would send tokens in clear: use https://")));
+            return Err(format!("`{text}` would send tokens in clear: use https://"));
         }
-        Ok(Self { text, url })
+        Ok(Self { text: text.to_owned(), url })
+    }
+}
+
+impl<'de> Deserialize<'de> for IssuerUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -141,7 +141,7 @@ fn read_identities(page: &mut Page<'_>, section: &Section<'_, '_>) -> BTreeMap<S
         section.close(page);
         if let Some(name) = name {
             let id = IdentityId::from_random(number);
-            identities.insert(name.value.to_string(), Actor { id, name: name.value, kind, groups, owner });
+            identities.insert(name.value.to_string(), Actor { id, name: name.value, kind, groups, owner, run: None });
         }
     }
     identities

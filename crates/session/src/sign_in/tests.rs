@@ -41,6 +41,8 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         revoked_at: None,
         revoked_by: None,
         sign_in: None,
+        run: None,
+        trust: None,
     };
     change(&mut row);
     let (secret, digest) = mint_fresh(row.purpose).unwrap();

@@ -28,6 +28,9 @@ pub enum AddTokenError {
     /// The sign-in it would be minted in is over.
     #[error("you were signed out: sign in again with `countersign login`")]
     SignedOut,
+    /// The rule it would be given out by was revoked.
+    #[error("what made the token this workload's was revoked: ask an administrator")]
+    Distrusted,
     /// A connect token without a connection, or an API token with one.
     #[error("a token for connecting names at least one connection; a token for the API names none")]
     Connections,
@@ -56,6 +59,11 @@ impl State {
             let open: Option<(String,)> =
                 sql("SELECT id FROM sign_ins WHERE id = $1 AND ended_at IS NULL").bind(sign_in.to_string()).locked().optional(&mut write).await?;
             open.ok_or(AddTokenError::SignedOut)?;
+        }
+        if let Some(trust) = token.trust {
+            let stands: Option<(String,)> =
+                sql("SELECT id FROM trust_rules WHERE id = $1 AND revoked_at IS NULL").bind(trust.to_string()).locked().optional(&mut write).await?;
+            stands.ok_or(AddTokenError::Distrusted)?;
         }
         insert(&mut write, token, digest).await?;
         Ok(write.commit().await?)
@@ -210,8 +218,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 }
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
-    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -223,6 +231,8 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(micros(token.not_before))
     .bind(micros(token.expires_at))
     .bind(token.sign_in.map(|id| id.to_string()))
+    .bind(token.run.as_ref().map(|run| to_json("a run", run)).transpose()?)
+    .bind(token.trust.map(|id| id.to_string()))
     .run(&mut *write)
     .await?;
     Ok(())
@@ -251,6 +261,8 @@ struct Row {
     revoked_at: Option<i64>,
     revoked_by: Option<String>,
     sign_in: Option<String>,
+    run: Option<String>,
+    trust: Option<String>,
 }
 
 impl Row {
@@ -271,6 +283,8 @@ impl Row {
             revoked_at: optional_time(self.revoked_at)?,
             revoked_by: optional("an identity name", self.revoked_by.as_deref())?,
             sign_in: optional("the id of a sign-in", self.sign_in.as_deref())?,
+            trust: optional("the id of a trust rule", self.trust.as_deref())?,
+            run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })
     }
 }

@@ -1,11 +1,11 @@
 //! Accounts at identity providers, and sign-ins.
 
-use model::{IdentityId, IdentityName, Secret, SignInId, TokenId, token::TokenUse};
+use model::{IdentityId, IdentityName, Run, Secret, SignInId, TokenId, TrustId, token::TokenUse};
 
-use super::fixtures::{Place, add_user, at, name, on_both, token};
+use super::fixtures::{Place, add_user, at, name, nightly, on_both, token};
 use crate::{
     Store,
-    state::{Account, AddTokenError, LinkError, NewSignIn, SignInError, Which},
+    state::{Account, AddTokenError, LinkError, NewSignIn, SignInError, TrustError, TrustRule, Which},
 };
 
 on_both! {
@@ -15,6 +15,7 @@ on_both! {
     what_was_minted_in_a_sign_in_ends_with_it,
     what_a_provider_is_asked_with_is_nobodys_to_see,
     sign_ins_are_checked_as_long_as_they_have_a_token,
+    a_rule_is_a_workloads_and_what_it_gave_out_ends_with_it,
 }
 
 pub(super) fn account(subject: &str) -> Account {
@@ -159,4 +160,46 @@ async fn sign_ins_are_checked_as_long_as_they_have_a_token(place: Place) {
     assert_eq!(state.sign_ins_run_out(10, at(300)).await.unwrap(), []);
     state.revoke_token(minted, &name("anna"), at(300)).await.unwrap();
     assert_eq!((due(300, 300).await, state.sign_ins_run_out(10, at(300)).await.unwrap()), (vec![], vec![id]));
+}
+
+pub(super) fn rule(number: u64, workload: &str) -> TrustRule {
+    TrustRule {
+        id: TrustId::from_random(number),
+        identity: name(workload),
+        issuer: "ci".parse().unwrap(),
+        claims: [("repository_id".to_owned(), "74".to_owned())].into(),
+        created_by: name("alice"),
+        created_at: at(20),
+        last_used: None,
+        revoked_at: None,
+        revoked_by: None,
+    }
+}
+
+async fn a_rule_is_a_workloads_and_what_it_gave_out_ends_with_it(place: Place) {
+    let store = place.open().await;
+    let (state, ci) = (store.state(), "ci".parse().unwrap());
+    add_user(&store, 1, "alice").await;
+    state.add_identity(IdentityId::from_random(2), &nightly("alice", at(5_000)), &name("alice"), at(1)).await.unwrap();
+    for nobody in ["alice", "ghost"] {
+        assert!(matches!(state.add_trust(&rule(1, nobody)).await, Err(TrustError::Workload(_))), "{nobody}");
+    }
+    state.add_trust(&rule(1, "nightly")).await.unwrap();
+    assert_eq!(state.trust_in(&ci).await.unwrap(), [rule(1, "nightly")]);
+    let given = async |number| {
+        let (mut row, digest, _) = token(number, "nightly");
+        let details = [("run_id".to_owned(), "812".to_owned())].into();
+        row.run = Some(Run { id: "812".to_owned(), issuer: "ci".to_owned(), details });
+        row.trust = Some(TrustId::from_random(1));
+        state.add_token(&row, &digest).await.map(|()| row)
+    };
+    let row = given(1).await.unwrap();
+    assert_eq!(state.token(row.id).await.unwrap(), Some(row.clone()), "with its run");
+    state.touch_trust(TrustId::from_random(1), at(30)).await.unwrap();
+    assert_eq!(state.trust_of(&name("nightly")).await.unwrap()[0].last_used, Some(at(30)));
+    assert_eq!(state.revoke_trust(&name("alice"), TrustId::from_random(1), &name("alice"), at(40)).await.unwrap(), None, "of another identity");
+    assert_eq!(state.revoke_trust(&name("nightly"), TrustId::from_random(1), &name("alice"), at(40)).await.unwrap(), Some(vec![row.id]));
+    assert_eq!(state.revoke_trust(&name("nightly"), TrustId::from_random(1), &name("alice"), at(41)).await.unwrap(), None, "once");
+    assert!(state.trust_in(&ci).await.unwrap().is_empty() && state.token(row.id).await.unwrap().unwrap().revoked_at == Some(at(40)));
+    assert!(matches!(given(2).await, Err(AddTokenError::Distrusted)), "nothing slips in behind");
 }

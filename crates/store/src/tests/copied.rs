@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use evidence::record::AskedOutcome;
 use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
-use super::accounts::sign_in;
+use super::accounts::{rule, sign_in};
 use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, server, session_row, token};
 use crate::{
     Home, Query, Store, StoreError, copy,
@@ -24,6 +24,7 @@ async fn filled(place: &Place) -> Store {
     state.add_identity(IdentityId::from_random(3), &nightly("alice", at(5_000)), &name("alice"), at(1)).await.unwrap();
     state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
     state.begin_sign_in(&sign_in(1, "anna-at-idp", Some("anna")), at(1)).await.unwrap();
+    state.add_trust(&rule(1, "nightly")).await.unwrap();
     for number in 0..700 {
         let (row, digest, _) = token(number, "alice");
         state.add_token(&row, &digest).await.unwrap();

@@ -154,6 +154,8 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         revoked_at: None,
         revoked_by: None,
         sign_in: None,
+        run: None,
+        trust: None,
     };
     (row, digest, secret.reveal_str().unwrap().to_owned())
 }
@@ -219,7 +221,7 @@ pub(super) fn facts(action: Action, table: &str, risk: u8) -> Facts {
 }
 
 fn actor(number: u64, text: &str, kind: IdentityKind) -> Actor {
-    Actor { id: IdentityId::from_random(number), name: name(text), kind, groups: vec![], owner: None }
+    Actor { id: IdentityId::from_random(number), name: name(text), kind, groups: vec![], owner: None, run: None }
 }
 
 /// A session's records: `script` adds them, in order.

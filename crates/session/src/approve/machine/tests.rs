@@ -24,6 +24,7 @@ fn person(number: u64, groups: &[&str]) -> Actor {
         kind: IdentityKind::User,
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
+        run: None,
     }
 }
 

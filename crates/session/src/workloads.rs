@@ -1,0 +1,224 @@
+//! Workloads without secrets: the token their platform gave a run is exchanged for one that opens connections.
+//!
+//! Administrators say which claims of which issuer are a workload's; a workload has owner, purpose and expiry before anybody can. The run it was given to goes
+//! with the token into every session and record.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use identity::{
+    token,
+    workload::{Assertion, Issuer, WorkloadError},
+};
+use model::{
+    Actor, ActorChain, ConnectionName, IdentityName, ProviderName, Secret, Timestamp, TrustId,
+    token::{TokenRow, TokenUse},
+};
+use policy::decide;
+use serde_json::json;
+use store::{
+    StoreError,
+    state::{TrustError, TrustRule},
+};
+
+use crate::{
+    events,
+    guard::{GovernError, Guard},
+    ids,
+    live::EndReason,
+    register,
+    tokens::unknown_connection,
+};
+
+/// How long such a token works at most, and how long if nobody says, in seconds.
+pub const MAX_EXCHANGED_S: u64 = 3_600;
+const DEFAULT_EXCHANGED_S: u64 = 900;
+
+/// Where jobs run whose tokens are taken.
+#[derive(Debug, Default)]
+pub struct Issuers {
+    known: BTreeMap<ProviderName, Arc<Issuer>>,
+}
+
+impl Issuers {
+    /// Those that are configured.
+    #[must_use]
+    pub fn new(issuers: impl IntoIterator<Item = Arc<Issuer>>) -> Self {
+        Self { known: issuers.into_iter().map(|issuer| (issuer.name().clone(), issuer)).collect() }
+    }
+}
+
+/// A token to exchange.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// The platform's.
+    pub token: &'a str,
+    /// The connections to open.
+    pub connections: &'a [ConnectionName],
+    /// Which workload, where the token could be several's.
+    pub workload: Option<&'a IdentityName>,
+    /// How long, in seconds.
+    pub expires_in_s: Option<u64>,
+}
+
+/// Why a token is not exchanged. `Display` is for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum NotExchanged {
+    /// Nobody here takes tokens of its issuer.
+    #[error("no issuer of this gateway issued the token: an administrator names it in [issuers]")]
+    UnknownIssuer,
+    /// It is not believed, or cannot be checked.
+    #[error(transparent)]
+    Token(#[from] WorkloadError),
+    /// It is nobody's.
+    #[error("the token of {0} is no workload's here: an administrator says with `countersign identity trust` which claims are")]
+    Nobody(ProviderName),
+    /// It is several's.
+    #[error("the token is good for {}: say which one is meant", .0.iter().map(IdentityName::as_str).collect::<Vec<_>>().join(" and "))]
+    Several(Vec<IdentityName>),
+    /// The workload is over.
+    #[error("workload {0} was revoked or has expired: its owner can ask an administrator to renew it")]
+    Inactive(IdentityName),
+    /// What is asked for makes no sense, or is not the workload's.
+    #[error(transparent)]
+    Govern(#[from] GovernError),
+}
+
+impl From<StoreError> for NotExchanged {
+    fn from(error: StoreError) -> Self {
+        Self::Govern(GovernError::State(error))
+    }
+}
+
+impl Guard {
+    /// Exchanges the token of a run for one that opens connections: RFC 8693.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn exchange_token(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
+        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(wanted.token)).ok_or(NotExchanged::UnknownIssuer)?;
+        let assertion = issuer.verify(wanted.token, now).await?;
+        let rule = self.rule_for(issuer.name(), &assertion, wanted.workload).await?;
+        let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
+        let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
+        let seconds = wanted.expires_in_s.unwrap_or(DEFAULT_EXCHANGED_S);
+        if seconds == 0 || seconds > MAX_EXCHANGED_S {
+            return Err(GovernError::Invalid(format!("such a token works for 1 to {MAX_EXCHANGED_S} seconds")).into());
+        }
+        if wanted.connections.is_empty() {
+            return Err(GovernError::Invalid("say which connection the token is to open: `audience`".to_owned()).into());
+        }
+        let actor = Actor { run: Some(assertion.run.clone()), ..register::actor(&identity) };
+        let open = decide::visible_connections(&self.version(), &ActorChain::alone(actor), now);
+        if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name)) {
+            return Err(GovernError::NotFound(unknown_connection(name, &identity.name, &open)).into());
+        }
+        let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        let latest = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let row = TokenRow {
+            id: ids::token(),
+            subject: identity.name.clone(),
+            purpose: TokenUse::Connect,
+            connections: wanted.connections.to_vec(),
+            statement: None,
+            minted_by: identity.name,
+            created_at: now,
+            not_before: now,
+            expires_at: identity.expires_at.map_or(latest, |end| end.min(latest)),
+            last_used: None,
+            spent_at: None,
+            revoked_at: None,
+            revoked_by: None,
+            sign_in: None,
+            run: Some(assertion.run),
+            trust: Some(rule.id),
+        };
+        self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
+        self.store().state().touch_trust(rule.id, now).await?;
+        events::append(self.store(), events::token_minted(&row, now)).await?;
+        Ok((secret, row))
+    }
+
+    /// The one rule a token fits, of the workload that is meant.
+    async fn rule_for(&self, issuer: &ProviderName, assertion: &Assertion, meant: Option<&IdentityName>) -> Result<TrustRule, NotExchanged> {
+        let mut rules = self.store().state().trust_in(issuer).await?;
+        rules.retain(|rule| meant.is_none_or(|meant| rule.identity == *meant) && assertion.has(&rule.claims));
+        let workloads: HashSet<&IdentityName> = rules.iter().map(|rule| &rule.identity).collect();
+        if workloads.len() > 1 {
+            let mut names: Vec<IdentityName> = workloads.into_iter().cloned().collect();
+            names.sort();
+            return Err(NotExchanged::Several(names));
+        }
+        rules.into_iter().next().ok_or_else(|| NotExchanged::Nobody(issuer.clone()))
+    }
+
+    /// Says that tokens of an issuer with these claims are a workload's. Administrators may.
+    ///
+    /// # Errors
+    /// `by` may not, there is no such issuer or workload, or the claims could be somebody else's tomorrow.
+    pub async fn add_trust(
+        &self,
+        identity: &IdentityName,
+        issuer: &ProviderName,
+        claims: BTreeMap<String, String>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<TrustRule, GovernError> {
+        self.must_administer(by, now)?;
+        let known = self.issuers().known.get(issuer).ok_or_else(|| {
+            let names = self.issuers().known.keys().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { "none".to_owned() } else { names };
+            GovernError::NotFound(format!("there is no issuer {issuer} in countersign.toml; there are: {names}"))
+        })?;
+        known.check_rule(&claims).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        let rule = TrustRule {
+            id: ids::trust(),
+            identity: identity.clone(),
+            issuer: issuer.clone(),
+            claims,
+            created_by: by.name.clone(),
+            created_at: now,
+            last_used: None,
+            revoked_at: None,
+            revoked_by: None,
+        };
+        match self.store().state().add_trust(&rule).await {
+            Ok(()) => {}
+            Err(TrustError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(GovernError::Invalid(error.to_string())),
+        }
+        let detail = json!({ "rule": rule.id, "issuer": issuer, "claims": rule.claims });
+        events::append(self.store(), events::identity_changed("identity.trusted", identity, detail, by, now)).await?;
+        Ok(rule)
+    }
+
+    /// Revokes a rule, the tokens that were given out by it and what they opened. Administrators may, whoever may `revoke`, and the workload's owner. Returns how many sessions
+    /// ended.
+    ///
+    /// # Errors
+    /// `by` may not, or there is no such rule.
+    pub async fn revoke_trust(&self, identity: &IdentityName, id: TrustId, by: &Actor, now: Timestamp) -> Result<usize, GovernError> {
+        let found = self.identity_for(identity, by, now).await?;
+        if found.owner.as_ref() != Some(&by.name) {
+            self.must_revoke(by, now)?;
+        }
+        let tokens = self.store().state().revoke_trust(identity, id, &by.name, now).await?;
+        let tokens = tokens.ok_or_else(|| GovernError::NotFound(format!("{identity} has no rule {id} in force")))?;
+        let ended = tokens.iter().map(|token| self.live().end_by_token(*token, &EndReason::TokenRevoked(*token))).sum();
+        let detail = json!({ "rule": id, "tokens_revoked": tokens.len(), "sessions_ended": ended });
+        events::note(self.store(), events::identity_changed("identity.distrusted", identity, detail, by, now)).await;
+        Ok(ended)
+    }
+
+    /// The rules of a workload that `viewer` may see.
+    ///
+    /// # Errors
+    /// There is no such identity, or none they may see.
+    pub async fn trust_of(&self, name: &IdentityName, viewer: &Actor, now: Timestamp) -> Result<Vec<TrustRule>, GovernError> {
+        self.identity_for(name, viewer, now).await?;
+        Ok(self.store().state().trust_of(name).await?)
+    }
+}
