@@ -3,19 +3,29 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use http_body_util::{BodyExt, Limited};
 use identity::token;
 use model::{Actor, ActorChain, Secret, SystemAction, Timestamp, token::TokenRow};
 use session::sign_in::{SignInFor, SignedIn};
 
-use crate::{Api, refused::Refused, routes::PUBLIC};
+use crate::{
+    Api,
+    refused::Refused,
+    routes::{MAX_FILES_BYTES, PUBLIC},
+};
+
+/// How long the body of a request may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a request came from. The local socket counts as this machine.
 #[derive(Debug, Clone, Copy)]
@@ -74,22 +84,39 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 }
 
 /// Lets nobody pass without a token, except to what is [`PUBLIC`].
-pub(crate) async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let public = PUBLIC.iter().any(|(method, path)| request.method().as_str() == *method && request.uri().path() == *path);
-    let response = if public {
-        next.run(request).await
-    } else {
-        let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::LOCAL);
-        match known(&api, request.headers(), peer).await {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
-            }
-            Err(refused) => refused.into_response(),
-        }
+    let answered = if public { Ok(request) } else { with_caller(&api, request).await };
+    let response = match answered {
+        Ok(request) => run(next, request).await,
+        Err(refused) => refused.into_response(),
     };
     api.metrics.answered(response.status().as_u16());
     response
+}
+
+/// To its end, whether the caller waits for it or not: an act must not be left half done.
+async fn run(next: Next, request: Request) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => Refused::failed(&error).into_response(),
+    }
+}
+
+/// A request whose body is there, with who the caller is then: nobody signs in, waits until their access has ended, and goes on with what they were.
+async fn with_caller(api: &Api, request: Request) -> Result<Request, Refused> {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::LOCAL);
+    let mut caller = known(api, request.headers(), peer).await?;
+    let (mut parts, body) = request.into_parts();
+    let mut whole = Bytes::new();
+    if !body.is_end_stream() {
+        let read = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, MAX_FILES_BYTES).collect()).await;
+        let read = read.map_err(|_| Refused::invalid("the request did not come to its end in time"))?;
+        whole = read.map_err(|_| Refused::too_large("the request is longer than any call takes, or broke off"))?.to_bytes();
+        caller = known(api, &parts.headers, peer).await?;
+    }
+    parts.extensions.insert(caller);
+    Ok(Request::from_parts(parts, Body::from(whole)))
 }
 
 async fn known(api: &Api, headers: &HeaderMap, Peer(peer): Peer) -> Result<Caller, Refused> {

@@ -36,7 +36,7 @@ pub const PUBLIC: [(&str, &str); 9] = [
 /// Longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 2 << 20;
 /// Longest body that holds policy files, in bytes.
-const MAX_FILES_BYTES: usize = 32 << 20;
+pub(crate) const MAX_FILES_BYTES: usize = 32 << 20;
 
 /// A router that remembers what was put into it.
 struct Routes {
