@@ -347,7 +347,11 @@ impl Inner {
                 Some("urn:ietf:params:oauth:grant-type:device_code") => self.tokens(None),
                 Some("refresh_token") => {
                     let known = form.get("refresh_token").is_some_and(|token| lock(&self.flows).refresh.remove(token).is_some());
-                    if known && lock(&self.script).refreshes { self.tokens(None) } else { refuse("invalid_grant") }
+                    if known && lock(&self.script).refreshes {
+                        return self.tokens(None);
+                    }
+                    // Not all answer 400, as RFC 6749 says.
+                    Ok(Reply(403, None, json!({ "error": "invalid_grant" })))
                 }
                 _ => refuse("unsupported_grant_type"),
             },

@@ -1,7 +1,11 @@
 //! People of an identity provider: how they come in, what ends them, and what is not believed. The provider is one that says what a test wants; real ones
 //! are in `keycloak.rs`.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
@@ -178,6 +182,49 @@ fn back_channel(gateway: &Gateway, token: &str) -> Result<u16> {
     let body = format!("logout_token={token}");
     let answer = gateway.post("/v1/back-channel-logout", "application/x-www-form-urlencoded", &body)?;
     Ok(answer.split(' ').nth(1).context("no status")?.parse()?)
+}
+
+#[test]
+fn nothing_that_is_minted_outlasts_the_sign_in() -> Result<()> {
+    let (target, issuer) = (Postgres::start()?, Issuer::start()?);
+    let gateway = start(&target, &issuer, "sign_in_s = 1200")?;
+    signed_in(&gateway, &issuer, "alice")?;
+    let longer = gateway.run("alice", &["token", CONNECTION, "--expires-in", "8h"]).unwrap_err();
+    ensure!(format!("{longer:#}").contains("your sign-in ends at"), "{longer:#}");
+    gateway.run("alice", &["token", CONNECTION])?;
+    let tokens = gateway.json("alice", &["token", "list"])?;
+    let ends: Vec<&str> =
+        tokens.get("tokens").and_then(Value::as_array).context("no tokens")?.iter().filter_map(|token| token.get("expires_at")?.as_str()).collect();
+    ensure!(ends.len() == 2 && ends.first() == ends.last(), "an hour is more than twenty minutes: {tokens}");
+    Ok(())
+}
+
+/// Who signs in, begins a request and ends it when their access is gone, is nobody by then.
+#[test]
+fn a_request_is_its_callers_who_has_access_when_all_of_it_is_there() -> Result<()> {
+    let (target, issuer) = (Postgres::start()?, Issuer::start()?);
+    let gateway = start(&target, &issuer, "")?;
+    signed_in(&gateway, &issuer, "alice")?;
+    let kept = fs::read_to_string(gateway.setup().file("../people/alice/credentials.json"))?;
+    let token = serde_json::from_str::<Value>(&kept)?.get("token").and_then(Value::as_str).context("no token")?.to_owned();
+    let body = json!({ "connections": [CONNECTION] }).to_string();
+    let mut stream = std::os::unix::net::UnixStream::connect(gateway.setup().file("data/api.sock"))?;
+    let length = body.len();
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    // The gateway asks for the body: it has let the head pass.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked)?;
+    ensure!(asked.starts_with(b"HTTP/1.1 100 Continue"), "{}", String::from_utf8_lossy(&asked));
+    gateway.run("alice", &["logout"])?;
+    stream.write_all(body.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 401") && !answer.contains("cs_c_"), "{answer}");
+    Ok(())
 }
 
 #[test]

@@ -184,7 +184,8 @@ impl Cell {
 }
 
 /// The address as it is counted: an IPv6 customer has a whole /64, and an IPv4 address may come mapped into IPv6.
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

@@ -5,6 +5,7 @@
 //! followed, and no answer is read beyond [`MAX_ANSWER_BYTES`].
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -70,12 +71,17 @@ pub enum FetchError {
 }
 
 /// An answer, whatever its status.
-#[derive(Debug)]
 pub struct Answer {
     /// The status, such as 200.
     pub status: u16,
     /// The body; it may hold tokens.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// The client.

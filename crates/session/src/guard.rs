@@ -57,6 +57,8 @@ pub struct Guard {
     issuers: OnceLock<Issuers>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
+    /// Sessions are decided anew one time after the other: what was read earlier must not be put in place of what was read later.
+    deciding: tokio::sync::Mutex<()>,
 }
 
 /// Why an act of governing was not done. The text is for whoever asked.
@@ -115,6 +117,7 @@ impl Guard {
             providers: OnceLock::new(),
             issuers: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
+            deciding: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
             store,
             version,
@@ -264,6 +267,7 @@ impl Guard {
 
     /// Decides every live session anew for `connect`, with its chain as the register has it now: ends those no longer permitted, wakes the others.
     pub async fn decide_anew(&self, now: Timestamp) {
+        let _turn = self.deciding.lock().await;
         let identities = match self.store.state().identities().await {
             Ok(identities) => Some(identities.into_iter().map(|identity| (identity.id, identity)).collect()),
             Err(error) => {

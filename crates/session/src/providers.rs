@@ -13,7 +13,10 @@ use std::{
 
 use aws_lc_rs::digest;
 use futures_util::{StreamExt, future::join_all, stream};
-use identity::oidc::{Device, MAX_LOGOUT_AGE_S, OidcError, Pending, Person, Polled, Provider, Refreshed, SignedIn, random_text};
+use identity::{
+    attempts::network,
+    oidc::{Device, Logout, MAX_LOGOUT_AGE_S, OidcError, Pending, Person, Polled, Provider, Refreshed, SignedIn, random_text},
+};
 use model::{
     Actor, Identity, IdentityName, ProviderName, Secret, Timestamp,
     token::{TokenRow, TokenUse},
@@ -21,7 +24,7 @@ use model::{
 use serde_json::json;
 use store::{
     StoreError,
-    state::{Account, AccountRow, LinkError, NewSignIn, SignInError, SignInRow, Which},
+    state::{Account, AccountRow, EndedSignIn, LinkError, NewSignIn, SignInError, SignInRow, Which},
 };
 use url::{Host, Url};
 
@@ -39,6 +42,10 @@ const FLOW_S: u64 = 600;
 /// Sign-ins that may be under way at once, in all and from one address.
 const MAX_FLOWS: usize = 10_000;
 const MAX_FLOWS_PER_ADDRESS: usize = 200;
+/// Sign-ins begun within a minute, in all and from one address: each asks something of a provider.
+const MAX_BEGUN: u32 = 600;
+const MAX_BEGUN_PER_ADDRESS: u32 = 60;
+const MINUTE_S: u64 = 60;
 /// How often it is looked which sign-ins are to be checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a provider that does not answer is left alone.
@@ -46,6 +53,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Sign-ins looked at in one round, and checked at once.
 const ROUND: u32 = 256;
 const AT_ONCE: usize = 8;
+/// A sign-in that a provider answers about so many intervals long without saying that it stands is over.
+const MAX_UNCONFIRMED: u32 = 12;
 /// Logout tokens remembered, so that none works twice.
 const MAX_LOGOUTS: usize = 100_000;
 
@@ -54,8 +63,17 @@ const MAX_LOGOUTS: usize = 100_000;
 pub struct Providers {
     known: BTreeMap<ProviderName, Arc<Provider>>,
     flows: Mutex<HashMap<FlowDigest, Flow>>,
-    /// Logout tokens that came, and until when each is remembered.
-    logouts: Mutex<HashMap<(String, String), Timestamp>>,
+    /// Logout tokens that came, by issuer and id.
+    logouts: Mutex<HashMap<(String, String), Heard>>,
+    /// Sign-ins begun of late, by where from: how many since when.
+    begun: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
+}
+
+/// A logout token that came, and until when it is remembered.
+#[derive(Debug)]
+struct Heard {
+    logout: Logout,
+    until: Timestamp,
 }
 
 type FlowDigest = [u8; 32];
@@ -205,6 +223,19 @@ impl Providers {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a sign-in that is to begin, before anything is asked of a provider for it.
+    fn count(&self, peer: IpAddr, now: Timestamp) -> Result<(), NotEntered> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.retain(|_, (since, _)| now.as_second().abs_diff(since.as_second()) < MINUTE_S);
+        let in_all: u32 = begun.values().map(|(_, count)| *count).sum();
+        let (_, count) = begun.entry(network(peer)).or_insert((now, 0));
+        if *count >= MAX_BEGUN_PER_ADDRESS || in_all >= MAX_BEGUN {
+            return Err(NotEntered::TooMany);
+        }
+        *count += 1;
+        Ok(())
+    }
+
     /// Keeps a flow; returns the secret it is finished with.
     fn keep(&self, flow: Flow, now: Timestamp) -> Result<Secret, NotEntered> {
         let secret = random_text()?;
@@ -218,13 +249,38 @@ impl Providers {
         Ok(secret)
     }
 
-    /// Whether a logout token comes for the first time.
-    fn is_new_logout(&self, issuer: &str, id: &str, now: Timestamp) -> bool {
-        let mut logouts = self.logouts.lock().unwrap_or_else(PoisonError::into_inner);
-        logouts.retain(|_, until| now < *until);
-        let until = now.checked_add(Duration::from_secs(2 * MAX_LOGOUT_AGE_S.unsigned_abs())).unwrap_or(now);
-        // When there is no room to remember, it counts as new: ending what is over already does no harm.
-        logouts.len() >= MAX_LOGOUTS || logouts.insert((issuer.to_owned(), id.to_owned()), until).is_none()
+    fn heard(&self) -> MutexGuard<'_, HashMap<(String, String), Heard>> {
+        self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a logout token came before.
+    fn was_heard(&self, logout: &Logout) -> bool {
+        self.heard().contains_key(&(logout.issuer.clone(), logout.id.clone()))
+    }
+
+    /// Remembers a logout token for as long as it could come again, or a sign-in that it speaks of could still be under way.
+    fn remember(&self, logout: Logout, now: Timestamp) {
+        let mut heard = self.heard();
+        heard.retain(|_, heard| now < heard.until);
+        // When there is no room to remember, it would count as new: ending what is over already does no harm.
+        if heard.len() < MAX_LOGOUTS {
+            let until = after(now, FLOW_S.max(2 * MAX_LOGOUT_AGE_S.unsigned_abs()));
+            heard.insert((logout.issuer.clone(), logout.id.clone()), Heard { logout, until });
+        }
+    }
+
+    /// Whether a logout came for what a provider said of somebody a moment before.
+    fn is_over(&self, person: &Person) -> bool {
+        self.heard().values().any(|Heard { logout, .. }| {
+            let about = match (&logout.session, &logout.subject) {
+                (Some(session), subject) => {
+                    let theirs = subject.as_ref().is_none_or(|subject| *subject == person.subject);
+                    theirs && person.session.as_ref().map_or(subject.is_some(), |own| own == session)
+                }
+                (None, subject) => subject.as_ref() == Some(&person.subject),
+            };
+            about && logout.issuer == person.issuer && person.said_at.is_none_or(|said| logout.at >= said)
+        })
     }
 }
 
@@ -232,17 +288,6 @@ fn digest_of(secret: &Secret) -> FlowDigest {
     let mut out = [0; 32];
     out.iter_mut().zip(digest::digest(&digest::SHA256, secret.reveal()).as_ref()).for_each(|(to, from)| *to = *from);
     out
-}
-
-/// An IPv6 customer has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-    }
 }
 
 /// WEB-07: a provider's answer goes nowhere but to the machine of whoever began (RFC 8252 section 7.3).
@@ -275,10 +320,11 @@ impl Guard {
         now: Timestamp,
     ) -> Result<(Secret, Url), NotEntered> {
         let provider = self.providers().get(provider)?.clone();
-        self.prepare(&provider).await?;
         if !is_loopback(redirect_uri) {
             return Err(NotEntered::Redirect);
         }
+        self.providers().count(peer, now)?;
+        self.prepare(&provider).await?;
         let begun = provider.begin(redirect_uri, now).await?;
         let flow = Flow { provider, peer, expires_at: after(now, FLOW_S), way: Way::Browser(Box::new(begun.pending)) };
         Ok((self.providers().keep(flow, now)?, begun.url))
@@ -302,6 +348,7 @@ impl Guard {
     /// As for [`begin_sign_in`](Self::begin_sign_in); also when the provider does not offer it.
     pub async fn begin_device_sign_in(&self, provider: &ProviderName, peer: IpAddr, now: Timestamp) -> Result<DeviceFlow, NotEntered> {
         let provider = self.providers().get(provider)?.clone();
+        self.providers().count(peer, now)?;
         self.prepare(&provider).await?;
         let begun = provider.begin_device(now).await?;
         let way = Way::Device { device: begun.device, interval_s: begun.interval_s, next_at: after(now, begun.interval_s) };
@@ -379,7 +426,11 @@ impl Guard {
             groups: person.groups.clone(),
             session: person.session.clone(),
             checkable: signed_in.refresh.is_some(),
-            newcomer: name.clone().filter(|_| settings.provision).map(|name| (ids::identity(), name)),
+            newcomer: name
+                .clone()
+                .filter(|_| settings.provision)
+                .filter(|name| !self.providers().known.contains_key(name.as_str()))
+                .map(|name| (ids::identity(), name)),
         };
         if let Some(refresh) = &signed_in.refresh {
             self.store().secrets().keep_refresh(id, refresh, now).await?;
@@ -391,13 +442,18 @@ impl Guard {
                 return Err(not_entered(error, provider, person, name));
             }
         };
+        // First of all: the sessions they have must not keep what they lost.
+        if entered.before != entered.identity.groups {
+            self.decide_anew(now).await;
+        }
+        if self.providers().is_over(&person) {
+            self.end_sign_ins(provider.name(), &Which::One(id), "it was ended there", now).await?;
+            return Err(NotEntered::UnknownFlow);
+        }
         if entered.is_new {
             events::append(self.store(), events::identity_added(&entered.identity, now)).await?;
         }
         events::append(self.store(), events::sign_in_began(&new, &entered.identity, now)).await?;
-        if entered.before != entered.identity.groups {
-            self.decide_anew(now).await;
-        }
         let latest = after(now, settings.sign_in_s);
         let wanted = TokenRequest {
             subject: entered.identity.name.clone(),
@@ -417,39 +473,83 @@ impl Guard {
     /// # Errors
     /// It is no logout token of a provider here, or the state store cannot be reached.
     pub async fn back_channel_logout(&self, token: &str, now: Timestamp) -> Result<usize, NotEntered> {
-        let provider = self.providers().all().find(|provider| provider.issued(token)).ok_or(NotEntered::UnknownFlow)?;
-        let logout = provider.logout(token, now).await?;
-        if !self.providers().is_new_logout(&logout.issuer, &logout.id, now) {
+        let mut refused = NotEntered::UnknownFlow;
+        // Several clients of one provider have one issuer: the token is for one of them.
+        for provider in self.providers().all().filter(|provider| provider.issued(token)) {
+            match provider.logout(token, now).await {
+                Ok(logout) => return self.log_out(provider, logout, now).await,
+                Err(error) => refused = error.into(),
+            }
+        }
+        Err(refused)
+    }
+
+    async fn log_out(&self, provider: &Provider, logout: Logout, now: Timestamp) -> Result<usize, NotEntered> {
+        if self.providers().was_heard(&logout) {
             return Err(NotEntered::UnknownFlow);
         }
-        let which = match (logout.session, logout.subject) {
-            (Some(session), subject) => Which::Session { issuer: logout.issuer, session, subject },
-            (None, Some(subject)) => Which::Of(Account { issuer: logout.issuer, subject }),
+        let issuer = logout.issuer.clone();
+        let which = match (logout.session.clone(), logout.subject.clone()) {
+            (Some(session), subject) => Which::Session { issuer, session, subject },
+            (None, Some(subject)) => Which::Of(Account { issuer, subject }),
             (None, None) => return Err(NotEntered::UnknownFlow),
         };
-        Ok(self.end_sign_ins(provider.name(), &which, "it was ended there", now).await?)
+        let (mut ended, again) = (self.end_sign_ins(provider.name(), &which, "it was ended there", now).await?, which);
+        // Remembered only now: what could not be ended is tried again with the same token. And again for who came in between.
+        self.providers().remember(logout, now);
+        ended += self.end_sign_ins(provider.name(), &again, "it was ended there", now).await?;
+        Ok(ended)
     }
 
     /// Ends sign-ins: their tokens are revoked, and then what those opened is ended. Returns how many sessions that were.
     async fn end_sign_ins(&self, provider: &ProviderName, which: &Which, why: &str, now: Timestamp) -> Result<usize, StoreError> {
         let by: IdentityName = provider.as_str().parse().map_err(|_| StoreError::Lost)?;
         let ended = self.store().state().end_sign_ins(which, why, &by, now).await?;
+        Ok(self.cut(provider, ended, &by, why, now).await)
+    }
+
+    /// Ends what was opened in sign-ins that are over: all of it at once, before anything is waited for.
+    async fn cut(&self, provider: &ProviderName, ended: Vec<EndedSignIn>, by: &IdentityName, why: &str, now: Timestamp) -> usize {
         let reason = EndReason::SignedOut { provider: provider.clone(), why: why.to_owned() };
-        let mut sessions = 0;
-        for sign_in in ended {
+        let cut = |sign_in: EndedSignIn| {
             let count: usize = sign_in.tokens.iter().map(|token| self.live().end_by_token(*token, &reason)).sum();
-            events::note(self.store(), events::sign_in_ended(&sign_in, &by, why, count, now)).await;
+            (sign_in, count)
+        };
+        let ended: Vec<(EndedSignIn, usize)> = ended.into_iter().map(cut).collect();
+        if !ended.is_empty() {
+            // Groups that only this provider told of are gone.
+            self.decide_anew(now).await;
+        }
+        let sessions = ended.iter().map(|(_, count)| count).sum();
+        for (sign_in, count) in ended {
+            events::note(self.store(), events::sign_in_ended(&sign_in, by, why, count, now)).await;
             if let Err(error) = self.store().secrets().forget_refresh(sign_in.id).await {
                 tracing::error!(%error, "what a provider could be asked with about a sign-in that is over could not be deleted");
             }
-            sessions += count;
         }
-        Ok(sessions)
+        sessions
     }
 
     /// Asks the providers whether those who signed in still may, for ever.
     pub(crate) async fn watch_sign_ins(&self) {
+        while let Err(error) = self.end_strangers(Timestamp::now()).await {
+            tracing::error!(%error, "sign-ins at providers that are gone could not be ended");
+            tokio::time::sleep(PAUSE).await;
+        }
         join_all(self.providers().all().map(|provider| self.watch_provider(provider))).await;
+    }
+
+    /// Ends sign-ins at providers that the configuration does not name any more, or names with another issuer: nobody can be asked about them.
+    async fn end_strangers(&self, now: Timestamp) -> Result<(), StoreError> {
+        for (provider, issuer) in self.store().state().providers_with_sign_ins().await? {
+            let name: ProviderName = provider.parse().map_err(|_| StoreError::Lost)?;
+            if self.providers().known.get(&name).is_some_and(|known| known.settings().issuer.as_str() == issuer) {
+                continue;
+            }
+            let ended = self.end_sign_ins(&name, &Which::At { provider, issuer }, "the provider is not among the gateway's any more", now).await?;
+            tracing::warn!(provider = %name, ended, "sign-ins at a provider that is gone were ended");
+        }
+        Ok(())
     }
 
     async fn watch_provider(&self, provider: &Provider) {
@@ -457,67 +557,85 @@ impl Guard {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            match self.check_sign_ins(provider, Timestamp::now()).await {
-                Ok(true) => {}
-                Ok(false) => tokio::time::sleep(PAUSE).await,
-                Err(error) => {
-                    tracing::error!(%error, provider = %provider.name(), "sign-ins could not be checked: the state store failed");
-                    tokio::time::sleep(PAUSE).await;
-                }
+            if !self.check_sign_ins(provider, Timestamp::now()).await {
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    /// One round; whether the provider answered.
-    ///
-    /// # Errors
-    /// The state store cannot be reached.
-    pub async fn check_sign_ins(&self, provider: &Provider, now: Timestamp) -> Result<bool, StoreError> {
+    /// One round; whether all went well. One sign-in that cannot be checked keeps no other from it.
+    async fn check_sign_ins(&self, provider: &Provider, now: Timestamp) -> bool {
+        let well = |done: Result<bool, StoreError>| {
+            done.unwrap_or_else(|error| {
+                tracing::error!(%error, provider = %provider.name(), "a sign-in could not be checked");
+                false
+            })
+        };
         let every = Duration::from_secs(provider.settings().check_every_s);
         let before = now.checked_sub(every).unwrap_or(Timestamp::MIN);
-        let due = self.store().state().sign_ins_to_check(provider.name(), before, ROUND, now).await?;
-        let mut checks = stream::iter(due).map(|row| self.check_sign_in(provider, row, now)).buffer_unordered(AT_ONCE);
-        let mut answers = true;
-        while let Some(checked) = checks.next().await {
-            answers &= checked?;
+        let due = match self.store().state().sign_ins_to_check(provider.name(), before, ROUND, now).await {
+            Ok(due) => due,
+            Err(error) => return well(Err(error)),
+        };
+        let checks = stream::iter(due).map(|row| self.check_sign_in(provider, row, now)).buffer_unordered(AT_ONCE);
+        let mut all = checks.fold(true, async |all, checked| well(checked) && all).await;
+        match self.store().state().sign_ins_run_out(ROUND, now).await {
+            Ok(over) => {
+                for id in over {
+                    all &= well(self.end_sign_ins(provider.name(), &Which::One(id), "its tokens have expired", now).await.map(|_| true));
+                }
+            }
+            Err(error) => all = well(Err(error)),
         }
-        drop(checks);
-        for id in self.store().state().sign_ins_run_out(ROUND, now).await? {
-            self.end_sign_ins(provider.name(), &Which::One(id), "its tokens have expired", now).await?;
-        }
-        Ok(answers)
+        all
     }
 
     async fn check_sign_in(&self, provider: &Provider, row: SignInRow, now: Timestamp) -> Result<bool, StoreError> {
         let secrets = self.store().secrets();
-        let Some(refresh) = secrets.refresh(row.id).await? else { return Ok(true) };
+        self.store().state().note_tried(row.id, now).await?;
         if self.prepare(provider).await.is_err() {
             return Ok(false);
         }
-        match provider.refresh(&refresh, &row.account.subject, now).await {
-            Ok(Refreshed::Still(person, next)) => {
+        let Some(refresh) = secrets.refresh(row.id).await? else { return Ok(true) };
+        let error = match provider.refresh(&refresh, &row.account.subject, now).await {
+            Ok(Refreshed::Over(why)) => return self.not_renewed(provider, &row, &why, now).await,
+            Ok(Refreshed::Still { next, told }) => {
                 if let Some(next) = next {
                     secrets.keep_refresh(row.id, &next, now).await?;
                 }
-                let told = person.as_ref().map(|person| (person.email.as_deref(), person.groups.as_slice()));
-                match self.store().state().note_checked(row.id, told, now).await? {
-                    Some((before, after)) if before != after => self.decide_anew(now).await,
-                    Some(_) => {}
-                    // It ended meanwhile.
-                    None => drop(secrets.forget_refresh(row.id).await?),
+                match told {
+                    Ok(person) => return self.note_checked(&row, person, now).await,
+                    Err(error) => error,
                 }
-                Ok(true)
             }
-            Ok(Refreshed::Over(why)) => {
-                let ended = self.end_sign_ins(provider.name(), &Which::One(row.id), &format!("it was not renewed: {why}"), now).await?;
-                tracing::info!(identity = %row.identity, provider = %provider.name(), ended, "a provider ended a sign-in");
-                Ok(true)
-            }
-            Err(error) => {
-                tracing::warn!(%error, provider = %provider.name(), "a sign-in could not be checked: it stands until the provider answers");
-                Ok(!matches!(error, OidcError::Unreachable(..)))
-            }
+            Err(error) => error,
+        };
+        tracing::warn!(%error, provider = %provider.name(), "a sign-in could not be checked");
+        if matches!(error, OidcError::Unreachable(..)) {
+            return Ok(false);
         }
+        let patience = Duration::from_secs(provider.settings().check_every_s).saturating_mul(MAX_UNCONFIRMED);
+        if row.checked_at.checked_add(patience).is_ok_and(|end| end < now) {
+            self.not_renewed(provider, &row, "the provider answers, and has not said for long that it stands", now).await?;
+        }
+        Ok(false)
+    }
+
+    async fn note_checked(&self, row: &SignInRow, person: Option<Person>, now: Timestamp) -> Result<bool, StoreError> {
+        let told = person.as_ref().map(|person| (person.email.as_deref(), person.groups.as_slice()));
+        match self.store().state().note_checked(row.id, told, now).await? {
+            Some((before, after)) if before != after => self.decide_anew(now).await,
+            Some(_) => {}
+            // It ended meanwhile.
+            None => drop(self.store().secrets().forget_refresh(row.id).await?),
+        }
+        Ok(true)
+    }
+
+    async fn not_renewed(&self, provider: &Provider, row: &SignInRow, why: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let ended = self.end_sign_ins(provider.name(), &Which::One(row.id), &format!("it was not renewed: {why}"), now).await?;
+        tracing::info!(identity = %row.identity, provider = %provider.name(), ended, "a provider ended a sign-in");
+        Ok(true)
     }
 
     /// Links an account to a person, or takes it away again. Administrators may.
@@ -538,6 +656,10 @@ impl Guard {
             Ok(()) => {}
             Err(LinkError::Store(error)) => return Err(error.into()),
             Err(error) => return Err(GovernError::Invalid(error.to_string())),
+        }
+        // What they opened with the password they had.
+        if let Some(identity) = self.store().state().identity(name).await? {
+            self.live().end_by_identity(identity.id, name);
         }
         let detail = json!({ "provider": provider, "subject": subject });
         Ok(events::append(self.store(), events::identity_changed("identity.linked", name, detail, by, now)).await?)
@@ -561,8 +683,9 @@ impl Guard {
         if !theirs {
             return Err(GovernError::NotFound(format!("{name} has no account `{}` at {provider}", model::name::printable(subject))));
         }
-        self.store().state().unlink_account(&account).await?;
-        let ended = self.end_sign_ins(provider, &Which::Of(account), "the account was taken away", now).await?;
+        let why = "the account was taken away";
+        let over = self.store().state().unlink_account(&account, why, &by.name, now).await?.unwrap_or_default();
+        let ended = self.cut(provider, over, &by.name, why, now).await;
         self.decide_anew(now).await;
         let detail = json!({ "provider": provider, "subject": subject, "sessions_ended": ended });
         events::append(self.store(), events::identity_changed("identity.unlinked", name, detail, by, now)).await?;

@@ -247,7 +247,7 @@ impl From<ChangeIdentityError> for GovernError {
     fn from(error: ChangeIdentityError) -> Self {
         match error {
             ChangeIdentityError::Store(error) => Self::State(error),
-            ChangeIdentityError::Unknown(_) | ChangeIdentityError::Revoked(_) => Self::Invalid(error.to_string()),
+            ChangeIdentityError::Unknown(_) | ChangeIdentityError::Revoked(_) | ChangeIdentityError::Elsewhere(_) => Self::Invalid(error.to_string()),
         }
     }
 }

@@ -172,6 +172,9 @@ impl Guard {
         if let Some(token) = &signed_in.token {
             let row = self.store().state().token(token.id).await.map_err(lost)?;
             usable(&row.ok_or(TokenRefused::Revoked)?, wanted, now)?;
+        } else if !self.store().state().accounts(Some(&signed_in.chain.subject.name)).await.map_err(lost)?.is_empty() {
+            // An account was linked since: they have no password any more.
+            return Err(SignInRefused::Wrong(WrongSecret::Password));
         }
         let mut chain = signed_in.chain.clone();
         for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {

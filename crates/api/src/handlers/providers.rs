@@ -6,8 +6,10 @@ use axum::{
     Form,
     extract::{State, rejection::FormRejection},
 };
+use identity::{jwt::TokenError, oidc::OidcError};
 use model::{IdentityName, Timestamp};
 use serde::Deserialize;
+use session::providers::NotEntered;
 
 use crate::{
     Api,
@@ -74,7 +76,7 @@ pub(crate) async fn poll(State(api): State<Arc<Api>>, Body(request): Body<Device
 }
 
 /// What a provider posts: OpenID Connect Back-Channel Logout 1.0, section 2.5.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::ToSchema)]
 pub(crate) struct LogoutForm {
     /// The logout token.
     logout_token: String,
@@ -88,6 +90,10 @@ pub(crate) async fn back_channel_logout(State(api): State<Arc<Api>>, form: Resul
     // Section 2.8: whatever is wrong with it, the answer is 400, unless it may be right and we cannot tell.
     match api.guard.back_channel_logout(&form.logout_token, Timestamp::now()).await {
         Ok(_) => Ok(Answer(())),
+        // A key that is not known yet may be one that was made just now.
+        Err(NotEntered::Provider(OidcError::Odd(..) | OidcError::Token(_, TokenError::UnknownKey))) => {
+            Err(Refused::unavailable("the provider's keys cannot be had at this moment; try again"))
+        }
         Err(error) => Err(Refused::from(error).not_believed()),
     }
 }

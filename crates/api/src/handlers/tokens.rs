@@ -12,6 +12,7 @@ use crate::{
     Api,
     caller::Caller,
     json::{Answer, Answered, Body, Path, Query},
+    refused::Refused,
     types::{EndedAnswer, Refusal, SecretText, TokenMinted, TokenRequest, TokensAnswer},
 };
 
@@ -41,14 +42,23 @@ pub(crate) async fn list(caller: Caller, State(api): State<Arc<Api>>, Query(want
 pub(crate) async fn mint(caller: Caller, State(api): State<Arc<Api>>, Body(request): Body<TokenRequest>) -> Answered<TokenMinted> {
     let not_before = request.not_before_in_s.map(|seconds| after(caller.now, seconds)).transpose()?;
     let subject = request.subject.unwrap_or_else(|| caller.actor.name.clone());
+    // What somebody mints for a workload of theirs does not end with their day.
+    let sign_in = caller.token.sign_in.filter(|_| subject == caller.actor.name);
+    let mut expires_at = after(not_before.unwrap_or(caller.now), request.expires_in_s.unwrap_or(DEFAULT_S))?;
+    if sign_in.is_some() && expires_at > caller.token.expires_at {
+        let end = caller.token.expires_at;
+        if request.expires_in_s.is_some() {
+            return Err(Refused::invalid(format!("your sign-in ends at {end:.0}, and what you mint for yourself with it")));
+        }
+        expires_at = end;
+    }
     let wanted = tokens::TokenRequest {
-        // What somebody mints for a workload of theirs does not end with their day.
-        sign_in: caller.token.sign_in.filter(|_| subject == caller.actor.name),
+        sign_in,
         subject,
         purpose: TokenUse::Connect,
         connections: request.connections,
         statement: request.statement,
-        expires_at: after(not_before.unwrap_or(caller.now), request.expires_in_s.unwrap_or(DEFAULT_S))?,
+        expires_at,
         not_before,
     };
     let (secret, row) = api.guard.mint_token(wanted, &caller.actor, caller.now).await?;

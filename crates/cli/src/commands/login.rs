@@ -81,14 +81,18 @@ async fn in_browser(client: &Client, provider: &ProviderView) -> anyhow::Result<
     let begun: BrowserSignIn = client.post("/v1/sign-in/browser", &request).await?;
     eprintln!("Sign in at {} in your browser. If none opens, go to:\n\n  {}\n", provider.name, model::name::printable(&begun.url));
     browser::open(&begun.url);
-    let answer = waiting.answer().await?;
+    let answer = waiting.answer(&browser::state_of(&begun.url)?).await?;
     let request = FinishSignInRequest { flow: begun.flow, state: answer.state, code: SecretText(answer.code), iss: answer.iss };
     client.post("/v1/sign-in/finish", &request).await
 }
 
 async fn on_device(client: &Client, provider: &ProviderView) -> anyhow::Result<LoginAnswer> {
     let begun: DeviceSignIn = client.post("/v1/sign-in/device", &DeviceSignInRequest { provider: provider.name.clone() }).await?;
-    eprintln!("On any device, go to {} and enter the code {}", model::name::printable(&begun.verification_uri), begun.user_code);
+    eprintln!(
+        "On any device, go to {} and enter the code {}",
+        model::name::printable(&begun.verification_uri),
+        model::name::printable(&begun.user_code)
+    );
     if let Some(complete) = &begun.verification_uri_complete {
         eprintln!("or open {}", model::name::printable(complete));
     }

@@ -85,11 +85,20 @@ pub struct SignedIn {
 /// What the provider said when it was asked whether somebody still may.
 #[derive(Debug)]
 pub enum Refreshed {
-    /// Yes; with what is told of them now, if it is told, and with what to ask next.
-    Still(Option<Person>, Option<Secret>),
+    /// Yes.
+    Still {
+        /// What to ask with from now on. It must be kept whatever else there is: the old one may not work any more.
+        next: Option<Secret>,
+        /// What is told of them now, if it is told and can be believed.
+        told: Result<Option<Person>, OidcError>,
+    },
     /// No, and why.
     Over(String),
 }
+
+/// Refusals that are about the person: RFC 6749 section 5.2, OpenID Connect Core section 3.1.2.6. All else is about this client or the provider.
+const OVER: [&str; 6] =
+    ["invalid_grant", "access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required"];
 
 /// What the token endpoint answers (RFC 6749 section 5.1).
 #[derive(Deserialize)]
@@ -231,26 +240,34 @@ impl Provider {
         let metadata = self.metadata(now).await?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.reveal_str().unwrap_or_default())];
         let answer = self.ask(&metadata, self.token_endpoint(&metadata)?, &form).await?;
-        // `invalid_grant` is about the person; all else is about this client or the provider.
-        if matches!(answer.status, 400 | 401)
+        if (400..500).contains(&answer.status)
             && let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body)
-            && refusal.error == "invalid_grant"
+            && OVER.contains(&refusal.error.as_str())
         {
             return Ok(Refreshed::Over(refusal.in_words()));
         }
         let tokens: Tokens = self.success(&answer)?;
         let next = tokens.refresh_token.as_ref().map(|token| Secret::new(token.as_bytes().to_vec()));
-        let Some(id_token) = &tokens.id_token else { return Ok(Refreshed::Still(None, next)) };
-        let claims = self.id_token(id_token, None, now).await?;
-        // Section 12.2: it is about the same person.
-        if claims.text("sub") != Some(subject) {
-            return Err(self.odd("a refreshed token is of somebody else"));
-        }
-        match self.person(&claims, tokens.access_token.as_ref().map(|token| token.as_str()), now).await {
-            Ok(person) => Ok(Refreshed::Still(Some(person), next)),
+        match self.told_again(&tokens, subject, now).await {
             Err(OidcError::NotHere(_, why)) => Ok(Refreshed::Over(why)),
-            Err(error) => Err(error),
+            told => Ok(Refreshed::Still { next, told }),
         }
+    }
+
+    /// What a refreshed answer tells of the person: by its ID token, or by userinfo if it has none.
+    async fn told_again(&self, tokens: &Tokens, subject: &str, now: Timestamp) -> Result<Option<Person>, OidcError> {
+        let access_token = tokens.access_token.as_ref().map(|token| token.as_str());
+        let claims = match (&tokens.id_token, access_token) {
+            (Some(id_token), _) => Some(self.id_token(id_token, None, now).await?),
+            (None, Some(token)) if self.settings.asks_userinfo() => self.userinfo(token, subject, now).await?,
+            (None, _) => None,
+        };
+        let Some(claims) = claims else { return Ok(None) };
+        // OpenID Connect Core section 12.2: it is about the same person.
+        if claims.text("sub") != Some(subject) {
+            return Err(OidcError::NotHere(self.name.clone(), "its answer is of somebody else".to_owned()));
+        }
+        self.person(&claims, access_token, now).await.map(Some)
     }
 
     async fn signed_in(&self, tokens: Tokens, nonce: Option<&str>, now: Timestamp) -> Result<SignedIn, OidcError> {

@@ -21,6 +21,8 @@ pub struct Logout {
     pub session: Option<String>,
     /// The token's own id.
     pub id: String,
+    /// When it was made.
+    pub at: Timestamp,
 }
 
 impl Provider {
@@ -76,7 +78,7 @@ fn read(issuer: &str, client_id: &str, header: &Header, claims: &Claims, now: Ti
     if id.len() > MAX_ID_BYTES {
         return Err(TokenError::Malformed);
     }
-    Ok(Logout { issuer: issuer.to_owned(), subject, session, id: id.to_owned() })
+    Ok(Logout { issuer: issuer.to_owned(), subject, session, id: id.to_owned(), at })
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub struct Person {
     pub groups: Vec<GroupName>,
     /// Their session at the provider, which back-channel logout may name.
     pub session: Option<String>,
+    /// When the provider said so.
+    pub said_at: Option<Timestamp>,
 }
 
 impl Provider {
@@ -52,7 +54,8 @@ impl Provider {
         }
         claims.must_be_current(now)?;
         claims.time("iat").ok_or(TokenError::Missing("iat"))?;
-        if claims.must("sub")?.len() > MAX_SUBJECT_BYTES {
+        let subject = claims.must("sub")?;
+        if subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
             return Err(TokenError::Malformed);
         }
         match nonce {
@@ -78,13 +81,16 @@ impl Provider {
             true => self.groups_of_graph(access_token).await?,
             false => self.settings.groups_of(wanted.and_then(claim)),
         };
-        let text = |name: &str, longest: usize| claim(name).and_then(Value::as_str).filter(|text| text.len() <= longest).map(str::to_owned);
+        // What has control characters is no name, and a database may not take it.
+        let fits = |text: &&str, longest: usize| text.len() <= longest && !text.chars().any(char::is_control);
+        let text = |name: &str, longest: usize| claim(name).and_then(Value::as_str).filter(|text| fits(text, longest)).map(str::to_owned);
         Ok(Person {
             issuer: self.settings.issuer.as_str().to_owned(),
             name: text(self.settings.name_claim(), MAX_EMAIL_BYTES),
             email: text("email", MAX_EMAIL_BYTES),
             groups: groups.map_err(|why| OidcError::NotHere(self.name.clone(), why))?,
             session: text("sid", MAX_SESSION_BYTES),
+            said_at: claims.time("iat"),
             subject,
         })
     }
@@ -99,7 +105,7 @@ impl Provider {
     }
 
     /// What the provider tells of the person beside the token (section 5.3); of nobody else.
-    async fn userinfo(&self, access_token: &str, subject: &str, now: Timestamp) -> Result<Option<Claims>, OidcError> {
+    pub(super) async fn userinfo(&self, access_token: &str, subject: &str, now: Timestamp) -> Result<Option<Claims>, OidcError> {
         let metadata = self.metadata(now).await?;
         let Some(url) = &metadata.userinfo_endpoint else { return Ok(None) };
         let answer = self.fetcher.get(url, Some(access_token)).await.map_err(|error| self.unreachable(error))?;

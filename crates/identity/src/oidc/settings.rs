@@ -218,7 +218,8 @@ impl Settings {
         if self.check_every_s == 0 || self.sign_in_s == 0 {
             return Some("0 would end every sign-in at once: give a number above 0");
         }
-        if self.preset == Preset::Google && self.hosted_domain.is_none() {
+        let google = self.preset == Preset::Google || self.issuer.url.host_str() == Some("accounts.google.com");
+        if google && self.hosted_domain.is_none() {
             return Some("everybody with a Google account could sign in: set `hosted_domain` to your Workspace domain");
         }
         let http = self.issuer.url.scheme() == "http";

@@ -22,6 +22,7 @@ CREATE TABLE sign_ins (
     provider_session TEXT, -- what the provider calls it
     began_at BIGINT NOT NULL,
     checked_at BIGINT NOT NULL, -- when the provider last said that it stands
+    tried_at BIGINT NOT NULL, -- when it was last asked, whatever it said
     checkable BIGINT NOT NULL, -- 1 if there is something to ask the provider with
     ended_at BIGINT,
     ending TEXT

@@ -1,7 +1,9 @@
 //! People of identity providers: their accounts there, and their sign-ins.
 //!
 //! An account is (issuer, subject) and belongs to one identity for good, unless it is taken away from it. An identity is in the groups that an
-//! administrator gave it and in those its accounts' providers told of last. Tokens that are minted in a sign-in end with it.
+//! administrator gave it and in those its accounts' providers told of last, as long as a sign-in there stands. Tokens that are minted in a sign-in end with it.
+//!
+//! INVARIANT: what locks several rows locks the account, then the identity, then the sign-in, then tokens.
 
 use identity::NewIdentity;
 use model::{GroupName, Identity, IdentityId, IdentityName, ProviderName, SignInId, Timestamp, TokenId};
@@ -118,6 +120,13 @@ pub enum Which {
     One(SignInId),
     /// All of an account.
     Of(Account),
+    /// All at a provider of this name and issuer.
+    At {
+        /// What the configuration called it.
+        provider: String,
+        /// Its issuer.
+        issuer: String,
+    },
     /// Those of one session at the provider, and of this subject if one is named.
     Session {
         /// The provider's issuer.
@@ -179,8 +188,8 @@ impl State {
             .run(&mut write)
             .await?;
         let groups = regroup(&mut write, &name).await?;
-        sql("INSERT INTO sign_ins (id, issuer, subject, provider, identity, provider_session, began_at, checked_at, checkable)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)")
+        sql("INSERT INTO sign_ins (id, issuer, subject, provider, identity, provider_session, began_at, checked_at, tried_at, checkable)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)")
         .bind(new.id.to_string())
         .bind(new.account.issuer.as_str())
         .bind(new.account.subject.as_str())
@@ -208,11 +217,8 @@ impl State {
         now: Timestamp,
     ) -> Result<Option<(Vec<GroupName>, Vec<GroupName>)>, StoreError> {
         let mut write = self.database.write().await?;
-        let row: Option<Row> =
-            sql("SELECT * FROM sign_ins WHERE id = $1 AND ended_at IS NULL").bind(id.to_string()).locked().optional(&mut write).await?;
-        let Some(row) = row.map(Row::parse).transpose()? else { return Ok(None) };
-        sql("UPDATE sign_ins SET checked_at = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
-        let Some(identity) = identities::held(&mut write, &row.identity).await? else { return Ok(None) };
+        let Some((row, identity)) = held(&mut write, id).await? else { return Ok(None) };
+        sql("UPDATE sign_ins SET checked_at = $2, tried_at = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
         if let Some((email, groups)) = told {
             tell(&mut write, &row.account, email, groups).await?;
         }
@@ -221,7 +227,26 @@ impl State {
         Ok(Some((identity.groups, groups)))
     }
 
-    /// Sign-ins at a provider whose last check is older than `before` and that still have a token that works, the longest unchecked first.
+    /// Notes that a provider is asked about a sign-in.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_tried(&self, id: SignInId, now: Timestamp) -> Result<(), StoreError> {
+        let mut write = self.database.write().await?;
+        sql("UPDATE sign_ins SET tried_at = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
+        write.commit().await
+    }
+
+    /// Providers, by name and issuer, with sign-ins that stand.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn providers_with_sign_ins(&self) -> Result<Vec<(String, String)>, StoreError> {
+        sql("SELECT DISTINCT provider, issuer FROM sign_ins WHERE ended_at IS NULL").all(self.database.read()).await
+    }
+
+    /// Sign-ins at a provider whose last check, and the last try of one, is older than `before` and that still have a token that works, the longest untried
+    /// first.
     ///
     /// # Errors
     /// When the store fails.
@@ -232,9 +257,11 @@ impl State {
         most: u32,
         now: Timestamp,
     ) -> Result<Vec<SignInRow>, StoreError> {
-        let rows: Vec<Row> = sql("SELECT * FROM sign_ins s WHERE s.ended_at IS NULL AND s.checkable = 1 AND s.provider = $1 AND s.checked_at <= $2
+        let rows: Vec<Row> = sql(
+            "SELECT * FROM sign_ins s WHERE s.ended_at IS NULL AND s.checkable = 1 AND s.provider = $1 AND s.checked_at <= $2 AND s.tried_at <= $2
                AND EXISTS (SELECT 1 FROM tokens t WHERE t.sign_in = s.id AND t.revoked_at IS NULL AND t.expires_at > $3)
-             ORDER BY s.checked_at LIMIT $4")
+             ORDER BY s.tried_at LIMIT $4",
+        )
         .bind(provider.as_str())
         .bind(micros(before))
         .bind(micros(now))
@@ -266,39 +293,7 @@ impl State {
     /// When the store fails.
     pub async fn end_sign_ins(&self, which: &Which, ending: &str, by: &IdentityName, now: Timestamp) -> Result<Vec<EndedSignIn>, StoreError> {
         let mut write = self.database.write().await?;
-        let query = match which {
-            Which::One(id) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND id = $1").bind(id.to_string()),
-            Which::Of(account) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND subject = $2")
-                .bind(account.issuer.as_str())
-                .bind(account.subject.as_str()),
-            Which::Session { issuer, session, subject } => {
-                sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND provider_session = $2 AND (subject = $3 OR $3 = '')")
-                    .bind(issuer.as_str())
-                    .bind(session.as_str())
-                    .bind(subject.as_deref().unwrap_or_default())
-            }
-        };
-        let rows: Vec<Row> = query.locked().all(&mut write).await?;
-        let mut ended = Vec::new();
-        for row in rows {
-            let row = row.parse()?;
-            sql("UPDATE sign_ins SET ended_at = $2, ending = $3 WHERE id = $1")
-                .bind(row.id.to_string())
-                .bind(micros(now))
-                .bind(ending)
-                .run(&mut write)
-                .await?;
-            let tokens: Vec<(String,)> =
-                sql("SELECT id FROM tokens WHERE sign_in = $1 AND revoked_at IS NULL").bind(row.id.to_string()).locked().all(&mut write).await?;
-            sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE sign_in = $1 AND revoked_at IS NULL")
-                .bind(row.id.to_string())
-                .bind(micros(now))
-                .bind(by.as_str())
-                .run(&mut write)
-                .await?;
-            let tokens = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
-            ended.push(EndedSignIn { id: row.id, identity: row.identity, tokens });
-        }
+        let ended = end(&mut write, which, ending, by, now).await?;
         write.commit().await?;
         Ok(ended)
     }
@@ -316,7 +311,8 @@ impl State {
         rows.into_iter().map(Linked::parse).collect()
     }
 
-    /// Links an account to a person, who has no password from then on: whoever is barred at the provider must be barred here.
+    /// Links an account to a person, who has no password from then on and no token that was minted with one: whoever is barred at the provider must be barred
+    /// here. End their sessions besides.
     ///
     /// # Errors
     /// It is somebody's, there is no such person, or the store fails.
@@ -338,16 +334,30 @@ impl State {
         }
         link(&mut write, account, provider, name, by, now).await?;
         sql("UPDATE identities SET password_hash = NULL WHERE name = $1").bind(name.as_str()).run(&mut write).await?;
+        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE subject = $1 AND sign_in IS NULL AND revoked_at IS NULL")
+            .bind(name.as_str())
+            .bind(micros(now))
+            .bind(by.as_str())
+            .run(&mut write)
+            .await?;
         Ok(write.commit().await?)
     }
 
-    /// Takes an account away from the identity it is linked to. Returns whose it was. End its sign-ins besides.
+    /// Takes an account away from the identity it is linked to and ends its sign-ins, in one transaction. Returns those; nothing if it is linked to nobody.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn unlink_account(&self, account: &Account) -> Result<Option<IdentityName>, StoreError> {
+    pub async fn unlink_account(
+        &self,
+        account: &Account,
+        ending: &str,
+        by: &IdentityName,
+        now: Timestamp,
+    ) -> Result<Option<Vec<EndedSignIn>>, StoreError> {
         let mut write = self.database.write().await?;
         let Some(name) = owner(&mut write, account).await? else { return Ok(None) };
+        identities::held(&mut write, &name).await?;
+        let ended = end(&mut write, &Which::Of(account.clone()), ending, by, now).await?;
         sql("DELETE FROM accounts WHERE issuer = $1 AND subject = $2")
             .bind(account.issuer.as_str())
             .bind(account.subject.as_str())
@@ -355,8 +365,83 @@ impl State {
             .await?;
         regroup(&mut write, &name).await?;
         write.commit().await?;
-        Ok(Some(name))
+        Ok(Some(ended))
     }
+}
+
+/// A sign-in that stands and its identity, both held with the account.
+async fn held(write: &mut Write, id: SignInId) -> Result<Option<(SignInRow, Identity)>, StoreError> {
+    let query = || sql("SELECT * FROM sign_ins WHERE id = $1 AND ended_at IS NULL").bind(id.to_string());
+    let found: Option<Row> = query().optional(&mut *write).await?;
+    let Some(found) = found.map(Row::parse).transpose()? else { return Ok(None) };
+    owner(&mut *write, &found.account).await?;
+    let Some(identity) = identities::held(&mut *write, &found.identity).await? else { return Ok(None) };
+    // It may have ended while the others were waited for.
+    let row: Option<Row> = query().locked().optional(write).await?;
+    row.map(|row| Ok((row.parse()?, identity))).transpose()
+}
+
+/// Ends sign-ins inside a transaction, revokes their tokens, and takes the groups away that an account without a sign-in tells of no more.
+async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, now: Timestamp) -> Result<Vec<EndedSignIn>, StoreError> {
+    let query = match which {
+        Which::One(id) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND id = $1 ORDER BY id").bind(id.to_string()),
+        Which::Of(account) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND subject = $2 ORDER BY id")
+            .bind(account.issuer.as_str())
+            .bind(account.subject.as_str()),
+        Which::At { provider, issuer } => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND provider = $2 ORDER BY id")
+            .bind(issuer.as_str())
+            .bind(provider.as_str()),
+        // A sign-in whose session the provider did not name is any of the person's.
+        Which::Session { issuer, session, subject } => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1
+               AND ((provider_session = $2 AND (subject = $3 OR $3 = '')) OR (provider_session IS NULL AND subject = $3)) ORDER BY id")
+        .bind(issuer.as_str())
+        .bind(session.as_str())
+        .bind(subject.as_deref().unwrap_or_default()),
+    };
+    let rows: Vec<Row> = query.all(&mut *write).await?;
+    let mut ended = Vec::new();
+    for row in rows {
+        let Some((row, _)) = held(&mut *write, row.parse()?.id).await? else { continue };
+        sql("UPDATE sign_ins SET ended_at = $2, ending = $3 WHERE id = $1")
+            .bind(row.id.to_string())
+            .bind(micros(now))
+            .bind(ending)
+            .run(&mut *write)
+            .await?;
+        let tokens: Vec<(String,)> = sql("SELECT id FROM tokens WHERE sign_in = $1 AND revoked_at IS NULL ORDER BY id")
+            .bind(row.id.to_string())
+            .locked()
+            .all(&mut *write)
+            .await?;
+        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE sign_in = $1 AND revoked_at IS NULL")
+            .bind(row.id.to_string())
+            .bind(micros(now))
+            .bind(by.as_str())
+            .run(&mut *write)
+            .await?;
+        let left: Option<(String,)> = sql("SELECT id FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND subject = $2 LIMIT 1")
+            .bind(row.account.issuer.as_str())
+            .bind(row.account.subject.as_str())
+            .optional(&mut *write)
+            .await?;
+        if left.is_none() {
+            sql("UPDATE accounts SET group_names = '[]' WHERE issuer = $1 AND subject = $2")
+                .bind(row.account.issuer.as_str())
+                .bind(row.account.subject.as_str())
+                .run(&mut *write)
+                .await?;
+            regroup(&mut *write, &row.identity).await?;
+        }
+        let tokens = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
+        ended.push(EndedSignIn { id: row.id, identity: row.identity, tokens });
+    }
+    Ok(ended)
+}
+
+/// Whether a person signs in at a provider, so that they have no other way in.
+pub(super) async fn has_account(write: &mut Write, name: &IdentityName) -> Result<bool, StoreError> {
+    let found: Option<(String,)> = sql("SELECT subject FROM accounts WHERE identity = $1 LIMIT 1").bind(name.as_str()).optional(write).await?;
+    Ok(found.is_some())
 }
 
 async fn owner(write: &mut Write, account: &Account) -> Result<Option<IdentityName>, StoreError> {

@@ -38,6 +38,9 @@ pub enum ChangeIdentityError {
     /// It was revoked, for good.
     #[error("`{0}` was revoked and cannot be changed")]
     Revoked(IdentityName),
+    /// They sign in at a provider.
+    #[error("`{0}` signs in at a provider, and with no password: whoever is barred there is barred here")]
+    Elsewhere(IdentityName),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -192,6 +195,9 @@ impl State {
     pub async fn set_password_hash(&self, name: &IdentityName, hash: Option<&str>) -> Result<(), ChangeIdentityError> {
         let mut write = self.database.write().await?;
         changeable(&mut write, name).await?;
+        if hash.is_some() && accounts::has_account(&mut write, name).await? {
+            return Err(ChangeIdentityError::Elsewhere(name.clone()));
+        }
         sql("UPDATE identities SET password_hash = $2 WHERE name = $1").bind(name.as_str()).bind(hash).run(&mut write).await?;
         Ok(write.commit().await?)
     }

@@ -7,7 +7,7 @@ use model::{
 };
 use sqlx::FromRow;
 
-use super::{State, identities};
+use super::{State, accounts, identities};
 use crate::{
     StoreError,
     database::{Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
@@ -54,6 +54,9 @@ impl State {
         let subject = identities::held(&mut write, &token.subject).await?;
         if !subject.is_some_and(|subject| subject.is_active(token.created_at)) {
             return Err(AddTokenError::Subject(token.subject.clone()));
+        }
+        if token.sign_in.is_none() && token.minted_by == token.subject && accounts::has_account(&mut write, &token.subject).await? {
+            return Err(AddTokenError::SignedOut);
         }
         if let Some(sign_in) = token.sign_in {
             let open: Option<(String,)> =

@@ -5,7 +5,7 @@ use model::{IdentityId, IdentityName, Run, Secret, SignInId, TokenId, TrustId, t
 use super::fixtures::{Place, add_user, at, name, nightly, on_both, token};
 use crate::{
     Store,
-    state::{Account, AddTokenError, LinkError, NewSignIn, SignInError, TrustError, TrustRule, Which},
+    state::{Account, AddTokenError, ChangeIdentityError, LinkError, NewSignIn, SignInError, TrustError, TrustRule, Which},
 };
 
 on_both! {
@@ -14,6 +14,8 @@ on_both! {
     an_account_is_one_persons_and_takes_their_password_away,
     what_was_minted_in_a_sign_in_ends_with_it,
     what_a_provider_is_asked_with_is_nobodys_to_see,
+    groups_last_as_long_as_a_sign_in_there_stands,
+    whoever_has_an_account_has_no_other_way_in,
     sign_ins_are_checked_as_long_as_they_have_a_token,
     a_rule_is_a_workloads_and_what_it_gave_out_ends_with_it,
 }
@@ -83,9 +85,10 @@ async fn groups_are_an_administrators_and_those_the_provider_tells_of(place: Pla
     assert_eq!(state.note_checked(SignInId::from_random(1), None, at(21)).await.unwrap().unwrap().1, groups(&["dba", "support"]));
     state.set_groups(&anna, &[]).await.unwrap();
     assert_eq!(state.identity(&anna).await.unwrap().unwrap().groups, told);
-    assert_eq!(state.unlink_account(&account("a")).await.unwrap(), Some(anna.clone()));
+    let unlink = async || state.unlink_account(&account("a"), "why", &name("admin"), at(30)).await.unwrap();
+    assert_eq!(unlink().await.unwrap().len(), 1, "its sign-in ends with it");
     assert_eq!(state.identity(&anna).await.unwrap().unwrap().groups, []);
-    assert_eq!(state.unlink_account(&account("a")).await.unwrap(), None);
+    assert_eq!(unlink().await, None);
 }
 
 async fn an_account_is_one_persons_and_takes_their_password_away(place: Place) {
@@ -131,6 +134,43 @@ async fn what_was_minted_in_a_sign_in_ends_with_it(place: Place) {
     assert_eq!(end(Which::Of(account("a"))).await[0].tokens, [second]);
     assert_eq!(revoked(other).await, None);
     assert_eq!(end(Which::One(SignInId::from_random(3))).await[0].tokens, [other]);
+}
+
+async fn groups_last_as_long_as_a_sign_in_there_stands(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    add_user(&store, 1, "anna").await;
+    state.link_account(&account("a"), &"idp".parse().unwrap(), &name("anna"), &name("anna"), at(5)).await.unwrap();
+    let mut elsewhere = sign_in(2, "b", None);
+    elsewhere.account.issuer = "https://other.example".to_owned();
+    elsewhere.groups = groups(&["contractors"]);
+    elsewhere.session = None;
+    state.link_account(&elsewhere.account, &"other".parse().unwrap(), &name("anna"), &name("anna"), at(5)).await.unwrap();
+    let first = NewSignIn { groups: groups(&["support"]), ..sign_in(1, "a", None) };
+    state.begin_sign_in(&first, at(10)).await.unwrap();
+    state.begin_sign_in(&elsewhere, at(10)).await.unwrap();
+    let has = async |group: &str| state.identity(&name("anna")).await.unwrap().unwrap().groups.contains(&group.parse().unwrap());
+    assert!(has("support").await && has("contractors").await);
+    // Barred at the one, she keeps nothing of it by signing in at the other.
+    state.end_sign_ins(&Which::One(SignInId::from_random(1)), "why", &name("idp"), at(20)).await.unwrap();
+    assert!(!has("support").await && has("contractors").await);
+    // A session that the provider did not name is any of the person's.
+    let session = Which::Session { issuer: "https://other.example".to_owned(), session: "s".to_owned(), subject: Some("b".to_owned()) };
+    assert_eq!(state.end_sign_ins(&session, "why", &name("other"), at(30)).await.unwrap().len(), 1);
+    assert!(!has("contractors").await && state.providers_with_sign_ins().await.unwrap().is_empty());
+}
+
+async fn whoever_has_an_account_has_no_other_way_in(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    add_user(&store, 1, "alice").await;
+    let (row, digest, _) = token(1, "alice");
+    state.add_token(&row, &digest).await.unwrap();
+    state.link_account(&account("a"), &"idp".parse().unwrap(), &name("alice"), &name("bob"), at(5)).await.unwrap();
+    assert_eq!(state.token(row.id).await.unwrap().unwrap().revoked_by, Some(name("bob")), "what was minted with the password");
+    let (row, digest, _) = token(2, "alice");
+    assert!(matches!(state.add_token(&row, &digest).await, Err(AddTokenError::SignedOut)));
+    assert!(matches!(state.set_password_hash(&name("alice"), Some("$argon2id$x")).await, Err(ChangeIdentityError::Elsewhere(_))));
 }
 
 async fn what_a_provider_is_asked_with_is_nobodys_to_see(place: Place) {
