@@ -1,6 +1,6 @@
 //! Jobs that come with the token of their platform: whose it is, what it opens, and its run on every record.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, io::Write};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
@@ -162,5 +162,98 @@ fn what_was_given_out_by_a_rule_ends_with_it() -> Result<()> {
     ensure!(refused(&gateway, &token, &[])?.contains("no workload's"));
     ensure!(!nightly.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
     ensure!(gateway.run(&admin, &["identity", "distrust", "nightly", &rule]).is_err());
+    Ok(())
+}
+
+/// What somebody gave an agent, in a file of its own.
+fn delegation(gateway: &Gateway, who: &str, agent: &str) -> Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(gateway.run(who, &["token", CONNECTION, "--to", agent, "--expires-in", "2h"])?.as_bytes())?;
+    Ok(file)
+}
+
+fn act(gateway: &Gateway, token: &str, delegation: &tempfile::NamedTempFile) -> Result<String> {
+    let file = delegation.path().to_str().context("no path")?;
+    exchange(gateway, token, &["--on-behalf-of", file])
+}
+
+#[test]
+fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart() -> Result<()> {
+    let (target, ci) = (Postgres::start()?, Issuer::start()?);
+    target.sql(DATABASE, "create table orders (id int); alter table orders owner to app")?;
+    let mut gateway = start(&target, &ci)?;
+    let admin = gateway.administrator().to_owned();
+    gateway.add_user("carol", &["engineers"])?;
+    gateway.add_user("bob", &["dba"])?;
+    gateway.add_user("nobody-much", &["guests"])?;
+    for agent in ["support-bot", "other-bot"] {
+        let made = [
+            "identity",
+            "add",
+            agent,
+            "--kind",
+            "agent",
+            "--group",
+            "engineers",
+            "--owner",
+            "alice",
+            "--purpose",
+            "answers tickets",
+            "--expires-in",
+            "30d",
+        ];
+        gateway.run(&admin, &made)?;
+    }
+    trust(&gateway, &admin, "support-bot", &["repository_id=74"])?;
+    trust(&gateway, &admin, "other-bot", &["repository_id=75"])?;
+    let (bot, other) = (
+        of_run(&ci, |_| {})?,
+        of_run(&ci, |claims| drop(claims.as_object_mut().map(|claims| claims.insert("repository_id".to_owned(), json!("75")))))?,
+    );
+
+    for person in ["alice", "carol"] {
+        let given = delegation(&gateway, person, "support-bot")?;
+        let text = fs::read_to_string(given.path())?;
+        ensure!(text.starts_with("cs_d_"), "{text}");
+        // By itself it opens nothing, for nobody; nor is it another agent's.
+        ensure!(!login(&gateway, person, &text)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
+        ensure!(format!("{:#}", act(&gateway, &other, &given).unwrap_err()).contains("none of other-bot's"));
+        let secret = act(&gateway, &bot, &given)?;
+        let acting = login(&gateway, person, &secret)?;
+        ensure!(
+            acting
+                .psql(&target.program("psql"))?
+                .args(&["-At", "-c", &format!("select count(*) from orders where id = {}", person.len())])
+                .print()?
+                == "0\n"
+        );
+        target.wait_until_logged(&format!("{person} via support-bot (run 812)"))?;
+        let found = gateway.run(&admin, &["search", "orders", "--json"])?;
+        ensure!(found.contains(&format!("{person} via support-bot (run 812)")), "{found}");
+    }
+    // Policy must allow both: the agent may, the person may not.
+    ensure!(gateway.run("nobody-much", &["token", CONNECTION, "--to", "support-bot"]).is_err());
+    ensure!(gateway.run("alice", &["token", CONNECTION, "--to", "nightly"]).is_err(), "a workload is no agent");
+
+    // What alice gave ends when she wants it, with what the agent is doing then.
+    let given = delegation(&gateway, "alice", "support-bot")?;
+    let acting = login(&gateway, "alice", &act(&gateway, &bot, &given)?)?;
+    let mut psql = acting.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select pg_sleep(3002);")?;
+    target.wait_until_logged("pg_sleep(3002)")?;
+    // A statement of the agent's that waits for a signature is not for the person behind it to sign.
+    let mut waiting = acting.psql(&target.program("psql"))?.start()?;
+    waiting.type_line("drop table orders;")?;
+    let notice = waiting.wait_for("held for approval", PATIENCE)?;
+    let hold = notice.rsplit(|c: char| !c.is_alphanumeric() && c != '_').find(|word| word.starts_with("h_")).context("no hold")?.to_owned();
+    gateway.run(&admin, &["identity", "groups", "alice", "engineers", "dba"])?;
+    let own = gateway.run("alice", &["approve", &hold, "--yes"]).unwrap_err();
+    ensure!(format!("{own:#}").contains("own"), "{own:#}");
+    let tokens = gateway.json("alice", &["token", "list"])?;
+    let tokens = tokens.get("tokens").and_then(Value::as_array).context("no tokens")?;
+    let last = tokens.iter().find(|token| token.get("purpose") == Some(&json!("delegate"))).context("not listed")?;
+    gateway.run("alice", &["token", "revoke", last.get("id").and_then(Value::as_str).context("no id")?])?;
+    psql.wait_for("was revoked", PATIENCE)?;
+    ensure!(act(&gateway, &bot, &given).is_err());
     Ok(())
 }

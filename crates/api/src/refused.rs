@@ -165,9 +165,11 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Token(WorkloadError::Unreachable(..)) => Self::unavailable(message),
             NotExchanged::Several(_) => Self::invalid(message),
             NotExchanged::Govern(error) => error.into(),
-            NotExchanged::UnknownIssuer | NotExchanged::Token(WorkloadError::Token(..)) | NotExchanged::Nobody(_) | NotExchanged::Inactive(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
-            }
+            NotExchanged::UnknownIssuer
+            | NotExchanged::Token(WorkloadError::Token(..))
+            | NotExchanged::Nobody(_)
+            | NotExchanged::Inactive(_)
+            | NotExchanged::Undelegated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message),
         }
     }
 }

@@ -345,6 +345,10 @@ pub struct TokenRequest {
     /// The one statement it may run.
     #[serde(default)]
     pub statement: Option<String>,
+    /// The agent that may act for the caller with it: it opens nothing by itself, the agent exchanges it.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub agent: Option<IdentityName>,
 }
 
 /// A minted token.
@@ -365,7 +369,11 @@ pub struct TokenView {
     /// Who it speaks for.
     #[schema(value_type = String)]
     pub subject: IdentityName,
-    /// `connect` or `api`.
+    /// Who acts for them, nearest first.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
+    pub actors: Vec<IdentityName>,
+    /// `connect`, `api` or `delegate`.
     #[schema(value_type = String)]
     pub purpose: TokenUse,
     /// The connections it opens.
@@ -404,6 +412,7 @@ impl From<TokenRow> for TokenView {
         Self {
             id: row.id,
             subject: row.subject,
+            actors: row.actors,
             purpose: row.purpose,
             connections: row.connections,
             statement: row.statement,

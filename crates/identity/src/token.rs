@@ -1,7 +1,7 @@
 //! Tokens: what they look like, how one is made and recognised. Only the SHA-256 of a token is ever stored.
 //!
-//! `cs_c_` (opens connections) or `cs_a_` (calls the API), then 32 characters for 160 random bits and 6 for a checksum, in
-//! Crockford's base 32, lower case: 43 characters, matched by `cs_[ca]_[0-9a-hjkmnp-tv-z]{38}`, so that secret scanners find one that leaked
+//! `cs_c_` (opens connections), `cs_a_` (calls the API) or `cs_d_` (lets an agent act for somebody), then 32 characters for 160 random bits and 6 for a checksum, in
+//! Crockford's base 32, lower case: 43 characters, matched by `cs_[cad]_[0-9a-hjkmnp-tv-z]{38}`, so that secret scanners find one that leaked
 //! and a cut or mistyped one is told apart without asking the store. The class is part of what is hashed: one never passes for the other.
 
 use std::fmt;
@@ -62,7 +62,7 @@ pub struct PresentedToken {
 /// Why a text is no token. Told apart in logs and tests; the caller hears the same for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedToken {
-    /// It does not begin with `cs_c_` or `cs_a_`: perhaps a password.
+    /// It does not begin with `cs_c_`, `cs_a_` or `cs_d_`: perhaps a password.
     #[error("not a token")]
     Prefix,
     /// It begins like one and is too short or too long.
@@ -110,7 +110,7 @@ pub struct NoRandomness;
 /// When it is not one; [`MalformedToken::Prefix`] means that it may be a password.
 pub fn parse(presented: &Secret) -> Result<PresentedToken, MalformedToken> {
     let bytes = presented.reveal();
-    let (class, rest) = [TokenUse::Connect, TokenUse::Api]
+    let (class, rest) = [TokenUse::Connect, TokenUse::Api, TokenUse::Delegate]
         .into_iter()
         .find_map(|class| Some((class, bytes.strip_prefix(prefix(class).as_bytes())?)))
         .ok_or(MalformedToken::Prefix)?;
@@ -140,6 +140,7 @@ const fn prefix(class: TokenUse) -> &'static str {
     match class {
         TokenUse::Connect => "cs_c_",
         TokenUse::Api => "cs_a_",
+        TokenUse::Delegate => "cs_d_",
     }
 }
 
@@ -226,8 +227,10 @@ mod tests {
     #[test]
     fn web_09_the_class_cannot_be_exchanged() {
         let (secret, _) = mint(TokenUse::Connect, &[7; RANDOM_BYTES]);
-        let forged = text(&secret).replacen("cs_c_", "cs_a_", 1);
-        assert_eq!(parse(&Secret::from(forged)), Err(MalformedToken::Checksum));
+        for other in ["cs_a_", "cs_d_"] {
+            let forged = text(&secret).replacen("cs_c_", other, 1);
+            assert_eq!(parse(&Secret::from(forged)), Err(MalformedToken::Checksum));
+        }
     }
 
     #[test]

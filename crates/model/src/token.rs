@@ -12,6 +12,8 @@ pub enum TokenUse {
     Connect,
     /// Calling the HTTP API.
     Api,
+    /// Nothing by itself: an agent exchanges it, with a proof of its own, for one that opens connections on behalf of whoever minted it.
+    Delegate,
 }
 
 /// One token.
@@ -23,7 +25,7 @@ pub struct TokenRow {
     pub subject: IdentityName,
     /// What it may be used for.
     pub purpose: TokenUse,
-    /// The connections it opens; empty for API tokens, never empty for the others.
+    /// The connections it opens, or lets be opened; empty for API tokens, never empty for the others.
     pub connections: Vec<ConnectionName>,
     /// The one statement it may run, if it is for a single operation.
     pub statement: Option<String>,
@@ -49,4 +51,8 @@ pub struct TokenRow {
     pub run: Option<Run>,
     /// The rule by which it was.
     pub trust: Option<TrustId>,
+    /// Who acts for the subject, nearest first; empty when the subject acts alone.
+    pub actors: Vec<IdentityName>,
+    /// The delegation it was exchanged for: it ends with it.
+    pub parent: Option<TokenId>,
 }

@@ -58,10 +58,11 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
     let class = match row.purpose {
         TokenUse::Connect => "connect",
         TokenUse::Api => "api",
+        TokenUse::Delegate => "delegate",
     };
     let detail = json!({
         "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),
-        "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "run": row.run,
+        "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "run": row.run, "actors": row.actors, "parent": row.parent,
     });
     event(now, &row.minted_by, "token.minted", row.id, detail)
 }

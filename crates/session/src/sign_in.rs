@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 
 use identity::{MalformedToken, password, token};
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
+    ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
     token::{TokenRow, TokenUse},
 };
 use store::StoreError;
@@ -116,6 +116,7 @@ const fn class_in_words(class: TokenUse) -> &'static str {
     match class {
         TokenUse::Connect => "opening connections",
         TokenUse::Api => "the API",
+        TokenUse::Delegate => "an agent to act with",
     }
 }
 
@@ -211,12 +212,23 @@ impl Guard {
             return Err(TokenRefused::OtherName.into());
         }
         usable(&row, wanted, now)?;
-        let subject = self.store().state().identity(&row.subject).await.map_err(lost)?;
-        let subject = subject.filter(|subject| subject.is_active(now)).ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;
-        let ends_at = Some(subject.expires_at.map_or(row.expires_at, |end| end.min(row.expires_at)));
+        let mut ends_at = row.expires_at;
+        let mut members = Vec::new();
+        for name in std::iter::once(&row.subject).chain(&row.actors) {
+            let identity = self.store().state().identity(name).await.map_err(lost)?;
+            let identity = identity.filter(|identity| identity.is_active(now)).ok_or_else(|| SignInRefused::Inactive(name.clone()))?;
+            ends_at = identity.expires_at.map_or(ends_at, |end| end.min(ends_at));
+            members.push(register::actor(&identity));
+        }
+        // The run is that of whoever acts in the end.
+        if let Some(last) = members.last_mut() {
+            last.run.clone_from(&row.run);
+        }
+        let mut members = members.into_iter();
+        let subject = members.next().ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;
         let minted_by = Some(row.minted_by.clone()).filter(|minter| *minter != row.subject);
-        let actor = Actor { run: row.run.clone(), ..register::actor(&subject) };
-        let chain = ActorChain { minted_by, ..ActorChain::alone(actor) };
+        let chain = ActorChain { subject, actors: members.collect(), minted_by };
+        let ends_at = Some(ends_at);
         Ok(SignedIn { chain, token: Some(row), ends_at })
     }
 

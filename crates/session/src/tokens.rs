@@ -39,6 +39,8 @@ pub struct TokenRequest {
     pub expires_at: Timestamp,
     /// The sign-in at a provider it is minted in: it ends with it.
     pub sign_in: Option<SignInId>,
+    /// The agent it is a delegation to, if it is one.
+    pub agent: Option<IdentityName>,
 }
 
 impl Guard {
@@ -50,7 +52,8 @@ impl Guard {
         let subject = self.identity_for(&wanted.subject, by, now).await?;
         self.must_mint_for(&subject, by, now)?;
         self.check_window(&wanted, &subject, now)?;
-        self.check_scope(&wanted, &subject, by, now)?;
+        let agent = self.agent_of(&wanted, &subject, now).await?;
+        self.check_scope(&wanted, &subject, agent.as_ref(), by, now)?;
         let (secret, digest) = token::mint_fresh(wanted.purpose).map_err(|error| GovernError::Invalid(error.to_string()))?;
         let row = TokenRow {
             id: ids::token(),
@@ -69,6 +72,8 @@ impl Guard {
             sign_in: wanted.sign_in,
             run: None,
             trust: None,
+            actors: agent.into_iter().map(|agent| agent.name).collect(),
+            parent: None,
         };
         self.store().state().add_token(&row, &digest).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
@@ -87,8 +92,10 @@ impl Guard {
         if !theirs && self.must_revoke(by, now).is_err() {
             return Err(no_token(id));
         }
-        self.store().state().revoke_token(id, &by.name, now).await?;
-        let ended = self.live().end_by_token(id, &EndReason::TokenRevoked(id));
+        let revoked = self.store().state().revoke_token(id, &by.name, now).await?;
+        // Itself too if it was revoked before: that time its sessions may have been left.
+        let all = std::iter::once(id).chain(revoked.into_iter().filter(|other| *other != id));
+        let ended = all.map(|token| self.live().end_by_token(token, &EndReason::TokenRevoked(token))).sum();
         events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
         Ok(ended)
     }
@@ -137,20 +144,40 @@ impl Guard {
         }
     }
 
-    fn check_scope(&self, wanted: &TokenRequest, subject: &Identity, by: &Actor, now: Timestamp) -> Result<(), GovernError> {
+    /// The agent a delegation is to. Nobody delegates what somebody else may do, nor to somebody who is no agent.
+    async fn agent_of(&self, wanted: &TokenRequest, subject: &Identity, now: Timestamp) -> Result<Option<Identity>, GovernError> {
+        let Some(name) = &wanted.agent else { return Ok(None) };
+        if subject.kind != IdentityKind::User || wanted.purpose != TokenUse::Delegate || wanted.statement.is_some() {
+            return Err(GovernError::Invalid("people delegate what they may do themselves, and not single statements".to_owned()));
+        }
+        let agent = self.store().state().identity(name).await?.filter(|agent| agent.kind == IdentityKind::Agent && agent.is_active(now));
+        agent.map(Some).ok_or_else(|| {
+            GovernError::NotFound(format!("there is no agent {name} that works: `countersign identity add {name} --kind agent` makes one"))
+        })
+    }
+
+    fn check_scope(
+        &self,
+        wanted: &TokenRequest,
+        subject: &Identity,
+        agent: Option<&Identity>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<(), GovernError> {
         match wanted.purpose {
             TokenUse::Api if wanted.connections.is_empty() && wanted.statement.is_none() => return Ok(()),
             TokenUse::Api => return Err(GovernError::Invalid("an API token is for no connection and no statement".to_owned())),
-            TokenUse::Connect if wanted.connections.is_empty() => {
+            TokenUse::Delegate if agent.is_none() => return Err(GovernError::Invalid("say to which agent".to_owned())),
+            TokenUse::Connect | TokenUse::Delegate if wanted.connections.is_empty() => {
                 return Err(GovernError::Invalid("say which connections the token is to open".to_owned()));
             }
-            TokenUse::Connect => {}
+            TokenUse::Connect | TokenUse::Delegate => {}
         }
         if wanted.statement.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
             return Err(GovernError::Invalid(format!("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")));
         }
         let minted_by = Some(by.name.clone()).filter(|minter| *minter != subject.name);
-        let chain = ActorChain { minted_by, ..ActorChain::alone(register::actor(subject)) };
+        let chain = ActorChain { minted_by, actors: agent.map(register::actor).into_iter().collect(), ..ActorChain::alone(register::actor(subject)) };
         let open = decide::visible_connections(&self.version(), &chain, now);
         match wanted.connections.iter().find(|name| !open.contains(name)) {
             Some(name) => Err(GovernError::NotFound(unknown_connection(name, &subject.name, &open))),
@@ -174,9 +201,12 @@ impl From<AddTokenError> for GovernError {
     fn from(error: AddTokenError) -> Self {
         match error {
             AddTokenError::Store(error) => Self::State(error),
-            AddTokenError::Subject(_) | AddTokenError::Window | AddTokenError::Connections | AddTokenError::SignedOut | AddTokenError::Distrusted => {
-                Self::Invalid(error.to_string())
-            }
+            AddTokenError::Subject(_)
+            | AddTokenError::Window
+            | AddTokenError::Connections
+            | AddTokenError::SignedOut
+            | AddTokenError::Distrusted
+            | AddTokenError::Undelegated => Self::Invalid(error.to_string()),
         }
     }
 }

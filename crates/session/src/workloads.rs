@@ -14,7 +14,7 @@ use identity::{
     workload::{Assertion, Issuer, WorkloadError},
 };
 use model::{
-    Actor, ActorChain, ConnectionName, IdentityName, ProviderName, Secret, Timestamp, TrustId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityName, ProviderName, Secret, Timestamp, TrustId,
     token::{TokenRow, TokenUse},
 };
 use policy::decide;
@@ -54,8 +54,10 @@ impl Issuers {
 /// A token to exchange.
 #[derive(Debug)]
 pub struct Exchange<'a> {
-    /// The platform's.
+    /// The platform's: whose it is acts.
     pub token: &'a str,
+    /// What somebody gave an agent so that it may act for them.
+    pub delegation: Option<&'a Secret>,
     /// The connections to open.
     pub connections: &'a [ConnectionName],
     /// Which workload, where the token could be several's.
@@ -82,6 +84,9 @@ pub enum NotExchanged {
     /// The workload is over.
     #[error("workload {0} was revoked or has expired: its owner can ask an administrator to renew it")]
     Inactive(IdentityName),
+    /// What somebody gave the agent is none, or not this agent's.
+    #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one")]
+    Undelegated(IdentityName),
     /// What is asked for makes no sense, or is not the workload's.
     #[error(transparent)]
     Govern(#[from] GovernError),
@@ -112,34 +117,62 @@ impl Guard {
             return Err(GovernError::Invalid("say which connection the token is to open: `audience`".to_owned()).into());
         }
         let actor = Actor { run: Some(assertion.run.clone()), ..register::actor(&identity) };
-        let open = decide::visible_connections(&self.version(), &ActorChain::alone(actor), now);
-        if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name)) {
-            return Err(GovernError::NotFound(unknown_connection(name, &identity.name, &open)).into());
+        let delegation = self.delegation(wanted.delegation, &identity.name, now).await?;
+        let chain = match &delegation {
+            None => ActorChain::alone(actor),
+            Some((_, person)) => ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(person)) },
+        };
+        let open = decide::visible_connections(&self.version(), &chain, now);
+        let lets = |name: &ConnectionName| delegation.as_ref().is_none_or(|(row, _)| row.connections.contains(name));
+        if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name) || !lets(name)) {
+            let open: Vec<ConnectionName> = open.into_iter().filter(|name| lets(name)).collect();
+            return Err(GovernError::NotFound(unknown_connection(name, &chain.subject.name, &open)).into());
         }
         let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
-        let latest = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let mut expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let ends = [identity.expires_at, delegation.as_ref().map(|(row, _)| row.expires_at)];
+        ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
         let row = TokenRow {
             id: ids::token(),
-            subject: identity.name.clone(),
+            subject: chain.subject.name,
             purpose: TokenUse::Connect,
             connections: wanted.connections.to_vec(),
             statement: None,
             minted_by: identity.name,
             created_at: now,
             not_before: now,
-            expires_at: identity.expires_at.map_or(latest, |end| end.min(latest)),
+            expires_at,
             last_used: None,
             spent_at: None,
             revoked_at: None,
             revoked_by: None,
-            sign_in: None,
+            sign_in: delegation.as_ref().and_then(|(row, _)| row.sign_in),
             run: Some(assertion.run),
             trust: Some(rule.id),
+            actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
+            parent: delegation.map(|(row, _)| row.id),
         };
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
         self.store().state().touch_trust(rule.id, now).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
         Ok((secret, row))
+    }
+
+    /// What somebody gave this agent, and who: if it works now.
+    async fn delegation(
+        &self,
+        presented: Option<&Secret>,
+        agent: &IdentityName,
+        now: Timestamp,
+    ) -> Result<Option<(TokenRow, Identity)>, NotExchanged> {
+        let Some(presented) = presented else { return Ok(None) };
+        let undelegated = || NotExchanged::Undelegated(agent.clone());
+        let digest = token::parse(presented).ok().filter(|token| token.class == TokenUse::Delegate).ok_or_else(undelegated)?.digest;
+        let row = self.store().state().live_token(&digest, now).await?.filter(|row| row.actors.as_slice() == [agent.clone()]);
+        let row = row.ok_or_else(undelegated)?;
+        let person = self.store().state().identity(&row.subject).await?.filter(|person| person.is_active(now)).ok_or_else(undelegated)?;
+        self.store().state().touch_token(row.id, now).await?;
+        Ok(Some((row, person)))
     }
 
     /// The one rule a token fits, of the workload that is meant.

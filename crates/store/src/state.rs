@@ -35,6 +35,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (2, "spent tokens", include_str!("../migrations/state/0002_spent_tokens.sql")),
         (3, "accounts", include_str!("../migrations/state/0003_accounts.sql")),
         (4, "trust", include_str!("../migrations/state/0004_trust.sql")),
+        (5, "delegations", include_str!("../migrations/state/0005_delegations.sql")),
     ],
 };
 

@@ -55,7 +55,8 @@ pub(crate) async fn mint(caller: Caller, State(api): State<Arc<Api>>, Body(reque
     let wanted = tokens::TokenRequest {
         sign_in,
         subject,
-        purpose: TokenUse::Connect,
+        purpose: if request.agent.is_some() { TokenUse::Delegate } else { TokenUse::Connect },
+        agent: request.agent,
         connections: request.connections,
         statement: request.statement,
         expires_at,

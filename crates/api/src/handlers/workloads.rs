@@ -6,7 +6,7 @@ use axum::{
     Form,
     extract::{State, rejection::FormRejection},
 };
-use model::{ConnectionName, IdentityName, Timestamp, TrustId};
+use model::{ConnectionName, IdentityName, Secret, Timestamp, TrustId};
 use serde::Deserialize;
 use session::workloads::Exchange;
 
@@ -29,10 +29,14 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 pub(crate) struct ExchangeForm {
     /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
-    /// The token of the run.
+    /// The token of the run; or, for an agent that acts for somebody, what they gave it.
     subject_token: String,
-    /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`.
+    /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`; `…:access_token` for what somebody gave an agent.
     subject_token_type: String,
+    /// The token of the agent's run, if it acts for somebody.
+    actor_token: Option<String>,
+    /// As for the subject's.
+    actor_token_type: Option<String>,
     /// The connections to open, with spaces between.
     audience: String,
     /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
@@ -52,13 +56,30 @@ pub(crate) async fn exchange(State(api): State<Arc<Api>>, form: Result<Form<Exch
     if form.grant_type != EXCHANGE {
         return Err(Refused::invalid(format!("the only grant_type here is {EXCHANGE}")));
     }
-    if ![JWT, ID_TOKEN].contains(&form.subject_token_type.as_str()) || form.requested_token_type.as_ref().is_some_and(|wanted| wanted != ACCESS_TOKEN)
-    {
-        return Err(Refused::invalid(format!("subject_token_type is {} or {}, and what is given out an access token", JWT, ID_TOKEN)));
+    if form.requested_token_type.as_ref().is_some_and(|wanted| wanted != ACCESS_TOKEN) {
+        return Err(Refused::invalid(format!("what is given out is {ACCESS_TOKEN}")));
     }
+    let platforms = |kind: &str| [JWT, ID_TOKEN].contains(&kind);
+    let delegation = match (&form.actor_token, &form.actor_token_type) {
+        (None, None) if platforms(&form.subject_token_type) => None,
+        (Some(_), Some(kind)) if platforms(kind) && form.subject_token_type == ACCESS_TOKEN => Some(Secret::from(form.subject_token.clone())),
+        _ => {
+            return Err(Refused::invalid(format!(
+                "a run's token is {JWT} or {ID_TOKEN}, and the subject's; an agent that acts for somebody gives it as actor_token, and as subject_token what \
+                 they gave it, which is {ACCESS_TOKEN}"
+            )));
+        }
+    };
+    let token = form.actor_token.as_ref().unwrap_or(&form.subject_token);
     let connections: Result<Vec<ConnectionName>, _> = form.audience.split_whitespace().map(str::parse).collect();
     let connections = connections.map_err(|error| Refused::invalid(error.to_string()))?;
-    let wanted = Exchange { token: &form.subject_token, connections: &connections, workload: form.workload.as_ref(), expires_in_s: form.expires_in };
+    let wanted = Exchange {
+        token,
+        delegation: delegation.as_ref(),
+        connections: &connections,
+        workload: form.workload.as_ref(),
+        expires_in_s: form.expires_in,
+    };
     let now = Timestamp::now();
     let (secret, row) = api.guard.exchange_token(&wanted, now).await?;
     Ok(Answer(ExchangeAnswer {

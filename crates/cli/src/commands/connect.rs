@@ -61,8 +61,14 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 
 /// A token for one connection. An unknown name is answered with the near ones.
 pub(crate) async fn mint(client: &Client, connection: &ConnectionName) -> anyhow::Result<Secret> {
-    let request =
-        TokenRequest { connections: vec![connection.clone()], subject: None, expires_in_s: Some(TOKEN_S), not_before_in_s: None, statement: None };
+    let request = TokenRequest {
+        connections: vec![connection.clone()],
+        subject: None,
+        expires_in_s: Some(TOKEN_S),
+        not_before_in_s: None,
+        statement: None,
+        agent: None,
+    };
     Ok(client.post::<TokenMinted>("/v1/tokens", &request).await?.secret.0)
 }
 

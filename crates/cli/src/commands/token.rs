@@ -68,6 +68,12 @@ struct Mint {
     /// Whom the token from GitHub is to be for
     #[arg(long, default_value = "countersign", requires = "github_actions")]
     audience: String,
+    /// Let this agent act for you: it exchanges what is printed, with its own token, for one that opens the connections
+    #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "identity_token", "github_actions"])]
+    to: Option<IdentityName>,
+    /// A file with what somebody printed with --to: act for them
+    #[arg(long, value_name = "FILE")]
+    on_behalf_of: Option<PathBuf>,
     /// Which workload is meant, where the token could be several's
     #[arg(long, value_name = "WORKLOAD")]
     workload: Option<IdentityName>,
@@ -86,6 +92,9 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
     if let Some(place) = &mint.identity_token {
         return exchange(global, &mint, &from_file(place)?).await;
     }
+    if mint.on_behalf_of.is_some() && !mint.github_actions {
+        bail!("an agent that acts for somebody shows its own token too: --identity-token FILE or --github-actions");
+    }
     if mint.github_actions {
         return exchange(global, &mint, &from_github(&mint.audience).await?).await;
     }
@@ -95,6 +104,7 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
         expires_in_s: mint.expires_in,
         not_before_in_s: mint.not_before,
         statement: mint.statement,
+        agent: mint.to,
     };
     let minted: TokenMinted = global.client()?.post("/v1/tokens", &request).await?;
     let Some(secret) = minted.secret.0.reveal_str() else { bail!("the server sent a token that is no text") };
@@ -105,10 +115,18 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
 async fn exchange(global: &Global, mint: &Mint, token: &Zeroizing<String>) -> anyhow::Result<()> {
     let audience = mint.connections.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
-        .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
-        .append_pair("subject_token", token)
-        .append_pair("audience", &audience);
+    form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange").append_pair("audience", &audience);
+    let jwt = "urn:ietf:params:oauth:token-type:jwt";
+    match &mint.on_behalf_of {
+        None => drop(form.append_pair("subject_token", token).append_pair("subject_token_type", jwt)),
+        Some(place) => {
+            let delegation = from_file(place)?;
+            form.append_pair("subject_token", &delegation)
+                .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
+                .append_pair("actor_token", token)
+                .append_pair("actor_token_type", jwt);
+        }
+    }
     if let Some(seconds) = mint.expires_in {
         form.append_pair("expires_in", &seconds.to_string());
     }
@@ -165,7 +183,7 @@ pub(crate) fn table(output: &Output, tokens: &[TokenView]) -> String {
         let opens = token.connections.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         vec![
             token.id.to_string(),
-            token.subject.to_string(),
+            std::iter::once(&token.subject).chain(&token.actors).map(ToString::to_string).collect::<Vec<_>>().join(" via "),
             if opens.is_empty() { "the API".to_owned() } else { opens },
             token.minted_by.to_string(),
             moment(token.created_at),

@@ -43,6 +43,8 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         sign_in: None,
         run: None,
         trust: None,
+        actors: Vec::new(),
+        parent: None,
     };
     change(&mut row);
     let (secret, digest) = mint_fresh(row.purpose).unwrap();

@@ -17,6 +17,7 @@ fn connect(subject: &Actor, connections: &[&str]) -> TokenRequest {
         not_before: None,
         expires_at: later(900),
         sign_in: None,
+        agent: None,
     }
 }
 

@@ -31,6 +31,9 @@ pub enum AddTokenError {
     /// The rule it would be given out by was revoked.
     #[error("what made the token this workload's was revoked: ask an administrator")]
     Distrusted,
+    /// The delegation it would be given out for was revoked.
+    #[error("the delegation was revoked: ask for a new one")]
+    Undelegated,
     /// A connect token without a connection, or an API token with one.
     #[error("a token for connecting names at least one connection; a token for the API names none")]
     Connections,
@@ -47,7 +50,7 @@ impl State {
     /// When the subject is not active, the window or the connections make no sense, or the store fails.
     pub async fn add_token(&self, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
         check_window(token)?;
-        if token.connections.is_empty() == (token.purpose == TokenUse::Connect) {
+        if token.connections.is_empty() != (token.purpose == TokenUse::Api) {
             return Err(AddTokenError::Connections);
         }
         let mut write = self.database.write().await?;
@@ -57,6 +60,11 @@ impl State {
         }
         if token.sign_in.is_none() && token.minted_by == token.subject && accounts::has_account(&mut write, &token.subject).await? {
             return Err(AddTokenError::SignedOut);
+        }
+        if let Some(parent) = token.parent {
+            let stands: Option<(String,)> =
+                sql("SELECT id FROM tokens WHERE id = $1 AND revoked_at IS NULL").bind(parent.to_string()).locked().optional(&mut write).await?;
+            stands.ok_or(AddTokenError::Undelegated)?;
         }
         if let Some(sign_in) = token.sign_in {
             let open: Option<(String,)> =
@@ -136,21 +144,24 @@ impl State {
         rows.into_iter().map(Row::parse).collect()
     }
 
-    /// Revokes one token, for good. Returns it as it is now, or nothing if there is none; a second revocation changes nothing.
+    /// Revokes one token, for good, and those it was exchanged for. Returns which were not revoked before, itself the first; a second revocation changes nothing.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn revoke_token(&self, id: TokenId, by: &IdentityName, now: Timestamp) -> Result<Option<TokenRow>, StoreError> {
+    pub async fn revoke_token(&self, id: TokenId, by: &IdentityName, now: Timestamp) -> Result<Vec<TokenId>, StoreError> {
         let mut write = self.database.write().await?;
-        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL")
+        let own: Vec<(String,)> =
+            sql("SELECT id FROM tokens WHERE id = $1 AND revoked_at IS NULL").bind(id.to_string()).locked().all(&mut write).await?;
+        let exchanged: Vec<(String,)> =
+            sql("SELECT id FROM tokens WHERE parent = $1 AND revoked_at IS NULL ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
+        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE (id = $1 OR parent = $1) AND revoked_at IS NULL")
             .bind(id.to_string())
             .bind(micros(now))
             .bind(by.as_str())
             .run(&mut write)
             .await?;
-        let row: Option<Row> = sql("SELECT * FROM tokens WHERE id = $1").bind(id.to_string()).optional(&mut write).await?;
         write.commit().await?;
-        row.map(Row::parse).transpose()
+        own.into_iter().chain(exchanged).map(|(id,)| parsed("a token id", &id)).collect()
     }
 
     /// Uses up a token for one statement. True for whoever does so first, and for nobody else ever; never for a revoked one.
@@ -221,8 +232,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 }
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
-    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")
+    sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
+         actors, delegates, parent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -236,14 +247,18 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(token.sign_in.map(|id| id.to_string()))
     .bind(token.run.as_ref().map(|run| to_json("a run", run)).transpose()?)
     .bind(token.trust.map(|id| id.to_string()))
+    .bind(if token.actors.is_empty() { None } else { Some(to_json("actors", &token.actors)?) })
+    .bind(i64::from(token.purpose == TokenUse::Delegate))
+    .bind(token.parent.map(|id| id.to_string()))
     .run(&mut *write)
     .await?;
     Ok(())
 }
 
+/// A delegation is for connecting, by way of somebody else.
 const fn class_text(class: TokenUse) -> &'static str {
     match class {
-        TokenUse::Connect => "connect",
+        TokenUse::Connect | TokenUse::Delegate => "connect",
         TokenUse::Api => "api",
     }
 }
@@ -266,11 +281,15 @@ struct Row {
     sign_in: Option<String>,
     run: Option<String>,
     trust: Option<String>,
+    actors: Option<String>,
+    delegates: i64,
+    parent: Option<String>,
 }
 
 impl Row {
     fn parse(self) -> Result<TokenRow, StoreError> {
-        let purpose = [TokenUse::Connect, TokenUse::Api].into_iter().find(|class| class_text(*class) == self.class);
+        let classes: &[TokenUse] = if self.delegates == 1 { &[TokenUse::Delegate] } else { &[TokenUse::Connect, TokenUse::Api] };
+        let purpose = classes.iter().copied().find(|class| class_text(*class) == self.class);
         Ok(TokenRow {
             id: parsed("a token id", &self.id)?,
             subject: parsed("an identity name", &self.subject)?,
@@ -286,6 +305,8 @@ impl Row {
             revoked_at: optional_time(self.revoked_at)?,
             revoked_by: optional("an identity name", self.revoked_by.as_deref())?,
             sign_in: optional("the id of a sign-in", self.sign_in.as_deref())?,
+            actors: self.actors.map_or_else(|| Ok(Vec::new()), |actors| from_json("actors", &actors))?,
+            parent: optional("a token id", self.parent.as_deref())?,
             trust: optional("the id of a trust rule", self.trust.as_deref())?,
             run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })

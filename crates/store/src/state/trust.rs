@@ -16,7 +16,7 @@ use crate::{
 pub struct TrustRule {
     /// Its id.
     pub id: TrustId,
-    /// The workload.
+    /// The workload or agent.
     pub identity: IdentityName,
     /// Whose tokens, as the configuration calls the issuer.
     pub issuer: ProviderName,
@@ -38,7 +38,7 @@ pub struct TrustRule {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// There is no such workload, or it is over.
-    #[error("`{0}` is no workload in the register that works: a workload has owner, purpose and expiry")]
+    #[error("`{0}` is no workload or agent in the register that works: those have owner, purpose and expiry")]
     Workload(IdentityName),
     /// The store failed.
     #[error(transparent)]
@@ -53,7 +53,7 @@ impl State {
     pub async fn add_trust(&self, rule: &TrustRule) -> Result<(), TrustError> {
         let mut write = self.database.write().await?;
         let identity = identities::held(&mut write, &rule.identity).await?;
-        if !identity.is_some_and(|identity| identity.kind == model::IdentityKind::Workload && identity.is_active(rule.created_at)) {
+        if !identity.is_some_and(|identity| identity.kind != model::IdentityKind::User && identity.is_active(rule.created_at)) {
             return Err(TrustError::Workload(rule.identity.clone()));
         }
         sql("INSERT INTO trust_rules (id, identity, issuer, claims, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6)")

@@ -1,6 +1,9 @@
 //! Accounts at identity providers, and sign-ins.
 
-use model::{IdentityId, IdentityName, Run, Secret, SignInId, TokenId, TrustId, token::TokenUse};
+use model::{
+    IdentityId, IdentityName, Run, Secret, SignInId, TokenId, TrustId,
+    token::{TokenRow, TokenUse},
+};
 
 use super::fixtures::{Place, add_user, at, name, nightly, on_both, token};
 use crate::{
@@ -18,6 +21,7 @@ on_both! {
     whoever_has_an_account_has_no_other_way_in,
     sign_ins_are_checked_as_long_as_they_have_a_token,
     a_rule_is_a_workloads_and_what_it_gave_out_ends_with_it,
+    what_a_delegation_was_exchanged_for_ends_with_it,
 }
 
 pub(super) fn account(subject: &str) -> Account {
@@ -242,4 +246,24 @@ async fn a_rule_is_a_workloads_and_what_it_gave_out_ends_with_it(place: Place) {
     assert_eq!(state.revoke_trust(&name("nightly"), TrustId::from_random(1), &name("alice"), at(41)).await.unwrap(), None, "once");
     assert!(state.trust_in(&ci).await.unwrap().is_empty() && state.token(row.id).await.unwrap().unwrap().revoked_at == Some(at(40)));
     assert!(matches!(given(2).await, Err(AddTokenError::Distrusted)), "nothing slips in behind");
+}
+
+async fn what_a_delegation_was_exchanged_for_ends_with_it(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    add_user(&store, 1, "alice").await;
+    let delegation = |row: TokenRow| TokenRow { purpose: TokenUse::Delegate, actors: vec![name("bot")], ..row };
+    let (row, digest, _) = token(1, "alice");
+    let given = delegation(row);
+    state.add_token(&given, &digest).await.unwrap();
+    assert_eq!(state.token(given.id).await.unwrap(), Some(given.clone()), "it is no token that connects");
+    let exchanged = async |number| {
+        let (row, digest, _) = token(number, "alice");
+        let row = TokenRow { actors: vec![name("bot")], parent: Some(given.id), minted_by: name("bot"), ..row };
+        state.add_token(&row, &digest).await.map(|()| row.id)
+    };
+    let (first, second) = (exchanged(2).await.unwrap(), exchanged(3).await.unwrap());
+    assert_eq!(state.revoke_token(first, &name("alice"), at(20)).await.unwrap(), [first], "one of them alone");
+    assert_eq!(state.revoke_token(given.id, &name("alice"), at(30)).await.unwrap(), [given.id, second]);
+    assert!(matches!(exchanged(4).await, Err(AddTokenError::Undelegated)), "nothing slips in behind");
 }

@@ -156,6 +156,8 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         sign_in: None,
         run: None,
         trust: None,
+        actors: Vec::new(),
+        parent: None,
     };
     (row, digest, secret.reveal_str().unwrap().to_owned())
 }

@@ -142,12 +142,14 @@ async fn a_revoked_token_never_works_again_and_says_by_whom(place: Place) {
     add_user(&store, 1, "alice").await;
     let (row, digest, _) = token(1, "alice");
     state.add_token(&row, &digest).await.unwrap();
-    let revoked = state.revoke_token(row.id, &name("bob"), at(50)).await.unwrap().unwrap();
+    assert_eq!(state.revoke_token(row.id, &name("bob"), at(50)).await.unwrap(), [row.id]);
+    let revoked = state.token(row.id).await.unwrap().unwrap();
     assert_eq!((revoked.revoked_at, revoked.revoked_by), (Some(at(50)), Some(name("bob"))));
-    let again = state.revoke_token(row.id, &name("carol"), at(60)).await.unwrap().unwrap();
+    assert_eq!(state.revoke_token(row.id, &name("carol"), at(60)).await.unwrap(), []);
+    let again = state.token(row.id).await.unwrap().unwrap();
     assert_eq!((again.revoked_at, again.revoked_by), (Some(at(50)), Some(name("bob"))), "the first revocation stands");
     assert_eq!(state.live_token(&digest, at(20)).await.unwrap(), None);
-    assert_eq!(state.revoke_token(TokenId::from_random(99), &name("bob"), at(50)).await.unwrap(), None);
+    assert_eq!(state.revoke_token(TokenId::from_random(99), &name("bob"), at(50)).await.unwrap(), []);
 }
 
 /// WEB-12: what speaks for a revoked or expired identity stops with it.
