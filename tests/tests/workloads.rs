@@ -98,6 +98,25 @@ fn a_job_needs_no_secret_and_its_run_is_on_every_record() -> Result<()> {
     }
     let shown = gateway.run(&admin, &["identity", "show", "nightly"])?;
     ensure!(shown.contains("repository_id=74") && shown.contains("alice"), "{shown}");
+    // The three questions: who made it and answers for it, what it can reach, what it used; and the other way round.
+    let explained = gateway.json("alice", &["explain", "nightly"])?;
+    ensure!(
+        explained.pointer("/identity/owner") == Some(&json!("alice")) && explained.pointer("/identity/created_by") == Some(&json!(admin)),
+        "{explained}"
+    );
+    ensure!(explained.pointer("/reach/0/connection") == Some(&json!(CONNECTION)), "{explained}");
+    let used = explained.get("used").map(Value::to_string).unwrap_or_default();
+    ensure!(used.contains("public.orders") && used.contains("read"), "{used}");
+    let can = gateway.json(&admin, &["who-can", "read", &format!("{CONNECTION}/public.orders")])?;
+    let names = |list: &Value, key: &str| -> Vec<String> {
+        let list = list.get(key).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(|one| one.get("identity")?.as_str().map(str::to_owned)).collect()
+    };
+    ensure!(names(&can, "who") == ["alice", "nightly", "weekly"], "{can}");
+    ensure!(names(&gateway.json("alice", &["who-can", "read", CONNECTION])?, "who").contains(&"nightly".to_owned()), "of what one owns");
+    let touched = gateway.json(&admin, &["who-touched", "public.orders", "--since", "1h"])?;
+    ensure!(names(&touched, "touched") == ["nightly"] && touched.pointer("/touched/0/action") == Some(&json!("read")), "{touched}");
+    ensure!(names(&gateway.json(&admin, &["who-touched", "other-pg/public.orders"])?, "touched").is_empty());
     // The token opens nothing but its connection, and not as another.
     ensure!(!login(&gateway, "weekly", &secret)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
     Ok(())

@@ -7,7 +7,7 @@ use utoipa::{
 
 use crate::{
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions,
+        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions, who,
         workloads,
     },
     json::{Answer, Answered},
@@ -21,7 +21,7 @@ use crate::{
         sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, catalogs::classify, explain::statement,
         tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, providers::list, providers::begin, providers::finish, providers::begin_device, providers::poll,
-        providers::back_channel_logout, providers::link, providers::unlink, workloads::exchange, workloads::trust,
+        providers::back_channel_logout, providers::link, providers::unlink, who::can, who::touched, workloads::exchange, workloads::trust,
         workloads::distrust, holds::list, holds::show, holds::approve, holds::deny, sessions::list, sessions::show, sessions::kill,
         recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,
         secrets::delete,

@@ -15,7 +15,7 @@ use axum::{
 use crate::{
     Api, caller,
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions,
+        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions, who,
         workloads,
     },
     refused::Refused,
@@ -100,6 +100,8 @@ fn routes() -> Routes {
         .on(Method::GET, "/v1/sessions/{id}/records", recordings::records)
         .on(Method::GET, "/v1/tail", recordings::tail)
         .on(Method::GET, "/v1/search", search::search)
+        .on(Method::GET, "/v1/who-can", who::can)
+        .on(Method::GET, "/v1/who-touched", who::touched)
         .on(Method::GET, "/v1/versions", versions::list)
         .on(Method::GET, "/v1/versions/current", versions::current)
         .on(Method::GET, "/v1/secrets", secrets::list)

@@ -4,6 +4,7 @@
 //! restriction must not be read as no restriction.
 
 mod providers;
+mod who;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
 };
+pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
 pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
 
 /// A secret on its way: wiped when dropped, shown by nothing but its serialisation.

@@ -28,6 +28,7 @@ pub mod tokens;
 pub mod trace;
 mod value;
 mod volume;
+pub mod who;
 pub mod workloads;
 
 pub use admit::{Admission, NotAdmitted, Wanted, admit};

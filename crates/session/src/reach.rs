@@ -129,7 +129,7 @@ fn relations<'a>(used: &'a [Use], connection: &ConnectionName) -> BTreeSet<&'a s
 }
 
 /// The widest object an action is done to on a connection.
-fn stand_in(action: Action, database: &std::sync::Arc<str>, connection: &Connection) -> Object {
+pub(crate) fn stand_in(action: Action, database: &std::sync::Arc<str>, connection: &Connection) -> Object {
     match action {
         Action::Connect => Object::Connection,
         Action::Escape => Object::Host { host: connection.name.as_str().into() },
@@ -148,7 +148,7 @@ fn stand_in(action: Action, database: &std::sync::Arc<str>, connection: &Connect
 }
 
 /// An operation that does nothing but `action` on `object`, as harmless as such a thing can be.
-fn facts_of(action: Action, object: Object) -> Facts {
+pub(crate) fn facts_of(action: Action, object: Object) -> Facts {
     let relation = match &object {
         Object::Table { schema, table, .. } => vec![RelationRef { schema: schema.clone(), name: table.clone(), oid: 0 }],
         _ => Vec::new(),

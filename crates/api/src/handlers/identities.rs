@@ -91,7 +91,7 @@ fn reached(reach: Reach) -> ReachView {
     ReachView { connection: reach.connection, environment: reach.environment, actions: actions.collect() }
 }
 
-fn used(one: Use) -> UseView {
+pub(super) fn used(one: Use) -> UseView {
     UseView { connection: one.connection, database: one.database, action: one.action, object: one.object, count: one.count, last: one.last_at }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod versions;
+pub(crate) mod who;
 pub(crate) mod workloads;
 
 use model::Timestamp;

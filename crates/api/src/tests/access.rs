@@ -31,7 +31,7 @@ fn nothing_to_show(path: &str) -> Option<u16> {
 }
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 12] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 13] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
@@ -42,6 +42,7 @@ const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 12] = [
     ("GET", "/v1/status"),
     ("GET", "/v1/tail"),
     ("GET", "/v1/tokens"),
+    ("GET", "/v1/who-touched"),
     ("GET", "/v1/whoami"),
     ("POST", "/v1/logout"),
 ];
@@ -57,7 +58,12 @@ fn filled(path: &str) -> String {
     let path = path.replace("{id}", &id).replace("{connection}", "prod-pg");
     let path = if path.ends_with("/accounts") { path + "?provider=idp&subject=x" } else { path };
     let path = if path.starts_with("/v1/secrets") { path.replace("{name}", "prod") } else { path.replace("{name}", "alice") };
-    if path == "/v1/search" { path + "?q=select" } else { path }
+    match path.as_str() {
+        "/v1/search" => path + "?q=select",
+        "/v1/who-can" => path + "?action=read&on=prod-pg",
+        "/v1/who-touched" => path + "?on=public.customers",
+        _ => path,
+    }
 }
 
 /// A body that makes sense, so that what refuses it is not its shape.

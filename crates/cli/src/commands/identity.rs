@@ -183,6 +183,11 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     }
 }
 
+/// `countersign explain NAME`.
+pub(crate) async fn explain(global: &Global, name: &IdentityName) -> anyhow::Result<()> {
+    show(&global.client()?, global.output(), name).await
+}
+
 /// `repository_id=74`.
 fn claim(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as repository_id=74")?;

@@ -33,6 +33,7 @@ mod status;
 mod store;
 mod tail;
 mod token;
+mod who;
 mod whoami;
 
 /// Stands between every identity and every target: decides, masks, holds, records.
@@ -97,6 +98,15 @@ enum Command {
     Identity(identity::Args),
     /// Say what a statement means and what policy says of it; nothing is run
     ExplainStatement(explain_statement::Args),
+    /// Show who made an identity, who answers for it, what it can reach and what it used
+    Explain {
+        /// The identity
+        name: model::IdentityName,
+    },
+    /// List who can do something, by the policies in force
+    WhoCan(who::Can),
+    /// List who did what to a table, from the records
+    WhoTouched(who::Touched),
     /// Keep target secrets in the encrypted store
     Secret(secret::Args),
     /// Move state and index to PostgreSQL, or back
@@ -165,6 +175,9 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(global, args).await,
         Command::Kill(args) => kill::run(global, args).await,
         Command::Identity(args) => identity::run(global, args).await,
+        Command::Explain { name } => identity::explain(global, &name).await,
+        Command::WhoCan(args) => who::can(global, args).await,
+        Command::WhoTouched(args) => who::touched(global, args).await,
         Command::ExplainStatement(args) => explain_statement::run(global, args).await,
         Command::Secret(args) => secret::run(global, args).await,
         Command::Init(_) | Command::Serve(_) | Command::Check(_) | Command::Connect(_) | Command::Store(_) => Ok(()),
