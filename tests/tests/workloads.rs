@@ -180,7 +180,8 @@ fn what_was_given_out_by_a_rule_ends_with_it() -> Result<()> {
     target.wait_until_true(DATABASE, gone)?;
     ensure!(refused(&gateway, &token, &[])?.contains("no workload's"));
     ensure!(!nightly.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
-    ensure!(gateway.run(&admin, &["identity", "distrust", "nightly", &rule]).is_err());
+    ensure!(gateway.run(&admin, &["identity", "distrust", "nightly", &rule])?.contains("0 live"), "again is as well");
+    ensure!(gateway.run(&admin, &["identity", "distrust", "weekly", &rule]).is_err(), "of another workload");
     Ok(())
 }
 
@@ -223,6 +224,7 @@ fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart
         ];
         gateway.run(&admin, &made)?;
     }
+    gateway.run(&admin, &["identity", "groups", "alice", "engineers", "dba"])?;
     trust(&gateway, &admin, "support-bot", &["repository_id=74"])?;
     trust(&gateway, &admin, "other-bot", &["repository_id=75"])?;
     let (bot, other) = (
@@ -265,9 +267,15 @@ fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart
     waiting.type_line("drop table orders;")?;
     let notice = waiting.wait_for("held for approval", PATIENCE)?;
     let hold = notice.rsplit(|c: char| !c.is_alphanumeric() && c != '_').find(|word| word.starts_with("h_")).context("no hold")?.to_owned();
-    gateway.run(&admin, &["identity", "groups", "alice", "engineers", "dba"])?;
     let own = gateway.run("alice", &["approve", &hold, "--yes"]).unwrap_err();
     ensure!(format!("{own:#}").contains("own"), "{own:#}");
+    gateway.run("bob", &["approve", &hold, "--yes"])?;
+    waiting.wait_for("DROP TABLE", PATIENCE)?;
+    for member in ["alice", "support-bot"] {
+        let theirs = gateway.json(&admin, &["sessions", "--identity", member])?;
+        ensure!(theirs.to_string().contains("alice via support-bot (run 812)"), "{member}: {theirs}");
+    }
+    ensure!(gateway.json("alice", &["sessions", "--identity", "support-bot"])?.to_string().contains("alice via support-bot"), "of what one owns");
     let tokens = gateway.json("alice", &["token", "list"])?;
     let tokens = tokens.get("tokens").and_then(Value::as_array).context("no tokens")?;
     let last = tokens.iter().find(|token| token.get("purpose") == Some(&json!("delegate"))).context("not listed")?;

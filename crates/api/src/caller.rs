@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Body, HttpBody},
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -21,11 +21,13 @@ use session::sign_in::{SignInFor, SignedIn};
 use crate::{
     Api,
     refused::Refused,
-    routes::{MAX_FILES_BYTES, PUBLIC},
+    routes::{MAX_BODY_BYTES, MAX_FILES_BYTES, PUBLIC},
 };
 
 /// How long the body of a request may take.
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest body of a request that anybody may make, in bytes: a token of a platform fits.
+const MAX_PUBLIC_BYTES: usize = 256 * 1024;
 
 /// Where a request came from. The local socket counts as this machine.
 #[derive(Debug, Clone, Copy)]
@@ -86,18 +88,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 /// Lets nobody pass without a token, except to what is [`PUBLIC`].
 pub(crate) async fn authenticate(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let public = PUBLIC.iter().any(|(method, path)| request.method().as_str() == *method && request.uri().path() == *path);
-    let answered = if public { Ok(request) } else { with_caller(&api, request).await };
+    let answered = if public { with_body(request, MAX_PUBLIC_BYTES).await } else { with_caller(&api, request).await };
     let response = match answered {
-        Ok(request) => run(next, request).await,
+        Ok(request) => run(&api, next, request).await,
         Err(refused) => refused.into_response(),
     };
     api.metrics.answered(response.status().as_u16());
     response
 }
 
-/// To its end, whether the caller waits for it or not: an act must not be left half done.
-async fn run(next: Next, request: Request) -> Response {
-    match tokio::spawn(next.run(request)).await {
+/// To its end, whether the caller waits for it or not: an act must not be left half done. No more of them at once than there are places.
+async fn run(api: &Api, next: Next, request: Request) -> Response {
+    let Ok(place) = api.places.clone().try_acquire_owned() else {
+        return Refused::unavailable("too many requests are being answered at this moment; try again").into_response();
+    };
+    let whole = async move {
+        let response = next.run(request).await;
+        drop(place);
+        response
+    };
+    match tokio::spawn(whole).await {
         Ok(response) => response,
         Err(error) => Refused::failed(&error).into_response(),
     }
@@ -107,15 +117,26 @@ async fn run(next: Next, request: Request) -> Response {
 async fn with_caller(api: &Api, request: Request) -> Result<Request, Refused> {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::LOCAL);
     let mut caller = known(api, request.headers(), peer).await?;
-    let (mut parts, body) = request.into_parts();
-    let mut whole = Bytes::new();
-    if !body.is_end_stream() {
-        let read = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, MAX_FILES_BYTES).collect()).await;
-        let read = read.map_err(|_| Refused::invalid("the request did not come to its end in time"))?;
-        whole = read.map_err(|_| Refused::too_large("the request is longer than any call takes, or broke off"))?.to_bytes();
-        caller = known(api, &parts.headers, peer).await?;
+    let files = (request.method(), request.uri().path()) == (&Method::POST, "/v1/versions");
+    let most = if files && api.guard.may(&caller.actor, SystemAction::Administer, caller.now) { MAX_FILES_BYTES } else { MAX_BODY_BYTES };
+    let waits = !request.body().is_end_stream();
+    let mut request = with_body(request, most).await?;
+    if waits {
+        caller = known(api, request.headers(), peer).await?;
     }
-    parts.extensions.insert(caller);
+    request.extensions_mut().insert(caller);
+    Ok(request)
+}
+
+/// A request whose body is there.
+async fn with_body(request: Request, most: usize) -> Result<Request, Refused> {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Ok(Request::from_parts(parts, body));
+    }
+    let read = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect()).await;
+    let read = read.map_err(|_| Refused::invalid("the request did not come to its end in time"))?;
+    let whole = read.map_err(|_| Refused::too_large("the request is longer than this call takes, or broke off"))?.to_bytes();
     Ok(Request::from_parts(parts, Body::from(whole)))
 }
 

@@ -33,7 +33,12 @@ pub struct Api {
     since: Timestamp,
     metrics: metrics::Metrics,
     indexer: tokio::sync::Mutex<store::Indexer>,
+    /// Requests that may be answered at once.
+    places: Arc<tokio::sync::Semaphore>,
 }
+
+/// Requests answered at once. Those that stream count until their answer begins.
+const MAX_AT_ONCE: usize = 512;
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,7 +51,14 @@ impl Api {
     #[must_use]
     pub fn new(guard: Arc<Guard>, gateway: types::GatewayView, since: Timestamp) -> Arc<Self> {
         let indexer = tokio::sync::Mutex::new(guard.store().indexer());
-        Arc::new(Self { metrics: metrics::Metrics::new(), indexer, guard, gateway, since })
+        Arc::new(Self {
+            metrics: metrics::Metrics::new(),
+            indexer,
+            places: Arc::new(tokio::sync::Semaphore::new(MAX_AT_ONCE)),
+            guard,
+            gateway,
+            since,
+        })
     }
 
     /// Brings the search index up to date with the recordings. What cannot be read of one is told in the log; the others are read.

@@ -164,6 +164,7 @@ impl From<NotExchanged> for Refused {
         match error {
             NotExchanged::Token(WorkloadError::Unreachable(..)) => Self::unavailable(message),
             NotExchanged::Several(_) => Self::invalid(message),
+            NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotExchanged::Govern(error) => error.into(),
             NotExchanged::UnknownIssuer
             | NotExchanged::Token(WorkloadError::Token(..))

@@ -34,7 +34,7 @@ pub const PUBLIC: [(&str, &str); 9] = [
     ("POST", "/v1/token"),
 ];
 /// Longest body of a request, in bytes.
-const MAX_BODY_BYTES: usize = 2 << 20;
+pub(crate) const MAX_BODY_BYTES: usize = 2 << 20;
 /// Longest body that holds policy files, in bytes.
 pub(crate) const MAX_FILES_BYTES: usize = 32 << 20;
 

@@ -233,6 +233,16 @@ impl Issuer {
         &self.name
     }
 
+    /// What it is, whatever the configuration calls it: a rule is for this, not for the name.
+    #[must_use]
+    pub fn anchor(&self) -> String {
+        let place = match (&self.settings.trust_domain, &self.url) {
+            (Some(domain), _) if self.settings.platform == Platform::Spiffe => format!("spiffe://{domain}"),
+            (_, url) => url.as_ref().map_or_else(String::new, |url| url.as_str().to_owned()),
+        };
+        format!("{:?} {place}", self.settings.platform)
+    }
+
     /// Whether a token says that it is this issuer's. Nothing of it is checked.
     #[must_use]
     pub fn issued(&self, token: &str) -> bool {

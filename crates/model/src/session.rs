@@ -30,3 +30,10 @@ pub struct SessionRow {
     /// Operations so far (final once ended).
     pub operations: u64,
 }
+
+impl SessionRow {
+    /// The names in its chain, the subject first. Neither names nor the ids of runs hold spaces.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.chain.split(" via ").map(|member| member.split(" (run ").next().unwrap_or(member))
+    }
+}

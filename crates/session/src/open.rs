@@ -30,7 +30,7 @@ use crate::{
     live::{EndReason, LiveHandle, Woken},
     record::{self, Recorded},
     trace::Span,
-    volume::Volume,
+    volume::ChainVolume,
 };
 
 /// A session whose target is logged in.
@@ -55,7 +55,7 @@ pub struct Session {
     pub(crate) listing: Listing,
     shared: Arc<Shared>,
     /// What its subject changes on its connection.
-    pub(crate) volume: Arc<Volume>,
+    pub(crate) volume: ChainVolume,
     /// How many changes of the catalog had been seen when ours was read.
     changes: u64,
     /// Ours has what this session's open transaction did.
@@ -162,7 +162,7 @@ impl Session {
         let (changes, catalog) = read.map_err(|why| NotOpened::Catalog(connection.name.clone(), why))?;
         let shared = guard.snapshots().shared(&connection.name, &database);
         let chain = live.chain();
-        let volume = guard.volumes().of(chain.subject.id, &connection.name, admitted_at);
+        let volume = guard.volumes().of_chain(&chain, &connection.name, admitted_at);
         let opened = Opened {
             at: admitted_at,
             session: id,

@@ -65,8 +65,26 @@ pub struct Providers {
     flows: Mutex<HashMap<FlowDigest, Flow>>,
     /// Logout tokens that came, by issuer and id.
     logouts: Mutex<HashMap<(String, String), Heard>>,
-    /// Sign-ins begun of late, by where from: how many since when.
-    begun: Mutex<HashMap<IpAddr, (Timestamp, u32)>>,
+    begun: Begun,
+}
+
+/// What was begun within the last minute or so, by where from: how many since when.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(Mutex<HashMap<IpAddr, (Timestamp, u32)>>);
+
+impl Begun {
+    /// Counts one more; whether there are not too many, from there or in all.
+    pub(crate) fn count(&self, peer: IpAddr, from_one: u32, in_all: u32, now: Timestamp) -> bool {
+        let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.retain(|_, (since, _)| now.as_second().abs_diff(since.as_second()) < MINUTE_S);
+        let sum: u32 = begun.values().map(|(_, count)| *count).sum();
+        let (_, count) = begun.entry(network(peer)).or_insert((now, 0));
+        if *count >= from_one || sum >= in_all {
+            return false;
+        }
+        *count += 1;
+        true
+    }
 }
 
 /// A logout token that came, and until when it is remembered.
@@ -225,15 +243,7 @@ impl Providers {
 
     /// Counts a sign-in that is to begin, before anything is asked of a provider for it.
     fn count(&self, peer: IpAddr, now: Timestamp) -> Result<(), NotEntered> {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.retain(|_, (since, _)| now.as_second().abs_diff(since.as_second()) < MINUTE_S);
-        let in_all: u32 = begun.values().map(|(_, count)| *count).sum();
-        let (_, count) = begun.entry(network(peer)).or_insert((now, 0));
-        if *count >= MAX_BEGUN_PER_ADDRESS || in_all >= MAX_BEGUN {
-            return Err(NotEntered::TooMany);
-        }
-        *count += 1;
-        Ok(())
+        self.begun.count(peer, MAX_BEGUN_PER_ADDRESS, MAX_BEGUN, now).then_some(()).ok_or(NotEntered::TooMany)
     }
 
     /// Keeps a flow; returns the secret it is finished with.
@@ -517,12 +527,12 @@ impl Guard {
             (sign_in, count)
         };
         let ended: Vec<(EndedSignIn, usize)> = ended.into_iter().map(cut).collect();
-        if !ended.is_empty() {
+        if ended.iter().any(|(sign_in, _)| !sign_in.again) {
             // Groups that only this provider told of are gone.
             self.decide_anew(now).await;
         }
         let sessions = ended.iter().map(|(_, count)| count).sum();
-        for (sign_in, count) in ended {
+        for (sign_in, count) in ended.into_iter().filter(|(sign_in, count)| !sign_in.again || *count > 0) {
             events::note(self.store(), events::sign_in_ended(&sign_in, by, why, count, now)).await;
             if let Err(error) = self.store().secrets().forget_refresh(sign_in.id).await {
                 tracing::error!(%error, "what a provider could be asked with about a sign-in that is over could not be deleted");

@@ -93,9 +93,7 @@ impl Guard {
             return Err(no_token(id));
         }
         let revoked = self.store().state().revoke_token(id, &by.name, now).await?;
-        // Itself too if it was revoked before: that time its sessions may have been left.
-        let all = std::iter::once(id).chain(revoked.into_iter().filter(|other| *other != id));
-        let ended = all.map(|token| self.live().end_by_token(token, &EndReason::TokenRevoked(token))).sum();
+        let ended = revoked.into_iter().map(|token| self.live().end_by_token(token, &EndReason::TokenRevoked(token))).sum();
         events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
         Ok(ended)
     }

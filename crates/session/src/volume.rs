@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::{Action, ConnectionName, Facts, IdentityId, Timestamp};
+use model::{Action, ActorChain, ConnectionName, Facts, IdentityId, Timestamp};
 
 /// How far back is counted.
 const MINUTES: usize = 60;
@@ -51,6 +51,22 @@ impl Volume {
     }
 }
 
+/// What everybody in a chain changed: each one's rows count for each, so that an agent does not begin anew with each person it acts for.
+#[derive(Debug)]
+pub(crate) struct ChainVolume(Vec<Arc<Volume>>);
+
+impl ChainVolume {
+    /// Counts rows, for everybody.
+    pub(crate) fn add(&self, rows: u64, now: Timestamp) {
+        self.0.iter().for_each(|volume| volume.add(rows, now));
+    }
+
+    /// Rows of the last hour of whoever has most.
+    pub(crate) fn rows(&self, now: Timestamp) -> u64 {
+        self.0.iter().map(|volume| volume.rows(now)).max().unwrap_or(0)
+    }
+}
+
 /// Those of everybody.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes(Mutex<Counts>);
@@ -62,8 +78,13 @@ struct Counts {
 }
 
 impl Volumes {
+    /// What the members of a chain change on a connection.
+    pub(crate) fn of_chain(&self, chain: &ActorChain, connection: &ConnectionName, now: Timestamp) -> ChainVolume {
+        ChainVolume(chain.members().map(|member| self.of(member.id, connection, now)).collect())
+    }
+
     /// What an identity changes on a connection.
-    pub(crate) fn of(&self, identity: IdentityId, connection: &ConnectionName, now: Timestamp) -> Arc<Volume> {
+    fn of(&self, identity: IdentityId, connection: &ConnectionName, now: Timestamp) -> Arc<Volume> {
         let mut counts = lock(&self.0);
         if counts.of.len() >= counts.swept_at.max(MIN_SWEPT) {
             counts.of.retain(|_, volume| Arc::strong_count(volume) > 1 || volume.rows(now) > 0);

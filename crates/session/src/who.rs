@@ -49,8 +49,7 @@ impl Guard {
     /// There is no such connection, or none `viewer` may ask about; the action is none that is done to an object of it.
     pub async fn who_can(&self, deed: Deed<'_>, viewer: &Actor, now: Timestamp) -> Result<Vec<Can>, GovernError> {
         let version = self.version();
-        let may_ask = self.may(viewer, model::SystemAction::Audit, now) || self.may(viewer, model::SystemAction::Administer, now);
-        let open = decide::visible_connections(&version, &ActorChain::alone(viewer.clone()), now);
+        let (may_ask, open) = self.may_ask_about(viewer, now);
         let known = version.connections.get(deed.connection).filter(|connection| may_ask || open.contains(&connection.name));
         let connection = known.ok_or_else(|| GovernError::NotFound(unknown_connection(deed.connection, &viewer.name, &open)))?;
         if matches!(deed.action, Action::Filter | Action::Reveal) {
@@ -81,6 +80,12 @@ impl Guard {
         Ok(can)
     }
 
+    /// Whether somebody may ask about all connections, and else about which: those they may open.
+    fn may_ask_about(&self, viewer: &Actor, now: Timestamp) -> (bool, Vec<ConnectionName>) {
+        let all = self.may(viewer, model::SystemAction::Audit, now) || self.may(viewer, model::SystemAction::Administer, now);
+        (all, decide::visible_connections(&self.version(), &ActorChain::alone(viewer.clone()), now))
+    }
+
     /// Who did what to a relation, `schema.table`, since a time, as far as `viewer` may see them; on one connection if one is named. As fresh as the index.
     ///
     /// # Errors
@@ -95,8 +100,12 @@ impl Guard {
     ) -> Result<Vec<Use>, GovernError> {
         let visible: std::collections::HashSet<IdentityName> =
             self.identities(viewer, now).await?.into_iter().map(|identity| identity.name).collect();
+        let (may_ask, open) = self.may_ask_about(viewer, now);
         let mut uses = self.store().state().uses_on(relation, since).await?;
-        uses.retain(|one| visible.contains(&one.identity) && connection.is_none_or(|connection| one.connection == *connection));
+        uses.retain(|one| {
+            let there = connection.is_none_or(|connection| one.connection == *connection) && (may_ask || open.contains(&one.connection));
+            there && visible.contains(&one.identity)
+        });
         Ok(uses)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -29,6 +30,7 @@ use crate::{
     guard::{GovernError, Guard},
     ids,
     live::EndReason,
+    providers::Begun,
     register,
     tokens::unknown_connection,
 };
@@ -36,18 +38,22 @@ use crate::{
 /// How long such a token works at most, and how long if nobody says, in seconds.
 pub const MAX_EXCHANGED_S: u64 = 3_600;
 const DEFAULT_EXCHANGED_S: u64 = 900;
+/// Exchanges within a minute, from one address and in all. Runners share addresses.
+const MAX_PER_ADDRESS: u32 = 300;
+const MAX_IN_ALL: u32 = 3_000;
 
 /// Where jobs run whose tokens are taken.
 #[derive(Debug, Default)]
 pub struct Issuers {
     known: BTreeMap<ProviderName, Arc<Issuer>>,
+    begun: Begun,
 }
 
 impl Issuers {
     /// Those that are configured.
     #[must_use]
     pub fn new(issuers: impl IntoIterator<Item = Arc<Issuer>>) -> Self {
-        Self { known: issuers.into_iter().map(|issuer| (issuer.name().clone(), issuer)).collect() }
+        Self { known: issuers.into_iter().map(|issuer| (issuer.name().clone(), issuer)).collect(), begun: Begun::default() }
     }
 }
 
@@ -64,11 +70,16 @@ pub struct Exchange<'a> {
     pub workload: Option<&'a IdentityName>,
     /// How long, in seconds.
     pub expires_in_s: Option<u64>,
+    /// Where it comes from.
+    pub peer: IpAddr,
 }
 
 /// Why a token is not exchanged. `Display` is for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum NotExchanged {
+    /// Too many come from there, or at all.
+    #[error("too many tokens are being exchanged; try again in a minute")]
+    TooMany,
     /// Nobody here takes tokens of its issuer.
     #[error("no issuer of this gateway issued the token: an administrator names it in [issuers]")]
     UnknownIssuer,
@@ -104,9 +115,12 @@ impl Guard {
     /// # Errors
     /// Why not.
     pub async fn exchange_token(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
+        if !self.issuers().begun.count(wanted.peer, MAX_PER_ADDRESS, MAX_IN_ALL, now) {
+            return Err(NotExchanged::TooMany);
+        }
         let issuer = self.issuers().known.values().find(|issuer| issuer.issued(wanted.token)).ok_or(NotExchanged::UnknownIssuer)?;
         let assertion = issuer.verify(wanted.token, now).await?;
-        let rule = self.rule_for(issuer.name(), &assertion, wanted.workload).await?;
+        let rule = self.rule_for(issuer, &assertion, wanted.workload).await?;
         let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
         let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
         let seconds = wanted.expires_in_s.unwrap_or(DEFAULT_EXCHANGED_S);
@@ -176,16 +190,17 @@ impl Guard {
     }
 
     /// The one rule a token fits, of the workload that is meant.
-    async fn rule_for(&self, issuer: &ProviderName, assertion: &Assertion, meant: Option<&IdentityName>) -> Result<TrustRule, NotExchanged> {
-        let mut rules = self.store().state().trust_in(issuer).await?;
-        rules.retain(|rule| meant.is_none_or(|meant| rule.identity == *meant) && assertion.has(&rule.claims));
+    async fn rule_for(&self, issuer: &Issuer, assertion: &Assertion, meant: Option<&IdentityName>) -> Result<TrustRule, NotExchanged> {
+        let mut rules = self.store().state().trust_in(issuer.name()).await?;
+        // A rule is for the issuer that had the name when it was made.
+        rules.retain(|rule| rule.anchor == issuer.anchor() && meant.is_none_or(|meant| rule.identity == *meant) && assertion.has(&rule.claims));
         let workloads: HashSet<&IdentityName> = rules.iter().map(|rule| &rule.identity).collect();
         if workloads.len() > 1 {
             let mut names: Vec<IdentityName> = workloads.into_iter().cloned().collect();
             names.sort();
             return Err(NotExchanged::Several(names));
         }
-        rules.into_iter().next().ok_or_else(|| NotExchanged::Nobody(issuer.clone()))
+        rules.into_iter().next().ok_or_else(|| NotExchanged::Nobody(issuer.name().clone()))
     }
 
     /// Says that tokens of an issuer with these claims are a workload's. Administrators may.
@@ -211,6 +226,7 @@ impl Guard {
             id: ids::trust(),
             identity: identity.clone(),
             issuer: issuer.clone(),
+            anchor: known.anchor(),
             claims,
             created_by: by.name.clone(),
             created_at: now,

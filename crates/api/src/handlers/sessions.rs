@@ -97,7 +97,7 @@ pub(crate) async fn visible(api: &Api, caller: &Caller, filter: SessionFilter) -
         rows.append(&mut state.sessions(&SessionFilter { identity: Some(name.clone()), ..filter.clone() }).await?);
     }
     rows.retain(|row| {
-        let asked_for = filter.identity.as_ref().is_none_or(|wanted| row.chain.split(" via ").any(|member| member == wanted.as_str()));
+        let asked_for = filter.identity.as_ref().is_none_or(|wanted| row.members().any(|member| member == wanted.as_str()));
         asked_for && api.guard.may_see_session(row, owners.get(&row.subject).and_then(Option::as_ref), &caller.actor, caller.now)
     });
     rows.sort_by_key(|row| std::cmp::Reverse((row.started_at, row.id)));

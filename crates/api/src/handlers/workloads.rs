@@ -12,7 +12,7 @@ use session::workloads::Exchange;
 
 use crate::{
     Api,
-    caller::Caller,
+    caller::{Caller, Peer},
     json::{Answer, Answered, Body, Path},
     refused::Refused,
     types::{EndedAnswer, ExchangeAnswer, Refusal, SecretText, TrustRequest, TrustView},
@@ -51,7 +51,11 @@ pub(crate) struct ExchangeForm {
 /// Exchange the token that a platform gave a run for one that opens connections.
 #[utoipa::path(post, path = "/v1/token", security(()), request_body(content = ExchangeForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Exchanged", body = ExchangeAnswer), (status = 400, description = "No exchange", body = Refusal), (status = 401, description = "The token is not believed, or nobody's", body = Refusal)))]
-pub(crate) async fn exchange(State(api): State<Arc<Api>>, form: Result<Form<ExchangeForm>, FormRejection>) -> Answered<ExchangeAnswer> {
+pub(crate) async fn exchange(
+    State(api): State<Arc<Api>>,
+    Peer(peer): Peer,
+    form: Result<Form<ExchangeForm>, FormRejection>,
+) -> Answered<ExchangeAnswer> {
     let Form(form) = form.map_err(|error| Refused::invalid(format!("this takes the form of RFC 8693: {}", error.body_text())))?;
     if form.grant_type != EXCHANGE {
         return Err(Refused::invalid(format!("the only grant_type here is {EXCHANGE}")));
@@ -79,6 +83,7 @@ pub(crate) async fn exchange(State(api): State<Arc<Api>>, form: Result<Form<Exch
         connections: &connections,
         workload: form.workload.as_ref(),
         expires_in_s: form.expires_in,
+        peer,
     };
     let now = Timestamp::now();
     let (secret, row) = api.guard.exchange_token(&wanted, now).await?;

@@ -331,7 +331,7 @@ impl Desk {
     async fn chain_differs(&self, held: &Held, now: Timestamp) -> Result<Option<String>, StoreError> {
         for member in held.requester.chain.members() {
             let standing = self.store.state().identity_by_id(member.id).await?.filter(|identity| identity.is_active(now));
-            match standing.map(|identity| register::actor(&identity)) {
+            match standing.map(|identity| register::renewed(member, &identity)) {
                 None => return Ok(Some(format!("{} is no longer an active identity", member.name))),
                 Some(actor) if actor != *member => return Ok(Some(format!("the groups or the owner of {} have changed", member.name))),
                 Some(_) => {}

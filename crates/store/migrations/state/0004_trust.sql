@@ -3,6 +3,7 @@ CREATE TABLE trust_rules (
     id TEXT PRIMARY KEY,
     identity TEXT NOT NULL REFERENCES identities (name),
     issuer TEXT NOT NULL, -- as the configuration calls it
+    anchor TEXT NOT NULL, -- what that was when the rule was made: platform and issuer
     claims TEXT NOT NULL, -- JSON object, name to text: all of them, exactly
     created_by TEXT NOT NULL,
     created_at BIGINT NOT NULL,

@@ -147,7 +147,12 @@ pub struct EndedSignIn {
     pub identity: IdentityName,
     /// The tokens that were revoked with it.
     pub tokens: Vec<TokenId>,
+    /// Whether it was over already, for so short a time that what was opened in it may have been left.
+    pub again: bool,
 }
+
+/// For how long a sign-in that is over is ended again when that is asked for once more, in seconds.
+const AGAIN_S: i64 = 600;
 
 /// Why an account is not linked.
 #[derive(Debug, thiserror::Error)]
@@ -383,25 +388,40 @@ async fn held(write: &mut Write, id: SignInId) -> Result<Option<(SignInRow, Iden
 
 /// Ends sign-ins inside a transaction, revokes their tokens, and takes the groups away that an account without a sign-in tells of no more.
 async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, now: Timestamp) -> Result<Vec<EndedSignIn>, StoreError> {
+    let since = micros(now).saturating_sub(AGAIN_S * 1_000_000);
     let query = match which {
-        Which::One(id) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND id = $1 ORDER BY id").bind(id.to_string()),
-        Which::Of(account) => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND subject = $2 ORDER BY id")
+        Which::One(id) => {
+            sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $2) AND id = $1 ORDER BY id").bind(id.to_string()).bind(since)
+        }
+        Which::Of(account) => sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $3) AND issuer = $1 AND subject = $2 ORDER BY id")
             .bind(account.issuer.as_str())
-            .bind(account.subject.as_str()),
-        Which::At { provider, issuer } => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1 AND provider = $2 ORDER BY id")
-            .bind(issuer.as_str())
-            .bind(provider.as_str()),
+            .bind(account.subject.as_str())
+            .bind(since),
+        Which::At { provider, issuer } => {
+            sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $3) AND issuer = $1 AND provider = $2 ORDER BY id")
+                .bind(issuer.as_str())
+                .bind(provider.as_str())
+                .bind(since)
+        }
         // A sign-in whose session the provider did not name is any of the person's.
-        Which::Session { issuer, session, subject } => sql("SELECT * FROM sign_ins WHERE ended_at IS NULL AND issuer = $1
+        Which::Session { issuer, session, subject } => sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $4) AND issuer = $1
                AND ((provider_session = $2 AND (subject = $3 OR $3 = '')) OR (provider_session IS NULL AND subject = $3)) ORDER BY id")
         .bind(issuer.as_str())
         .bind(session.as_str())
-        .bind(subject.as_deref().unwrap_or_default()),
+        .bind(subject.as_deref().unwrap_or_default())
+        .bind(since),
     };
     let rows: Vec<Row> = query.all(&mut *write).await?;
     let mut ended = Vec::new();
     for row in rows {
-        let Some((row, _)) = held(&mut *write, row.parse()?.id).await? else { continue };
+        let row = row.parse()?;
+        let Some((row, _)) = held(&mut *write, row.id).await? else {
+            let tokens: Vec<(String,)> =
+                sql("SELECT id FROM tokens WHERE sign_in = $1 ORDER BY id").bind(row.id.to_string()).all(&mut *write).await?;
+            let tokens = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
+            ended.push(EndedSignIn { id: row.id, identity: row.identity, tokens, again: true });
+            continue;
+        };
         sql("UPDATE sign_ins SET ended_at = $2, ending = $3 WHERE id = $1")
             .bind(row.id.to_string())
             .bind(micros(now))
@@ -433,7 +453,7 @@ async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, 
             regroup(&mut *write, &row.identity).await?;
         }
         let tokens = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
-        ended.push(EndedSignIn { id: row.id, identity: row.identity, tokens });
+        ended.push(EndedSignIn { id: row.id, identity: row.identity, tokens, again: false });
     }
     Ok(ended)
 }

@@ -120,9 +120,8 @@ impl State {
     }
 }
 
-/// The chain is written `alice via support-bot via other`; names hold no spaces.
 async fn add_members(write: &mut Write, session: &SessionRow) -> Result<(), StoreError> {
-    let mut members: Vec<&str> = session.chain.split(" via ").collect();
+    let mut members: Vec<&str> = session.members().collect();
     members.push(session.subject.as_str());
     members.sort_unstable();
     members.dedup();

@@ -131,29 +131,36 @@ impl State {
         row.map(Row::parse).transpose()
     }
 
-    /// The tokens of one subject, or all, newest first; revoked and expired ones too.
+    /// The tokens that one identity speaks or acts with, or all, newest first; revoked and expired ones too.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn tokens(&self, subject: Option<&IdentityName>) -> Result<Vec<TokenRow>, StoreError> {
         let query = match subject {
-            Some(name) => sql("SELECT * FROM tokens WHERE subject = $1 ORDER BY created_at DESC, id").bind(name.as_str()),
+            Some(name) => sql("SELECT * FROM tokens WHERE subject = $1 OR actors LIKE $2 ORDER BY created_at DESC, id")
+                .bind(name.as_str())
+                .bind(format!("%\"{name}\"%")),
             None => sql("SELECT * FROM tokens ORDER BY created_at DESC, id"),
         };
         let rows: Vec<Row> = query.all(self.database.read()).await?;
-        rows.into_iter().map(Row::parse).collect()
+        let mut rows = rows.into_iter().map(Row::parse).collect::<Result<Vec<_>, _>>()?;
+        // `_` stands for any character in a pattern.
+        rows.retain(|row| subject.is_none_or(|name| row.subject == *name || row.actors.contains(name)));
+        Ok(rows)
     }
 
-    /// Revokes one token, for good, and those it was exchanged for. Returns which were not revoked before, itself the first; a second revocation changes nothing.
+    /// Revokes one token, for good, and those it was exchanged for. Returns all of them, itself the first, also those that were revoked before: that time what they opened may
+    /// have been left. Nothing if there is no such token.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revoke_token(&self, id: TokenId, by: &IdentityName, now: Timestamp) -> Result<Vec<TokenId>, StoreError> {
         let mut write = self.database.write().await?;
-        let own: Vec<(String,)> =
-            sql("SELECT id FROM tokens WHERE id = $1 AND revoked_at IS NULL").bind(id.to_string()).locked().all(&mut write).await?;
-        let exchanged: Vec<(String,)> =
-            sql("SELECT id FROM tokens WHERE parent = $1 AND revoked_at IS NULL ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
+        let found: Option<(String,)> = sql("SELECT subject FROM tokens WHERE id = $1").bind(id.to_string()).optional(&mut write).await?;
+        let Some((subject,)) = found else { return Ok(Vec::new()) };
+        identities::held(&mut write, &parsed("an identity name", &subject)?).await?;
+        let tokens: Vec<(String,)> =
+            sql("SELECT id FROM tokens WHERE id = $1 OR parent = $1 ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
         sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE (id = $1 OR parent = $1) AND revoked_at IS NULL")
             .bind(id.to_string())
             .bind(micros(now))
@@ -161,7 +168,9 @@ impl State {
             .run(&mut write)
             .await?;
         write.commit().await?;
-        own.into_iter().chain(exchanged).map(|(id,)| parsed("a token id", &id)).collect()
+        let mut all: Vec<TokenId> = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
+        all.sort_by_key(|token| *token != id);
+        Ok(all)
     }
 
     /// Uses up a token for one statement. True for whoever does so first, and for nobody else ever; never for a revoked one.
@@ -216,6 +225,9 @@ impl State {
 
 /// Revokes every token of a subject inside a transaction.
 pub(super) async fn revoke_all(write: &mut Write, subject: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<u64, StoreError> {
+    // In the order in which others lock them.
+    let _: Vec<(String,)> =
+        sql("SELECT id FROM tokens WHERE subject = $1 AND revoked_at IS NULL ORDER BY id").bind(subject.as_str()).locked().all(&mut *write).await?;
     let done = sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE subject = $1 AND revoked_at IS NULL")
         .bind(subject.as_str())
         .bind(micros(now))

@@ -20,6 +20,8 @@ pub struct TrustRule {
     pub identity: IdentityName,
     /// Whose tokens, as the configuration calls the issuer.
     pub issuer: ProviderName,
+    /// What that was when the rule was made: platform and issuer.
+    pub anchor: String,
     /// What they must claim: all of it, exactly.
     pub claims: BTreeMap<String, String>,
     /// Who made it.
@@ -56,13 +58,14 @@ impl State {
         if !identity.is_some_and(|identity| identity.kind != model::IdentityKind::User && identity.is_active(rule.created_at)) {
             return Err(TrustError::Workload(rule.identity.clone()));
         }
-        sql("INSERT INTO trust_rules (id, identity, issuer, claims, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+        sql("INSERT INTO trust_rules (id, identity, issuer, claims, created_by, created_at, anchor) VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(rule.id.to_string())
             .bind(rule.identity.as_str())
             .bind(rule.issuer.as_str())
             .bind(to_json("claims", &rule.claims)?)
             .bind(rule.created_by.as_str())
             .bind(micros(rule.created_at))
+            .bind(rule.anchor.as_str())
             .run(&mut write)
             .await?;
         Ok(write.commit().await?)
@@ -90,17 +93,27 @@ impl State {
         rows.into_iter().map(Row::parse).collect()
     }
 
-    /// Notes that a token was taken by a rule.
+    /// Notes that a token was taken by a rule, to the minute.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn touch_trust(&self, id: TrustId, now: Timestamp) -> Result<(), StoreError> {
+        let stale = micros(now).saturating_sub(identities::USE_GRAIN_S * 1_000_000);
+        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM trust_rules WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(id.to_string())
+            .bind(stale)
+            .optional(self.database.read())
+            .await?;
+        if due.is_none() {
+            return Ok(());
+        }
         let mut write = self.database.write().await?;
         sql("UPDATE trust_rules SET last_used = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
         write.commit().await
     }
 
-    /// Revokes a rule of a workload and the tokens that were given out by it, in one transaction. Returns those; nothing if there is no such rule in force.
+    /// Revokes a rule of a workload and the tokens that were given out by it, in one transaction. Returns all that were, also when it was revoked before: that time what they
+    /// opened may have been left. Nothing if there is no such rule.
     ///
     /// # Errors
     /// When the store fails.
@@ -112,18 +125,23 @@ impl State {
         now: Timestamp,
     ) -> Result<Option<Vec<TokenId>>, StoreError> {
         let mut write = self.database.write().await?;
-        let done = sql("UPDATE trust_rules SET revoked_at = $3, revoked_by = $4 WHERE id = $1 AND identity = $2 AND revoked_at IS NULL")
+        identities::held(&mut write, identity).await?;
+        let known: Option<(String,)> = sql("SELECT id FROM trust_rules WHERE id = $1 AND identity = $2")
             .bind(id.to_string())
             .bind(identity.as_str())
+            .locked()
+            .optional(&mut write)
+            .await?;
+        if known.is_none() {
+            return Ok(None);
+        }
+        sql("UPDATE trust_rules SET revoked_at = $2, revoked_by = $3 WHERE id = $1 AND revoked_at IS NULL")
+            .bind(id.to_string())
             .bind(micros(now))
             .bind(by.as_str())
             .run(&mut write)
             .await?;
-        if done == 0 {
-            return Ok(None);
-        }
-        let tokens: Vec<(String,)> =
-            sql("SELECT id FROM tokens WHERE trust = $1 AND revoked_at IS NULL").bind(id.to_string()).locked().all(&mut write).await?;
+        let tokens: Vec<(String,)> = sql("SELECT id FROM tokens WHERE trust = $1 ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
         sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE trust = $1 AND revoked_at IS NULL")
             .bind(id.to_string())
             .bind(micros(now))
@@ -140,6 +158,7 @@ struct Row {
     id: String,
     identity: String,
     issuer: String,
+    anchor: String,
     claims: String,
     created_by: String,
     created_at: i64,
@@ -154,6 +173,7 @@ impl Row {
             id: parsed("the id of a trust rule", &self.id)?,
             identity: parsed("an identity name", &self.identity)?,
             issuer: parsed("the name of an issuer", &self.issuer)?,
+            anchor: self.anchor,
             claims: from_json("claims", &self.claims)?,
             created_by: parsed("an identity name", &self.created_by)?,
             created_at: time(self.created_at)?,
