@@ -41,10 +41,10 @@ use crate::{
 const FLOW_S: u64 = 600;
 /// Sign-ins that may be under way at once, in all and from one address.
 const MAX_FLOWS: usize = 10_000;
-const MAX_FLOWS_PER_ADDRESS: usize = 200;
-/// Sign-ins begun within a minute, in all and from one address: each asks something of a provider.
-const MAX_BEGUN: u32 = 600;
-const MAX_BEGUN_PER_ADDRESS: u32 = 60;
+const MAX_FLOWS_PER_ADDRESS: usize = 300;
+/// Sign-ins begun within a minute that came to nothing yet, in all and from one address: each asks something of a provider.
+const MAX_BEGUN: u32 = 3_000;
+const MAX_BEGUN_PER_ADDRESS: u32 = 300;
 const MINUTE_S: u64 = 60;
 /// How often it is looked which sign-ins are to be checked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -84,6 +84,14 @@ impl Begun {
         }
         *count += 1;
         true
+    }
+
+    /// Takes one back that came to something.
+    fn forgive(&self, peer: IpAddr) {
+        let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = begun.get_mut(&network(peer)) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -346,10 +354,12 @@ impl Guard {
     /// Why nobody is signed in.
     pub async fn finish_sign_in(&self, flow: &Secret, state: &str, code: &str, issuer: Option<&str>, now: Timestamp) -> Result<Entered, NotEntered> {
         let found = self.providers().flows().remove(&digest_of(flow)).filter(|flow| now < flow.expires_at);
-        let Some(Flow { provider, way: Way::Browser(pending), .. }) = found else { return Err(NotEntered::UnknownFlow) };
+        let Some(Flow { provider, peer, way: Way::Browser(pending), .. }) = found else { return Err(NotEntered::UnknownFlow) };
         self.prepare(&provider).await?;
         let signed_in = provider.finish(&pending, state, code, issuer, now).await?;
-        self.enter_person(&provider, signed_in, now).await
+        let entered = self.enter_person(&provider, signed_in, now).await?;
+        self.providers().begun.forgive(peer);
+        Ok(entered)
     }
 
     /// Begins a sign-in on a device without a browser.
@@ -728,5 +738,71 @@ fn not_entered(error: SignInError, provider: &Provider, person: Person, name: Op
         SignInError::Taken(name) => NotEntered::Taken { provider, name, subject },
         SignInError::Inactive(name) => NotEntered::Inactive(name),
         SignInError::Store(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_begun_is_counted_by_network_within_a_minute() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let begun = Begun::default();
+        assert!(begun.count(one, 2, 3, at(0)) && begun.count(mapped, 2, 3, at(1)) && !begun.count(one, 2, 3, at(2)));
+        assert!(begun.count(other, 2, 3, at(2)) && !begun.count(other, 2, 3, at(3)), "three in all");
+        begun.forgive(one);
+        assert!(begun.count(one, 2, 3, at(4)), "what came to something is no burden");
+        assert!(begun.count(other, 2, 3, at(63)), "a minute later");
+    }
+
+    #[test]
+    fn web_07_an_answer_goes_to_the_machine_of_whoever_began() {
+        for good in ["http://127.0.0.1:1234/callback", "http://[::1]:1234/callback", "http://localhost:1234/callback"] {
+            assert!(is_loopback(good), "{good}");
+        }
+        for wrong in [
+            "http://127.0.0.1:1234/callback/",
+            "HTTP://127.0.0.1:1234/callback",
+            "http://127.1:1234/callback",
+            "https://127.0.0.1:1234/callback",
+            "http://0.0.0.0:1/callback",
+        ] {
+            assert!(!is_loopback(wrong), "{wrong}");
+        }
+    }
+
+    fn person(session: Option<&str>) -> Person {
+        Person {
+            issuer: "https://idp.example".to_owned(),
+            subject: "alice".to_owned(),
+            name: None,
+            email: None,
+            groups: Vec::new(),
+            session: session.map(str::to_owned),
+            said_at: Timestamp::from_second(100).ok(),
+        }
+    }
+
+    /// A logout that comes while a sign-in is under way is not forgotten.
+    #[test]
+    fn a_logout_counts_for_what_was_said_before_it() {
+        let heard = |session: Option<&str>, subject: Option<&str>, second| {
+            let providers = Providers::default();
+            let at = Timestamp::from_second(second).unwrap();
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let issuer = "https://idp.example".to_owned();
+            providers.remember(Logout { issuer, subject: owned(subject), session: owned(session), id: "j".to_owned(), at }, at);
+            providers
+        };
+        assert!(heard(None, Some("alice"), 101).is_over(&person(None)));
+        assert!(heard(Some("s"), None, 101).is_over(&person(Some("s"))));
+        assert!(heard(Some("s"), Some("alice"), 101).is_over(&person(None)), "its session was not named");
+        assert!(!heard(None, Some("alice"), 99).is_over(&person(None)), "said after it");
+        assert!(!heard(None, Some("bob"), 101).is_over(&person(None)));
+        assert!(!heard(Some("other"), Some("alice"), 101).is_over(&person(Some("s"))));
+        assert!(!heard(Some("s"), Some("bob"), 101).is_over(&person(Some("s"))));
     }
 }

@@ -39,8 +39,8 @@ use crate::{
 pub const MAX_EXCHANGED_S: u64 = 3_600;
 const DEFAULT_EXCHANGED_S: u64 = 900;
 /// Exchanges within a minute, from one address and in all. Runners share addresses.
-const MAX_PER_ADDRESS: u32 = 300;
-const MAX_IN_ALL: u32 = 3_000;
+const MAX_PER_ADDRESS: u32 = 1_200;
+const MAX_IN_ALL: u32 = 7_200;
 
 /// Where jobs run whose tokens are taken.
 #[derive(Debug, Default)]
