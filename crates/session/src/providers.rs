@@ -672,6 +672,10 @@ impl Guard {
         now: Timestamp,
     ) -> Result<(), GovernError> {
         self.must_administer(by, now)?;
+        if *name == by.name {
+            // Their password goes with it: the last administrator must not be lost by mistake.
+            return Err(GovernError::NotPermitted("nobody links an account to themselves: ask somebody else who may".to_owned()));
+        }
         let account = self.account(provider, subject)?;
         match self.store().state().link_account(&account, provider, name, &by.name, now).await {
             Ok(()) => {}

@@ -11,7 +11,8 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Can {
-    /// read, write, destroy, define, privilege, execute, export, escape, configure, connect or unreadable
+    /// What: read, write, destroy, …
+    #[arg(value_parser = action)]
     action: Action,
     /// CONNECTION or CONNECTION/schema.table
     #[arg(value_name = "PLACE", value_parser = place)]
@@ -26,6 +27,11 @@ pub(crate) struct Touched {
     /// How far back, such as 7d
     #[arg(long, value_name = "SPAN", value_parser = seconds, default_value = "30d")]
     since: u64,
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    let names = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| format!("there are: {}", names()))
 }
 
 fn place(text: &str) -> Result<String, String> {
