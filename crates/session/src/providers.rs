@@ -408,8 +408,10 @@ impl Guard {
                 Ok(Err(*interval_s))
             }
             Ok(Polled::Done(signed_in)) => {
-                self.providers().flows().remove(&digest);
-                self.enter_person(&provider, *signed_in, now).await.map(Ok)
+                let flow = self.providers().flows().remove(&digest);
+                let entered = self.enter_person(&provider, *signed_in, now).await?;
+                flow.into_iter().for_each(|flow| self.providers().begun.forgive(flow.peer));
+                Ok(Ok(entered))
             }
             // That it cannot be reached says nothing of the person.
             Err(error @ OidcError::Unreachable(..)) => Err(error.into()),

@@ -38,6 +38,8 @@ use crate::{
 /// How long such a token works at most, and how long if nobody says, in seconds.
 pub const MAX_EXCHANGED_S: u64 = 3_600;
 const DEFAULT_EXCHANGED_S: u64 = 900;
+/// Connections one token opens at most.
+const MAX_CONNECTIONS: usize = 64;
 /// Exchanges within a minute, from one address and in all. Runners share addresses.
 const MAX_PER_ADDRESS: u32 = 1_200;
 const MAX_IN_ALL: u32 = 7_200;
@@ -127,8 +129,8 @@ impl Guard {
         if seconds == 0 || seconds > MAX_EXCHANGED_S {
             return Err(GovernError::Invalid(format!("such a token works for 1 to {MAX_EXCHANGED_S} seconds")).into());
         }
-        if wanted.connections.is_empty() {
-            return Err(GovernError::Invalid("say which connection the token is to open: `audience`".to_owned()).into());
+        if wanted.connections.is_empty() || wanted.connections.len() > MAX_CONNECTIONS {
+            return Err(GovernError::Invalid(format!("say which connections the token is to open, at most {MAX_CONNECTIONS}: `audience`")).into());
         }
         let actor = Actor { run: Some(assertion.run.clone()), ..register::actor(&identity) };
         let delegation = self.delegation(wanted.delegation, &identity.name, now).await?;
