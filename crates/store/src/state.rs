@@ -20,11 +20,15 @@ pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
 pub use trust::{TrustError, TrustRule};
 pub use versions::{Applied, StoredVersion};
 
+use model::Timestamp;
+
 use crate::{
     Index, StoreError,
-    database::{Database, Schema},
+    database::{Database, Schema, micros, sql},
 };
 
+/// `last_used` is written at most this often for an identity, token or rule, in seconds.
+const USE_GRAIN_S: i64 = 60;
 /// The file's name in the data directory.
 pub(crate) const FILE: &str = "state.db";
 
@@ -63,6 +67,18 @@ impl State {
     /// It cannot.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.database.probe().await
+    }
+
+    /// Notes a use to the minute: writes only if the last one noted is older. `due` and `update` know the row by $1, and when by $2.
+    async fn note_use(&self, due: &'static str, update: &'static str, key: &str, now: Timestamp) -> Result<(), StoreError> {
+        let stale = micros(now).saturating_sub(USE_GRAIN_S * 1_000_000);
+        let due: Option<(i64,)> = sql(due).bind(key).bind(stale).optional(self.database.read()).await?;
+        if due.is_none() {
+            return Ok(());
+        }
+        let mut write = self.database.write().await?;
+        sql(update).bind(key).bind(micros(now)).run(&mut write).await?;
+        write.commit().await
     }
 
     pub(crate) const fn database(&self) -> &Database {

@@ -5,3 +5,5 @@ ALTER TABLE tokens ADD COLUMN delegates BIGINT NOT NULL DEFAULT 0;
 -- The token it was exchanged for: it ends with it.
 ALTER TABLE tokens ADD COLUMN parent TEXT;
 CREATE INDEX tokens_parent ON tokens (parent) WHERE parent IS NOT NULL;
+-- Tokens with actors are few among all there ever were.
+CREATE INDEX tokens_actors ON tokens (actors) WHERE actors IS NOT NULL;

@@ -12,9 +12,6 @@ use crate::{
     database::{self, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
 };
 
-/// `last_used` is written at most this often for an identity or token, in seconds.
-pub(super) const USE_GRAIN_S: i64 = 60;
-
 /// Why an identity is not entered.
 #[derive(Debug, thiserror::Error)]
 pub enum AddIdentityError {
@@ -170,22 +167,13 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn touch_identity(&self, name: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
-        let stale = micros(now).saturating_sub(USE_GRAIN_S * 1_000_000);
-        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM identities WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
-            .bind(name.as_str())
-            .bind(stale)
-            .optional(self.database.read())
-            .await?;
-        if due.is_none() {
-            return Ok(());
-        }
-        let mut write = self.database.write().await?;
-        sql("UPDATE identities SET last_used = $2 WHERE name = $1 AND (last_used IS NULL OR last_used < $2)")
-            .bind(name.as_str())
-            .bind(micros(now))
-            .run(&mut write)
-            .await?;
-        write.commit().await
+        self.note_use(
+            "SELECT CAST(1 AS BIGINT) FROM identities WHERE name = $1 AND (last_used IS NULL OR last_used < $2)",
+            "UPDATE identities SET last_used = $2 WHERE name = $1 AND (last_used IS NULL OR last_used < $2)",
+            name.as_str(),
+            now,
+        )
+        .await
     }
 
     /// Sets its password hash, or takes it away.

@@ -137,7 +137,7 @@ impl State {
     /// When the store fails.
     pub async fn tokens(&self, subject: Option<&IdentityName>) -> Result<Vec<TokenRow>, StoreError> {
         let query = match subject {
-            Some(name) => sql("SELECT * FROM tokens WHERE subject = $1 OR actors LIKE $2 ORDER BY created_at DESC, id")
+            Some(name) => sql("SELECT * FROM tokens WHERE subject = $1 OR (actors IS NOT NULL AND actors LIKE $2) ORDER BY created_at DESC, id")
                 .bind(name.as_str())
                 .bind(format!("%\"{name}\"%")),
             None => sql("SELECT * FROM tokens ORDER BY created_at DESC, id"),
@@ -204,22 +204,13 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn touch_token(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        let stale = micros(now).saturating_sub(identities::USE_GRAIN_S * 1_000_000);
-        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM tokens WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
-            .bind(id.to_string())
-            .bind(stale)
-            .optional(self.database.read())
-            .await?;
-        if due.is_none() {
-            return Ok(());
-        }
-        let mut write = self.database.write().await?;
-        sql("UPDATE tokens SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
-            .bind(id.to_string())
-            .bind(micros(now))
-            .run(&mut write)
-            .await?;
-        write.commit().await
+        self.note_use(
+            "SELECT CAST(1 AS BIGINT) FROM tokens WHERE id = $1 AND (last_used IS NULL OR last_used < $2)",
+            "UPDATE tokens SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)",
+            &id.to_string(),
+            now,
+        )
+        .await
     }
 }
 

@@ -98,18 +98,13 @@ impl State {
     /// # Errors
     /// When the store fails.
     pub async fn touch_trust(&self, id: TrustId, now: Timestamp) -> Result<(), StoreError> {
-        let stale = micros(now).saturating_sub(identities::USE_GRAIN_S * 1_000_000);
-        let due: Option<(i64,)> = sql("SELECT CAST(1 AS BIGINT) FROM trust_rules WHERE id = $1 AND (last_used IS NULL OR last_used < $2)")
-            .bind(id.to_string())
-            .bind(stale)
-            .optional(self.database.read())
-            .await?;
-        if due.is_none() {
-            return Ok(());
-        }
-        let mut write = self.database.write().await?;
-        sql("UPDATE trust_rules SET last_used = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
-        write.commit().await
+        self.note_use(
+            "SELECT CAST(1 AS BIGINT) FROM trust_rules WHERE id = $1 AND (last_used IS NULL OR last_used < $2)",
+            "UPDATE trust_rules SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)",
+            &id.to_string(),
+            now,
+        )
+        .await
     }
 
     /// Revokes a rule of a workload and the tokens that were given out by it, in one transaction. Returns all that were, also when it was revoked before: that time what they
