@@ -311,12 +311,20 @@ impl Gateway {
     /// There is no such user, or the gateway's authority has no file.
     pub fn login(&self, name: &str) -> Result<Login> {
         let person = self.people.get(name).with_context(|| format!("{name} was not added"))?;
+        self.login_with(&person.name, &person.password)
+    }
+
+    /// What a client needs to reach [`CONNECTION`] under this name with a token, inside TLS.
+    ///
+    /// # Errors
+    /// The gateway's authority has no file.
+    pub fn login_with(&self, name: &str, token: &str) -> Result<Login> {
         Ok(Login {
             host: "127.0.0.1".to_owned(),
             port: self.port()?,
-            user: person.name.clone(),
+            user: name.to_owned(),
             database: CONNECTION.to_owned(),
-            password: person.password.clone(),
+            password: token.trim().to_owned(),
             authority: Some(fs::read_to_string(self.setup.file("data/tls/ca.pem"))?),
         })
     }

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     browser::Browser,
-    clients::{Login, Running},
+    clients::Running,
     gateway::{CONNECTION, Gateway, Setup},
     keycloak::{CLIENT_SECRET, Keycloak, password_of},
     postgres::{DATABASE, PATIENCE, Postgres},
@@ -52,14 +52,7 @@ fn sign_in_on_a_device(gateway: &Gateway, name: &str) -> Result<()> {
 /// A psql of theirs, opened with a token they mint, that runs something long.
 fn at_work(gateway: &Gateway, target: &Postgres, name: &str, mark: u32) -> Result<Running> {
     let token = gateway.run(name, &["token", CONNECTION])?;
-    let login = Login {
-        host: "127.0.0.1".to_owned(),
-        port: gateway.port()?,
-        user: name.to_owned(),
-        database: CONNECTION.to_owned(),
-        password: token.trim().to_owned(),
-        authority: Some(fs::read_to_string(gateway.setup().file("data/tls/ca.pem"))?),
-    };
+    let login = gateway.login_with(name, &token)?;
     let mut psql = login.psql(&target.program("psql"))?.start()?;
     psql.type_line(&format!("select pg_sleep({mark});"))?;
     target.wait_until_logged(&format!("pg_sleep({mark})"))?;

@@ -54,14 +54,7 @@ fn signed_in(gateway: &Gateway, issuer: &Issuer, who: &str) -> Result<()> {
 /// Where somebody connects with a token they mint for themselves.
 fn login(gateway: &Gateway, who: &str, name: &str) -> Result<Login> {
     let token = gateway.run(who, &["token", CONNECTION])?;
-    Ok(Login {
-        host: "127.0.0.1".to_owned(),
-        port: gateway.port()?,
-        user: name.to_owned(),
-        database: CONNECTION.to_owned(),
-        password: token.trim().to_owned(),
-        authority: Some(fs::read_to_string(gateway.setup().file("data/tls/ca.pem"))?),
-    })
+    gateway.login_with(name, &token)
 }
 
 /// A psql of theirs that runs something long.

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, fs, io::Write};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    clients::Login,
     gateway::{CONNECTION, Gateway, Setup},
     issuer::Issuer,
     postgres::{DATABASE, PATIENCE, Postgres},
@@ -50,17 +49,6 @@ fn refused(gateway: &Gateway, token: &str, more: &[&str]) -> Result<String> {
     }
 }
 
-fn login(gateway: &Gateway, name: &str, token: &str) -> Result<Login> {
-    Ok(Login {
-        host: "127.0.0.1".to_owned(),
-        port: gateway.port()?,
-        user: name.to_owned(),
-        database: CONNECTION.to_owned(),
-        password: token.trim().to_owned(),
-        authority: Some(fs::read_to_string(gateway.setup().file("data/tls/ca.pem"))?),
-    })
-}
-
 fn trust(gateway: &Gateway, who: &str, name: &str, claims: &[&str]) -> Result<String> {
     let claims = claims.iter().flat_map(|claim| ["--claim", claim]);
     let arguments: Vec<&str> = ["identity", "trust", name, "--issuer", "ci"].into_iter().chain(claims).collect();
@@ -82,7 +70,7 @@ fn a_job_needs_no_secret_and_its_run_is_on_every_record() -> Result<()> {
     trust(&gateway, &admin, "nightly", &["repository_id=74", "ref=refs/heads/main", "environment=production"])?;
 
     let secret = exchange(&gateway, &token, &["--expires-in", "15m"])?;
-    let nightly = login(&gateway, "nightly", &secret)?;
+    let nightly = gateway.login_with("nightly", &secret)?;
     let logged = nightly.psql(&target.program("psql"))?.args(&["-At", "-c", "select count(*) from orders", "-c", "show application_name"]).print()?;
     ensure!(logged.starts_with("0\n"), "{logged}");
     target.wait_until_logged("nightly (run 812)")?;
@@ -118,7 +106,7 @@ fn a_job_needs_no_secret_and_its_run_is_on_every_record() -> Result<()> {
     ensure!(names(&touched, "touched") == ["nightly"] && touched.pointer("/touched/0/action") == Some(&json!("read")), "{touched}");
     ensure!(names(&gateway.json(&admin, &["who-touched", "other-pg/public.orders"])?, "touched").is_empty());
     // The token opens nothing but its connection, and not as another.
-    ensure!(!login(&gateway, "weekly", &secret)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
+    ensure!(!gateway.login_with("weekly", &secret)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
     Ok(())
 }
 
@@ -169,7 +157,7 @@ fn what_was_given_out_by_a_rule_ends_with_it() -> Result<()> {
     let admin = gateway.administrator().to_owned();
     let rule = trust(&gateway, &admin, "nightly", &["repository_id=74"])?;
     let token = of_run(&ci, |_| {})?;
-    let nightly = login(&gateway, "nightly", &exchange(&gateway, &token, &[])?)?;
+    let nightly = gateway.login_with("nightly", &exchange(&gateway, &token, &[])?)?;
     let mut psql = nightly.psql(&target.program("psql"))?.start()?;
     psql.type_line("select pg_sleep(3001);")?;
     target.wait_until_logged("pg_sleep(3001)")?;
@@ -237,10 +225,10 @@ fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart
         let text = fs::read_to_string(given.path())?;
         ensure!(text.starts_with("cs_d_"), "{text}");
         // By itself it opens nothing, for nobody; nor is it another agent's.
-        ensure!(!login(&gateway, person, &text)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
+        ensure!(!gateway.login_with(person, &text)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success());
         ensure!(format!("{:#}", act(&gateway, &other, &given).unwrap_err()).contains("none of other-bot's"));
         let secret = act(&gateway, &bot, &given)?;
-        let acting = login(&gateway, person, &secret)?;
+        let acting = gateway.login_with(person, &secret)?;
         ensure!(
             acting
                 .psql(&target.program("psql"))?
@@ -258,7 +246,7 @@ fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart
 
     // What alice gave ends when she wants it, with what the agent is doing then.
     let given = delegation(&gateway, "alice", "support-bot")?;
-    let acting = login(&gateway, "alice", &act(&gateway, &bot, &given)?)?;
+    let acting = gateway.login_with("alice", &act(&gateway, &bot, &given)?)?;
     let mut psql = acting.psql(&target.program("psql"))?.start()?;
     psql.type_line("select pg_sleep(3002);")?;
     target.wait_until_logged("pg_sleep(3002)")?;
