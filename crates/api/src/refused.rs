@@ -9,6 +9,7 @@ use session::{
     approve::VoteError,
     guard::{ApplyError, GovernError},
     providers::NotEntered,
+    requests::RequestRefused,
     sign_in::SignInRefused,
     workloads::NotExchanged,
 };
@@ -133,6 +134,15 @@ impl From<VoteError> for Refused {
                 tracing::error!(%error, "the state store failed");
                 Self::unavailable(message)
             }
+        }
+    }
+}
+
+impl From<RequestRefused> for Refused {
+    fn from(error: RequestRefused) -> Self {
+        match error {
+            RequestRefused::Govern(error) => error.into(),
+            RequestRefused::Vote(refused) => Self::forbidden(refused.to_string()),
         }
     }
 }

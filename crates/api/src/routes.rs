@@ -15,8 +15,8 @@ use axum::{
 use crate::{
     Api, caller,
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, search, secrets, sessions, sign_in, status, tokens, versions, who,
-        workloads,
+        catalogs, connections, explain, holds, identities, providers, recordings, requests, search, secrets, sessions, sign_in, status, tokens,
+        versions, who, workloads,
     },
     refused::Refused,
 };
@@ -94,6 +94,14 @@ fn routes() -> Routes {
         .on(Method::GET, "/v1/holds/{id}", holds::show)
         .on(Method::POST, "/v1/holds/{id}/approve", holds::approve)
         .on(Method::POST, "/v1/holds/{id}/deny", holds::deny)
+        .on(Method::GET, "/v1/roles", requests::roles)
+        .on(Method::GET, "/v1/requests", requests::list)
+        .on(Method::POST, "/v1/requests", requests::ask)
+        .on(Method::GET, "/v1/requests/{id}", requests::show)
+        .on(Method::POST, "/v1/requests/{id}/approve", requests::approve)
+        .on(Method::POST, "/v1/requests/{id}/deny", requests::deny)
+        .on(Method::POST, "/v1/requests/{id}/comment", requests::comment)
+        .on(Method::POST, "/v1/requests/{id}/end", requests::end)
         .on(Method::GET, "/v1/sessions", sessions::list)
         .on(Method::GET, "/v1/sessions/{id}", sessions::show)
         .on(Method::POST, "/v1/sessions/{id}/kill", sessions::kill)

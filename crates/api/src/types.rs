@@ -4,6 +4,7 @@
 //! restriction must not be read as no restriction.
 
 mod providers;
+mod requests;
 mod who;
 mod workloads;
 
@@ -12,8 +13,8 @@ use std::collections::BTreeMap;
 use evidence::record::Record;
 use model::{
     Action, ConnectionName, DataClassName, EnvironmentName, Facts, GroupName, HoldId, Identity, IdentityKind, IdentityName, Outcome, PolicyId,
-    RecordLevel, Secret, SessionId, SystemAction, Timestamp, TokenId, VersionHash,
-    hold::{HoldRow, HoldState},
+    RecordLevel, RequestId, Requirement, Secret, SessionId, SystemAction, Timestamp, TokenId, VersionHash,
+    hold::{HoldRow, HoldState, Signature},
     session::SessionRow,
     token::{TokenRow, TokenUse},
 };
@@ -24,6 +25,7 @@ pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
 };
+pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
 pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
 
@@ -351,6 +353,10 @@ pub struct TokenRequest {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub agent: Option<IdentityName>,
+    /// The granted request for one statement, q_…: the token runs that statement, once.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub request: Option<RequestId>,
 }
 
 /// A minted token.
@@ -528,13 +534,22 @@ pub struct SignatureView {
     pub policies: Vec<PolicyId>,
 }
 
+impl From<Requirement> for RequirementView {
+    fn from(asked: Requirement) -> Self {
+        Self { policy: asked.policy, approvers: asked.approvers, count: asked.count, reason: asked.reason }
+    }
+}
+
+impl From<Signature> for SignatureView {
+    fn from(signature: Signature) -> Self {
+        Self { signer: signature.signer, at: signature.at, policies: signature.policies }
+    }
+}
+
 impl HoldView {
     /// The row as one reader sees it; `not_yours` says why this reader may not sign.
     #[must_use]
     pub fn new(row: HoldRow, not_yours: Option<String>) -> Self {
-        let requirements =
-            row.requirements.into_iter().map(|r| RequirementView { policy: r.policy, approvers: r.approvers, count: r.count, reason: r.reason });
-        let signatures = row.signatures.into_iter().map(|s| SignatureView { signer: s.signer, at: s.at, policies: s.policies });
         Self {
             id: row.id,
             session: row.session,
@@ -545,7 +560,7 @@ impl HoldView {
             statement: row.statement,
             parameters: row.parameters,
             facts: row.facts,
-            requirements: requirements.collect(),
+            requirements: row.requirements.into_iter().map(RequirementView::from).collect(),
             version: row.version,
             digest: row.digest,
             transaction_open_ms: row.transaction_open_ms,
@@ -553,7 +568,7 @@ impl HoldView {
             estimate: row.estimate,
             created_at: row.created_at,
             expires_at: row.expires_at,
-            signatures: signatures.collect(),
+            signatures: row.signatures.into_iter().map(SignatureView::from).collect(),
             state: row.state,
             not_yours,
         }

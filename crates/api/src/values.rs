@@ -166,6 +166,7 @@ mod tests {
             groups: vec![group.parse().unwrap()],
             owner: None,
             run: None,
+            granted: Vec::new(),
         };
         Reader {
             version: Arc::new(version),

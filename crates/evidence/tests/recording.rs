@@ -70,6 +70,7 @@ fn opened() -> Record {
         groups: vec!["engineers".parse().unwrap()],
         owner: None,
         run: None,
+        granted: Vec::new(),
     };
     Record::Opened(Box::new(Opened {
         at: time(0),

@@ -72,6 +72,8 @@ actions! {
         Reveal = "reveal",
         /// Whatever was not fully understood.
         Unreadable = "unreadable",
+        /// Ask for a role of the connection for a while: of people, beside the operations. A policy that names no action does not permit it.
+        Request = "request",
     }
 }
 

@@ -99,6 +99,10 @@ identifier!(
     TrustId, 'r', "the id of a trust rule"
 );
 identifier!(
+    /// One request for access, and the grant it may become.
+    RequestId, 'q', "the id of a request"
+);
+identifier!(
     /// One identity; stays when its name is given to somebody else.
     IdentityId, 'i', "an identity id"
 );

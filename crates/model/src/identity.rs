@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, IdentityId, IdentityName, Timestamp};
+use crate::{GroupName, IdentityId, IdentityName, RequestId, Timestamp};
 
 /// What kind of identity it is; also its Cedar entity type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +101,23 @@ pub struct Actor {
     /// The run of a workload that its platform vouches for, if it came with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+    /// The groups that grants make it a member of, on the one connection the chain is for: they count in decisions there, never for signing or
+    /// governing. Sorted by request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted: Vec<Granted>,
+}
+
+/// A membership that was asked for and granted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Granted {
+    /// The request that was granted.
+    pub request: RequestId,
+    /// The role that was asked for, as the connection names it.
+    pub role: String,
+    /// The group it stands for.
+    pub group: GroupName,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// One run of a workload, as its platform names it.
@@ -136,6 +153,17 @@ impl ActorChain {
     /// Every member, the subject first.
     pub fn members(&self) -> impl Iterator<Item = &Actor> {
         std::iter::once(&self.subject).chain(self.actors.iter())
+    }
+
+    /// Every member, the subject first, to be changed.
+    pub fn members_mut(&mut self) -> impl Iterator<Item = &mut Actor> {
+        std::iter::once(&mut self.subject).chain(self.actors.iter_mut())
+    }
+
+    /// Whether a grant that counts in it is over at `now`.
+    #[must_use]
+    pub fn has_lapsed(&self, now: Timestamp) -> bool {
+        self.members().any(|member| member.granted.iter().any(|granted| now >= granted.until))
     }
 }
 

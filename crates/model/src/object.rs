@@ -61,6 +61,11 @@ pub enum Object {
         /// Its name; for a database's own server, the connection's name.
         host: Arc<str>,
     },
+    /// A role that grants may add a caller to, as the connection names it.
+    Role {
+        /// The role's name.
+        role: Arc<str>,
+    },
     /// A kind of sensitive value, wherever it is.
     DataClass {
         /// The class's name.
@@ -80,6 +85,7 @@ impl Object {
             Self::Column { .. } => "Column",
             Self::Function { .. } => "Function",
             Self::Host { .. } => "Host",
+            Self::Role { .. } => "Role",
             Self::DataClass { .. } => "DataClass",
         }
     }
@@ -95,6 +101,7 @@ impl Object {
             Self::Column { database, schema, table, column } => vec![database, schema, table, column],
             Self::Function { database, schema, function } => vec![database, schema, function],
             Self::Host { host } => vec![host],
+            Self::Role { role } => vec![role],
         }
     }
 
@@ -124,6 +131,7 @@ impl fmt::Display for Object {
             Self::Column { schema, table, column, .. } => format!("{schema}.{table}.{column}"),
             Self::Function { schema, function, .. } => format!("{schema}.{function}()"),
             Self::Host { host } => format!("host {host}"),
+            Self::Role { role } => format!("role {role}"),
             Self::DataClass { class } => format!("data class {class}"),
         };
         f.write_str(&crate::name::printable(&shown))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, IdentityName, Run, SignInId, Timestamp, TokenId, TrustId};
+use crate::{ConnectionName, IdentityName, RequestId, Run, SignInId, Timestamp, TokenId, TrustId};
 
 /// What a token may be used for. One class never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,4 +55,6 @@ pub struct TokenRow {
     pub actors: Vec<IdentityName>,
     /// The delegation it was exchanged for: it ends with it.
     pub parent: Option<TokenId>,
+    /// The request for its one statement that was granted: what was granted counts where it is used.
+    pub request: Option<RequestId>,
 }

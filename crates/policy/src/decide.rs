@@ -6,8 +6,8 @@ use std::{cell::OnceCell, collections::BTreeSet};
 
 use cedar_policy::{Context, Entities};
 use model::{
-    Action, Actor, ActorChain, Connection, ConnectionName, DataClassName, Decision, Facts, IdentityKind, Object, Outcome, Pair, PolicyId,
-    Requirement, Risk, SystemAction, Timestamp, Understanding, facts::Comparison,
+    Action, Actor, ActorChain, Connection, DataClassName, Decision, Facts, IdentityKind, Object, Outcome, Pair, PolicyId, Requirement, Risk,
+    SystemAction, Timestamp, Understanding, facts::Comparison,
 };
 
 use crate::{
@@ -105,6 +105,7 @@ fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comp
         connection: Some((case.connection, case.database)),
         statement: Some(case.facts),
         comparison: None,
+        wish: None,
         recent: case.recent,
         now: case.now,
     };
@@ -115,8 +116,31 @@ fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comp
 #[must_use]
 pub fn decide_connect(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, now: Timestamp) -> Decision {
     let connect = Pair { action: Action::Connect, object: Object::Connection };
-    let circumstances = Circumstances { connection: Some((connection, database)), statement: None, comparison: None, recent: Recent::default(), now };
+    let circumstances =
+        Circumstances { connection: Some((connection, database)), statement: None, comparison: None, wish: None, recent: Recent::default(), now };
     Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&connect], &circumstances)
+}
+
+/// A role that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish<'a> {
+    /// As the connection names it.
+    pub role: &'a str,
+    /// For how long, in seconds.
+    pub window_s: u64,
+    /// Whether for a single statement.
+    pub one_statement: bool,
+    /// Why.
+    pub reason: &'a str,
+}
+
+/// Decides a request: allow grants it at once, hold once it is signed.
+#[must_use]
+pub fn decide_request(version: &Version, chain: &ActorChain, connection: &Connection, wish: Wish<'_>, now: Timestamp) -> Decision {
+    let request = Pair { action: Action::Request, object: Object::Role { role: wish.role.into() } };
+    let place = Some((connection, connection.database.as_str()));
+    let circumstances = Circumstances { connection: place, statement: None, comparison: None, wish: Some(wish), recent: Recent::default(), now };
+    Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&request], &circumstances)
 }
 
 /// Whether one identity may do something to Countersign itself.
@@ -128,7 +152,7 @@ pub fn may(version: &Version, actor: &Actor, action: SystemAction, now: Timestam
         let principal = rulebook.party(&world.actor(actor)?);
         let resource = rulebook.party(&world.system()?);
         let entities = world.close()?;
-        let circumstances = Circumstances { connection: None, statement: None, comparison: None, recent: Recent::default(), now };
+        let circumstances = Circumstances { connection: None, statement: None, comparison: None, wish: None, recent: Recent::default(), now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let question = Question { principal: &principal, action: action.as_str(), resource: &resource };
         let mut sets = Sets::default();
@@ -147,10 +171,10 @@ pub fn may_reveal(version: &Version, chain: &ActorChain, connection: &Connection
         let mut world = World::new(rulebook.vocabulary());
         world.connection(connection)?;
         let resource = rulebook.party(&world.class(class.as_str())?);
-        let members = chain.members().map(|actor| Ok(rulebook.party(&world.actor(actor)?))).collect::<Result<Vec<_>, Unaskable>>()?;
+        let members = chain.members().map(|actor| Ok(rulebook.party(&world.member(actor, now)?))).collect::<Result<Vec<_>, Unaskable>>()?;
         let entities = world.close()?;
         let circumstances =
-            Circumstances { connection: Some((connection, database)), statement: None, comparison: None, recent: Recent::default(), now };
+            Circumstances { connection: Some((connection, database)), statement: None, comparison: None, wish: None, recent: Recent::default(), now };
         let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), None)?;
         let mut sets = Sets::default();
         for principal in &members {
@@ -164,13 +188,6 @@ pub fn may_reveal(version: &Version, chain: &ActorChain, connection: &Connection
         Ok(true)
     };
     ask().unwrap_or(false)
-}
-
-/// The connections on which `connect` is not denied, sorted.
-#[must_use]
-pub fn visible_connections(version: &Version, chain: &ActorChain, now: Timestamp) -> Vec<ConnectionName> {
-    let visible = |connection: &Connection| decide_connect(version, chain, connection, &connection.database, now).outcome != Outcome::Deny;
-    version.connections.iter().filter(|(_, connection)| visible(connection)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Why somebody may not sign, for people.
@@ -270,7 +287,13 @@ impl Hearing<'_> {
     fn hear(&self, pairs: &[&Pair], circumstances: &Circumstances<'_>, findings: &mut Findings) -> Result<(), Unaskable> {
         let rulebook = &self.version.rulebook;
         let mut world = World::new(rulebook.vocabulary());
-        let members = self.chain.members().map(|actor| Ok((actor, rulebook.party(&world.actor(actor)?)))).collect::<Result<Vec<_>, Unaskable>>()?;
+        // A wish is decided by what somebody has, not by what was granted: a grant never leads to the next.
+        let as_member = |world: &mut World<'_>, actor: &Actor| match circumstances.wish {
+            Some(_) => world.actor(actor),
+            None => world.member(actor, circumstances.now),
+        };
+        let members =
+            self.chain.members().map(|actor| Ok((actor, rulebook.party(&as_member(&mut world, actor)?)))).collect::<Result<Vec<_>, Unaskable>>()?;
         let objects = pairs
             .iter()
             .map(|pair| Ok((*pair, rulebook.party(&world.object(self.connection, &pair.object)?))))
@@ -625,6 +648,34 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
     }
 
     #[test]
+    fn what_is_granted_counts_on_its_connection_until_its_end_and_never_for_governing() {
+        let version = load(
+            r#"permit (principal in Group::"writers", action == Action::"write", resource);
+permit (principal in Group::"writers", action in [Action::"approve", Action::"administer"], resource == System::"countersign");
+permit (principal in Group::"writers", action == Action::"request", resource);
+permit (principal in Group::"writers", action == Action::"reveal", resource);"#,
+        );
+        let mut alice = chain(&[("alice", &[])]);
+        let until = now().checked_add(std::time::Duration::from_secs(60)).unwrap();
+        let request = model::RequestId::from_random(1);
+        alice.subject.granted = vec![model::Granted { request, role: "writer".to_owned(), group: "writers".parse().unwrap(), until }];
+        let writes = |at: Timestamp| {
+            let facts = facts(&[(Action::Write, table("payments"))]);
+            let case = Case { chain: &alice, connection: &connection(), database: "shop", facts: &facts, recent: Recent::default(), now: at };
+            decide(&version, &case).outcome
+        };
+        assert_eq!((writes(now()), writes(until)), (Outcome::Allow, Outcome::Deny));
+        let email = "email".parse().unwrap();
+        assert!(may_reveal(&version, &alice, &connection(), "shop", &email, now()));
+        assert!(!may_reveal(&version, &alice, &connection(), "shop", &email, until));
+        assert!(!may(&version, &alice.subject, SystemAction::Approve, now()) && !may(&version, &alice.subject, SystemAction::Administer, now()));
+        let wish = Wish { role: "writer", window_s: 60, one_statement: false, reason: "" };
+        assert_eq!(decide_request(&version, &alice, &connection(), wish, now()).outcome, Outcome::Deny, "a grant does not lead to the next");
+        let signs = eligible(&version, &requirement("x", &["writers"]), &chain(&[("bob", &[])]), &alice.subject, now());
+        assert!(matches!(signs, Err(NotEligible::NotAnApprover(..))));
+    }
+
+    #[test]
     fn governing_and_revealing_are_asked_on_their_own() {
         let version = load(
             r#"permit (principal in Group::"auditors", action == Action::"audit", resource == System::"countersign");
@@ -640,10 +691,11 @@ permit (principal in Group::"leads", action == Action::"reveal", resource == Dat
     }
 
     #[test]
-    fn connections_one_may_not_open_are_not_seen() {
+    fn who_may_connect() {
         let version = load(POLICY);
-        assert_eq!(visible_connections(&version, &chain(&[("alice", &["engineers"])]), now()).len(), 1);
-        assert!(visible_connections(&version, &chain(&[("eve", &[])]), now()).is_empty());
+        let opens = |chain: &ActorChain| decide_connect(&version, chain, &connection(), "shop", now()).outcome;
+        assert_eq!(opens(&chain(&[("alice", &["engineers"])])), Outcome::Allow);
+        assert_eq!(opens(&chain(&[("eve", &[])])), Outcome::Deny);
     }
 
     /// Allow 0, hold 1, deny 2: what a longer chain may only raise.

@@ -47,6 +47,7 @@ pub(crate) fn identity(name: &str, groups: &[&str]) -> Actor {
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
         run: None,
+        granted: Vec::new(),
     }
 }
 

@@ -20,7 +20,7 @@ pub mod survey;
 pub mod trial;
 pub mod version;
 
-pub use decide::{Case, NotEligible, decide, decide_connect, eligible, may, may_reveal, visible_connections};
+pub use decide::{Case, NotEligible, Wish, decide, decide_connect, decide_request, eligible, may, may_reveal};
 pub use starter::starter_files;
 pub use trial::{TestOutcome, run_tests};
 pub use version::{Files, Problem, Version};

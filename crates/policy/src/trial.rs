@@ -7,7 +7,7 @@ use model::{Decision, Facts, Outcome, Pair, Timestamp};
 use crate::{
     Version,
     classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
-    decide::{Case, Judgement, decide, judge, may, may_reveal},
+    decide::{Case, Judgement, Wish, decide, decide_request, judge, may, may_reveal},
     version::{Ask, Expectation, Place, PolicyTest},
 };
 
@@ -48,6 +48,17 @@ struct Found {
     masked: Vec<String>,
 }
 
+impl Found {
+    fn of(decision: Decision, masked: Vec<String>) -> Self {
+        let outcome = match decision.outcome {
+            Outcome::Allow => Expectation::Allow,
+            Outcome::Hold(_) => Expectation::Hold,
+            Outcome::Deny => Expectation::Deny,
+        };
+        Self { outcome, decision: Some(decision), masked }
+    }
+}
+
 impl Trial<'_> {
     fn run(&self, catalogs: &BTreeMap<String, Catalog>) -> Vec<String> {
         match self.find(catalogs) {
@@ -62,6 +73,10 @@ impl Trial<'_> {
         match &self.test.ask {
             Ask::System(action) => Ok(plain(self.test.chain.members().all(|member| may(version, member, *action, self.now)))),
             Ask::Reveal { place, class } => Ok(plain(may_reveal(version, &self.test.chain, &place.connection, &place.database, class, self.now))),
+            Ask::Request { place, role, window_s, one_statement } => {
+                let wish = Wish { role, window_s: *window_s, one_statement: *one_statement, reason: "" };
+                Ok(Found::of(decide_request(version, &self.test.chain, &place.connection, wish, self.now), Vec::new()))
+            }
             Ask::Action { place, action, object } => {
                 let pair = Pair { action: *action, object: object.clone() };
                 Ok(self.decided(place, &facts_of(pair), None))
@@ -102,12 +117,7 @@ impl Trial<'_> {
             None => (decide(self.version, &case), None),
         };
         let masked = plan.iter().flat_map(|plan| plan.masked().iter().map(|column| column.column.clone())).collect();
-        let outcome = match decision.outcome {
-            Outcome::Allow => Expectation::Allow,
-            Outcome::Hold(_) => Expectation::Hold,
-            Outcome::Deny => Expectation::Deny,
-        };
-        Found { outcome, decision: Some(decision), masked }
+        Found::of(decision, masked)
     }
 
     fn compare(&self, found: &Found) -> Vec<String> {
@@ -238,6 +248,46 @@ expect = "deny"
         let catalogs = BTreeMap::from([("snapshot".to_owned(), fixtures::catalog())]);
         for outcome in run_tests(&version, &catalogs, fixtures::now()) {
             assert!(outcome.passed(), "{}: {:?}", outcome.test.name, outcome.differences);
+        }
+    }
+
+    #[test]
+    fn a_role_is_asked_for_by_name_and_counts_where_it_was_granted() {
+        let mut files = fixtures::files(
+            r#"permit (principal, action, resource in Environment::"production") when { principal in Group::"engineers" && context.statement.risk < 3 };
+permit (principal in Group::"writers", action == Action::"write", resource in Connection::"prod-pg");
+permit (principal in Group::"engineers", action == Action::"request", resource == Role::"prod-pg/writer") when { context.request.window_s <= 3600 };
+@id("writers") @approvers("dba") forbid (principal, action == Action::"request", resource == Role::"prod-pg/writer")
+when { !context.request.one_statement && context.request.reason != "drill" } unless { context.approved };"#,
+        );
+        if let Some(connection) = files.get_mut("connections/prod-pg.toml") {
+            connection.push_str("[roles]\nwriter = \"writers\"\nowner = \"owners\"\n");
+        }
+        let asks = |role: &str, more: &str, expect: &str| {
+            format!(
+                "[[test]]\nname = \"x\"\nidentity = \"alice\"\nconnection = \"prod-pg\"\naction = \"request\"\nrole = \"{role}\"\n{more}expect = \"{expect}\"\n"
+            )
+        };
+        let writes = |granted: &str, expect: &str| {
+            format!(
+                "[[test]]\nname = \"x\"\nidentity = \"alice\"\nconnection = \"prod-pg\"\naction = \"write\"\ntable = \"public.payments\"\n\
+                 {granted}expect = \"{expect}\"\n"
+            )
+        };
+        let tests = [
+            asks("writer", "", "hold"),
+            asks("writer", "window_s = 3601\n", "deny"),
+            asks("writer", "scope = \"statement\"\n", "allow"),
+            asks("writer", "granted = [\"owner\"]\n", "hold"),
+            asks("owner", "granted = [\"writer\"]\n", "deny"),
+            writes("", "allow"),
+            writes("granted = [\"writer\"]\n", "allow"),
+            "[[test]]\nname = \"governing\"\nidentity = \"bob\"\nconnection = \"prod-pg\"\naction = \"write\"\ntable = \"public.payments\"\nexpect = \"deny\"\n".to_owned(),
+            "[[test]]\nname = \"granted\"\nidentity = \"bob\"\nconnection = \"prod-pg\"\naction = \"write\"\ntable = \"public.payments\"\ngranted = [\"writer\"]\nexpect = \"allow\"\n".to_owned(),
+        ];
+        files.insert("tests/a.toml".to_owned(), format!("[identities]\nalice = {{ groups = [\"engineers\"] }}\nbob = {{}}\n{}", tests.concat()));
+        for outcome in run_tests(&fixtures::load_files(&files), &BTreeMap::new(), fixtures::now()) {
+            assert!(outcome.passed(), "{}: {:?}", outcome.test.line, outcome.differences);
         }
     }
 

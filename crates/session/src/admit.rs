@@ -142,7 +142,7 @@ fn offers(connection: &Connection, database: &str) -> bool {
 }
 
 fn unknown(guard: &Guard, chain: &ActorChain, wanted: &str, now: Timestamp) -> NotAdmitted {
-    let visible = decide::visible_connections(&guard.version(), chain, now);
+    let visible = guard.open_connections(chain, now);
     let near = visible.into_iter().filter(|name| distance(name.as_str(), wanted) <= 2 + name.as_str().len() / 4).take(3).collect();
     NotAdmitted::UnknownConnection { wanted: model::name::printable(wanted).chars().take(80).collect(), near }
 }

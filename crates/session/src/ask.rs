@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
-    Action, ActorChain, Decision, Facts, Outcome, Timestamp, Understanding,
+    Action, ActorChain, Decision, Facts, Outcome, RequestId, Timestamp, Understanding,
     hold::HoldState,
     object::{Object, Pair},
 };
@@ -200,7 +200,7 @@ impl Session {
 
     /// What it means and what policy says of it, at this moment.
     fn decide(&mut self, operation: &Operation, now: Timestamp) -> Arc<Decided> {
-        let (version, chain) = (self.guard.version(), self.live.chain());
+        let (version, chain) = (self.guard.version(), self.live.chain_at(now));
         self.known.under(&version, &chain);
         let (facts, known) = self.meaning(operation);
         // The facts of a message are those of the catalog before it; what follows the end of the transaction meets another.
@@ -213,7 +213,7 @@ impl Session {
 
     /// What policy says of these facts; `known`: what was decided of them before.
     fn decide_on(&mut self, operation: &Operation, facts: Arc<Facts>, known: Option<Arc<Decided>>, now: Timestamp) -> Arc<Decided> {
-        let (version, chain) = (self.guard.version(), self.live.chain());
+        let (version, chain) = (self.guard.version(), self.live.chain_at(now));
         // As the version in force describes it: a target that became production is production for live sessions, too.
         match version.connections.get(&self.connection.name) {
             Some(connection) if Arc::ptr_eq(connection, &self.connection) => {}
@@ -576,6 +576,14 @@ impl Session {
             format!("Needed: {}. Can sign: {}. It is refused at {:.0} if not signed.", needed.join(" and "), signers.join(", "), row.expires_at),
             format!("A signer runs: countersign approve {}. Cancel the statement to give up.", row.id),
         )
+    }
+
+    /// Why the session must end after it lost what was granted: something that runs would not be allowed without it.
+    #[must_use]
+    pub fn outlives(&self, lost: RequestId, now: Timestamp) -> Option<EndReason> {
+        let (version, chain) = (self.guard.version(), self.live.chain_at(now));
+        let needs = |facts: &Arc<Facts>| self.decide_anew(&version, &chain, facts.clone(), now).decision.outcome != Outcome::Allow;
+        self.running.values().any(|running| needs(&running.facts)).then_some(EndReason::GrantOver(lost))
     }
 
     /// Whether a decision was made under a version or chain that is no longer in force.

@@ -6,6 +6,7 @@
 use model::{
     Actor, ConnectionName, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
     hold::HoldRow,
+    request::RequestRow,
     token::{TokenRow, TokenUse},
 };
 use serde_json::{Value, json};
@@ -44,6 +45,47 @@ pub(crate) fn hold_denied(row: &HoldRow, signer: &Actor, reason: Option<&str>, n
 
 pub(crate) fn hold_shown(row: &HoldRow, viewer: &Actor, now: Timestamp) -> Event {
     event(now, &viewer.name, "hold.shown", row.id, json!({ "session": row.session, "requester": row.chain }))
+}
+
+/// A request as events name it: its words and its statement are looked up there, by those who may.
+fn about(row: &RequestRow) -> Value {
+    let what = if row.statement.is_some() { "statement" } else { "role" };
+    json!({ "requester": row.chain.to_string(), "connection": row.connection, "role": row.role, "for": what, "window_s": row.window_s })
+}
+
+fn with(mut detail: Value, more: Value) -> Value {
+    if let (Value::Object(detail), Value::Object(more)) = (&mut detail, more) {
+        detail.extend(more);
+    }
+    detail
+}
+
+pub(crate) fn access_requested(row: &RequestRow, now: Timestamp) -> Event {
+    event(now, &row.chain.subject.name, "request.made", row.id, about(row))
+}
+
+pub(crate) fn request_signed(row: &RequestRow, signer: &Actor, digest: &str, now: Timestamp) -> Event {
+    event(now, &signer.name, "request.signed", row.id, with(about(row), json!({ "digest": digest, "state": row.state })))
+}
+
+/// Denied, withdrawn or voided.
+pub(crate) fn request_settled(row: &RequestRow, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "request.settled", row.id, with(about(row), json!({ "state": row.state })))
+}
+
+pub(crate) fn request_commented(row: &RequestRow, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "request.commented", row.id, about(row))
+}
+
+pub(crate) fn access_granted(row: &RequestRow, by: &Actor, now: Timestamp) -> Event {
+    let signers: Vec<&IdentityName> = row.signatures.iter().map(|signature| &signature.signer).collect();
+    let until = row.grant.as_ref().map(|grant| grant.until);
+    event(now, &by.name, "grant.began", row.id, with(about(row), json!({ "group": row.group, "until": until, "signed_by": signers })))
+}
+
+pub(crate) fn grant_ended(row: &RequestRow, by: &Actor, ended: usize, now: Timestamp) -> Event {
+    let reason = row.grant.as_ref().and_then(|grant| grant.ended.as_ref()).and_then(|end| end.reason.as_deref());
+    event(now, &by.name, "grant.ended", row.id, with(about(row), json!({ "reason": reason, "sessions_ended": ended })))
 }
 
 pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, by: &IdentityName, now: Timestamp) -> Event {

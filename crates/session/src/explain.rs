@@ -62,10 +62,11 @@ impl Guard {
         }
         let version = self.version();
         let chain = ActorChain::alone(register::actor(&identity));
-        let open = decide::visible_connections(&version, &chain, now);
+        let open = self.open_connections(&chain, now);
         let known = version.connections.get(question.connection).filter(|connection| open.contains(&connection.name)).cloned();
         let unknown = || GovernError::NotFound(unknown_connection(question.connection, question.identity, &open));
         let connection = known.ok_or_else(unknown)?;
+        let chain = self.chain_on(&chain, &connection, now);
         let database = question.database.unwrap_or(&connection.database).to_owned();
         let (_, catalog) = self.snapshots().current(self.catalogs().as_ref(), &connection, &database).await.map_err(GovernError::Invalid)?;
         let asked = Asked { version: version.clone(), chain, connection, database, catalog, statement: question.statement.to_owned(), now };

@@ -79,9 +79,18 @@ pub(crate) async fn gate() -> Gate {
 }
 
 pub(crate) async fn gate_with(limits: Limits) -> Gate {
+    gate_under(&files(""), limits).await
+}
+
+/// A guard under a policy directory of the test's own.
+pub(crate) async fn gate_of(files: &Files) -> Gate {
+    gate_under(files, Limits::default()).await
+}
+
+async fn gate_under(files: &Files, limits: Limits) -> Gate {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
-    let version = Version::load(&files("")).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let version = Version::load(files).unwrap_or_else(|problems| panic!("{problems:?}"));
     Gate { guard: Guard::new(store, version, limits, Arc::new(NoTarget)), emptied: Arc::default(), _directory: directory }
 }
 
@@ -187,6 +196,7 @@ pub(crate) fn stranger(text: &str, groups: &[&str]) -> Actor {
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
         run: None,
+        granted: Vec::new(),
     }
 }
 

@@ -27,8 +27,9 @@ use crate::{
     catalogs::{CatalogSource, Catalogs},
     endings::Endings,
     events,
+    grants::Grants,
     limits::Limits,
-    live::{EndReason, Live, LiveSession},
+    live::{EndReason, Live, LiveSession, lost_grant},
     providers::Providers,
     register,
     trace::Traces,
@@ -55,6 +56,9 @@ pub struct Guard {
     traces: OnceLock<Traces>,
     providers: OnceLock<Providers>,
     issuers: OnceLock<Issuers>,
+    grants: Grants,
+    /// One act on a request comes after the other.
+    requesting: tokio::sync::Mutex<()>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
     /// Sessions are decided anew one time after the other: what was read earlier must not be put in place of what was read later.
@@ -116,6 +120,8 @@ impl Guard {
             traces: OnceLock::new(),
             providers: OnceLock::new(),
             issuers: OnceLock::new(),
+            grants: Grants::default(),
+            requesting: tokio::sync::Mutex::new(()),
             applying: tokio::sync::Mutex::new(()),
             deciding: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
@@ -179,6 +185,16 @@ impl Guard {
     /// Passes spans on from now on. The first one counts.
     pub fn trace_to(&self, traces: Traces) {
         let _ = self.traces.set(traces);
+    }
+
+    /// What is granted now.
+    pub(crate) const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// One act on a request comes after the other.
+    pub(crate) const fn requesting(&self) -> &tokio::sync::Mutex<()> {
+        &self.requesting
     }
 
     /// Where people sign in.
@@ -277,7 +293,7 @@ impl Guard {
         };
         let version = self.version.load_full();
         for session in self.live.snapshot() {
-            match standing(&version, &session, identities.as_ref(), now) {
+            match standing(&version, &self.grants, &session, identities.as_ref(), now) {
                 Ok(chain) => self.live.refresh(session.session, chain),
                 Err(reason) => {
                     self.live.end(session.session, &reason);
@@ -382,14 +398,24 @@ impl Guard {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.look_after(Timestamp::now()).await,
-                _ = minutes.tick() => if self.version().looks_at_the_clock() { self.decide_anew(Timestamp::now()).await },
+                _ = minutes.tick() => self.look_after_each_minute(Timestamp::now()).await,
             }
+        }
+    }
+
+    async fn look_after_each_minute(&self, now: Timestamp) {
+        if self.version().looks_at_the_clock() {
+            self.decide_anew(now).await;
+        }
+        if let Err(error) = self.expire_requests(now).await {
+            tracing::warn!(%error, "requests that nobody signed in time could not be written down as expired");
         }
     }
 
     /// One round of [`watch`](Self::watch).
     pub async fn look_after(&self, now: Timestamp) {
         self.live.end_closed_windows(now);
+        self.look_after_requests(now).await;
         let patience = Duration::from_millis(self.limits.watch_interval_ms.max(1)).max(Duration::from_millis(250));
         let answer = match tokio::time::timeout(patience, self.ask_state(now)).await {
             _ if !self.store.state().is_writable() => Answer::Failed,
@@ -429,19 +455,29 @@ const CLOCK_POLICIES_INTERVAL: Duration = Duration::from_secs(60);
 type Identities = std::collections::HashMap<IdentityId, Identity>;
 
 /// The chain of a live session as it stands now, if `connect` is still permitted to it.
-fn standing(version: &Version, session: &LiveSession, identities: Option<&Identities>, now: Timestamp) -> Result<model::ActorChain, EndReason> {
+fn standing(
+    version: &Version,
+    grants: &Grants,
+    session: &LiveSession,
+    identities: Option<&Identities>,
+    now: Timestamp,
+) -> Result<model::ActorChain, EndReason> {
     let mut chain = model::ActorChain::clone(&session.chain);
     if let Some(identities) = identities {
-        for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
+        for member in chain.members_mut() {
             let identity = identities.get(&member.id).filter(|identity| identity.is_active(now));
             *member = identity.map(|identity| register::renewed(member, identity)).ok_or_else(|| EndReason::IdentityRevoked(member.name.clone()))?;
         }
     }
     let connection = version.connections.get(&session.connection).ok_or(EndReason::ConnectionRemoved)?;
+    grants.apply(&mut chain, connection, session.request, now);
     let decision = decide::decide_connect(version, &chain, connection, &session.database, now);
     match decision.outcome {
         Outcome::Allow => Ok(chain),
-        Outcome::Hold(_) | Outcome::Deny => Err(EndReason::PolicyChanged(decision.reasons.join("; "))),
+        Outcome::Hold(_) | Outcome::Deny => {
+            let changed = || EndReason::PolicyChanged(decision.reasons.join("; "));
+            Err(lost_grant(&session.chain, &chain).map_or_else(changed, EndReason::GrantOver))
+        }
     }
 }
 

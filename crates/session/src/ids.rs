@@ -1,6 +1,6 @@
 //! Fresh identifiers, of the system's randomness.
 
-use model::{HoldId, IdentityId, SessionId, SignInId, TokenId, TrustId};
+use model::{HoldId, IdentityId, RequestId, SessionId, SignInId, TokenId, TrustId};
 
 pub(crate) fn session() -> SessionId {
     SessionId::from_random(random())
@@ -20,6 +20,10 @@ pub(crate) fn sign_in() -> SignInId {
 
 pub(crate) fn trust() -> TrustId {
     TrustId::from_random(random())
+}
+
+pub(crate) fn request() -> RequestId {
+    RequestId::from_random(random())
 }
 
 pub(crate) fn identity() -> IdentityId {

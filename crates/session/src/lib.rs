@@ -11,6 +11,7 @@ mod events;
 pub mod explain;
 #[cfg(test)]
 mod fixtures;
+mod grants;
 pub mod guard;
 mod ids;
 mod known;
@@ -21,6 +22,7 @@ pub mod providers;
 pub mod reach;
 mod record;
 pub mod register;
+pub mod requests;
 mod show;
 pub mod sign_in;
 pub mod survey;

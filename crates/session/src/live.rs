@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use model::{ActorChain, ConnectionName, IdentityId, IdentityName, ProviderName, SessionId, Timestamp, TokenId};
+use model::{ActorChain, ConnectionName, IdentityId, IdentityName, ProviderName, RequestId, SessionId, Timestamp, TokenId};
 use tokio::sync::Notify;
 
 /// Why a session was ended from outside. The text is for the caller.
@@ -41,6 +41,15 @@ pub enum EndReason {
     IdentityRevoked(IdentityName),
     /// The window of its token, or of an identity in its chain, has closed.
     WindowClosed(Timestamp),
+    /// Somebody took back what was granted, and it counted in the session.
+    GrantRevoked {
+        /// The request.
+        request: RequestId,
+        /// Who.
+        by: IdentityName,
+    },
+    /// What was granted is over, and the session, or what ran in it, needed it.
+    GrantOver(RequestId),
     /// Policy no longer permits `connect`.
     PolicyChanged(String),
     /// The connection is gone from the policy directory.
@@ -64,6 +73,8 @@ impl fmt::Display for EndReason {
             }
             Self::IdentityRevoked(name) => write!(f, "identity {name} was revoked"),
             Self::WindowClosed(at) => write!(f, "the access that opened this session ended at {at:.0}"),
+            Self::GrantRevoked { request, by } => write!(f, "{by} took back the access that {request} had granted this session"),
+            Self::GrantOver(request) => write!(f, "the access that {request} had granted is over, and this session needed it"),
             Self::PolicyChanged(why) => write!(f, "policy no longer permits this session: {why}"),
             Self::ConnectionRemoved => f.write_str("this connection no longer exists"),
             Self::RecordingLost => f.write_str("the gateway cannot write its recordings any more, and nothing may happen unrecorded"),
@@ -93,12 +104,20 @@ pub struct Registration {
     pub chain: ActorChain,
     /// The token it was opened with.
     pub token: Option<TokenId>,
+    /// The request for one statement that the token was minted for.
+    pub request: Option<RequestId>,
     /// The connection it is for.
     pub connection: ConnectionName,
     /// The database behind it.
     pub database: String,
     /// When its access ends: the earliest end among token and chain.
     pub ends_at: Option<Timestamp>,
+}
+
+/// A grant that counted in one chain and does not in another.
+pub(crate) fn lost_grant(before: &ActorChain, after: &ActorChain) -> Option<RequestId> {
+    let has = |request: RequestId| after.members().any(|member| member.granted.iter().any(|granted| granted.request == request));
+    before.members().flat_map(|member| &member.granted).map(|granted| granted.request).find(|request| !has(*request))
 }
 
 /// Every live session of this process.
@@ -115,12 +134,15 @@ struct Entry {
     subject: IdentityId,
     chain: ArcSwap<ActorChain>,
     token: Option<TokenId>,
+    request: Option<RequestId>,
     connection: ConnectionName,
     database: String,
     ends_at: Option<Timestamp>,
     ended: AtomicBool,
     reason: OnceLock<EndReason>,
     changed: AtomicBool,
+    /// A grant that counted before the change and does not any more.
+    lost: Mutex<Option<RequestId>>,
     wake: Notify,
 }
 
@@ -135,6 +157,8 @@ pub struct LiveSession {
     pub connection: ConnectionName,
     /// The database behind it.
     pub database: String,
+    /// The request for one statement that its token was minted for.
+    pub request: Option<RequestId>,
 }
 
 impl Live {
@@ -162,12 +186,14 @@ impl Live {
             subject,
             chain: ArcSwap::from_pointee(new.chain),
             token: new.token,
+            request: new.request,
             connection: new.connection,
             database: new.database,
             ends_at: new.ends_at,
             ended: AtomicBool::new(false),
             reason: OnceLock::new(),
             changed: AtomicBool::new(false),
+            lost: Mutex::new(None),
             wake: Notify::new(),
         });
         entries.insert(new.session, entry.clone());
@@ -190,6 +216,12 @@ impl Live {
         self.end_where(&EndReason::IdentityRevoked(name.clone()), |entry| entry.chain.load().members().any(|member| member.id == id))
     }
 
+    /// Ends every session in which a grant counts; returns how many that were.
+    pub fn end_by_grant(&self, request: RequestId, reason: &EndReason) -> usize {
+        let counts = |entry: &Entry| entry.chain.load().members().any(|member| member.granted.iter().any(|granted| granted.request == request));
+        self.end_where(reason, counts)
+    }
+
     /// Ends what is open on a connection; returns how many sessions that were.
     pub fn end_by_connection(&self, connection: &ConnectionName, reason: &EndReason) -> usize {
         self.end_where(reason, |entry| entry.connection == *connection)
@@ -209,9 +241,9 @@ impl Live {
     /// Gives a session its chain as it stands now, and wakes it. Later operations are decided with that chain.
     pub fn refresh(&self, session: SessionId, chain: ActorChain) {
         if let Some(entry) = lock(&self.entries).get(&session).cloned() {
-            entry.chain.store(Arc::new(chain));
-            entry.changed.store(true, Ordering::Release);
-            entry.wake.notify_waiters();
+            let chain = Arc::new(chain);
+            let before = entry.chain.swap(chain.clone());
+            entry.change(&before, &chain);
         }
     }
 
@@ -247,8 +279,23 @@ impl Entry {
         first
     }
 
+    /// Wakes the session: its chain was `before`.
+    fn change(&self, before: &ActorChain, after: &ActorChain) {
+        if let Some(request) = lost_grant(before, after) {
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+        }
+        self.changed.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+
     fn shown(&self) -> LiveSession {
-        LiveSession { session: self.session, chain: self.chain.load_full(), connection: self.connection.clone(), database: self.database.clone() }
+        LiveSession {
+            session: self.session,
+            chain: self.chain.load_full(),
+            connection: self.connection.clone(),
+            database: self.database.clone(),
+            request: self.request,
+        }
     }
 }
 
@@ -258,7 +305,10 @@ pub enum Woken {
     /// It was ended.
     Ended(EndReason),
     /// Policy or its chain changed and `connect` was decided anew, in its favour: what it remembers of decisions is stale.
-    Changed,
+    Changed {
+        /// A grant that counted until then: what runs may have needed it.
+        lost: Option<RequestId>,
+    },
 }
 
 /// A session's own end of the registry. Dropping it removes the session.
@@ -279,6 +329,22 @@ impl LiveHandle {
     #[must_use]
     pub fn chain(&self) -> Arc<ActorChain> {
         self.entry.chain.load_full()
+    }
+
+    /// Who acts in it at `now`: what was granted until then is taken out, whoever else notices.
+    pub(crate) fn chain_at(&self, now: Timestamp) -> Arc<ActorChain> {
+        let chain = self.entry.chain.load_full();
+        if !chain.has_lapsed(now) {
+            return chain;
+        }
+        let before = self.entry.chain.rcu(|chain| {
+            let mut chain = ActorChain::clone(chain);
+            chain.members_mut().for_each(|member| member.granted.retain(|granted| now < granted.until));
+            chain
+        });
+        let after = self.entry.chain.load_full();
+        self.entry.change(&before, &after);
+        after
     }
 
     /// Why the session must end, if it must: one atomic load when it need not.
@@ -306,7 +372,7 @@ impl LiveHandle {
                 return Woken::Ended(reason.clone());
             }
             if self.entry.changed.swap(false, Ordering::AcqRel) {
-                return Woken::Changed;
+                return Woken::Changed { lost: self.entry.lost.lock().unwrap_or_else(PoisonError::into_inner).take() };
             }
             wake.await;
         }
@@ -337,6 +403,7 @@ mod tests {
             groups: Vec::new(),
             owner: None,
             run: None,
+            granted: Vec::new(),
         })
     }
 
@@ -345,6 +412,7 @@ mod tests {
             session: SessionId::from_random(session),
             chain,
             token: token.map(TokenId::from_random),
+            request: None,
             connection: "prod-pg".parse().unwrap(),
             database: "shop".to_owned(),
             ends_at: None,
@@ -380,7 +448,7 @@ mod tests {
         let live = Live::new(10, 10);
         let handle = live.register(new(1, chain("alice", 1), None)).unwrap();
         let (woken, ()) = tokio::join!(handle.woken(), async { live.refresh(handle.session(), chain("alice2", 1)) });
-        assert_eq!(woken, Woken::Changed);
+        assert_eq!(woken, Woken::Changed { lost: None });
         assert_eq!(handle.chain().subject.name.as_str(), "alice2");
         let (reason, _) = tokio::join!(handle.ended(), async { live.end_all(&EndReason::Stopping) });
         assert_eq!(reason, EndReason::Stopping);

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use evidence::record::{Opened, Record};
-use model::{Connection, Facts, Object, RecordLevel, SessionId, Timestamp, session::SessionRow};
+use model::{Connection, Facts, Granted, Object, RecordLevel, SessionId, Timestamp, session::SessionRow};
 use policy::{
     classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
@@ -56,6 +56,8 @@ pub struct Session {
     shared: Arc<Shared>,
     /// What its subject changes on its connection.
     pub(crate) volume: ChainVolume,
+    /// What is granted to its members, as the recording says.
+    pub(crate) granted: Vec<Granted>,
     /// How many changes of the catalog had been seen when ours was read.
     changes: u64,
     /// Ours has what this session's open transaction did.
@@ -221,6 +223,7 @@ impl Session {
             changes,
             shared,
             volume,
+            granted: chain.members().flat_map(|member| member.granted.clone()).collect(),
             private: false,
             catalog_stale: false,
             resolution_stale: true,

@@ -486,6 +486,7 @@ impl Guard {
             expires_at: entered.identity.expires_at.map_or(latest, |end| end.min(latest)),
             sign_in: Some(id),
             agent: None,
+            request: None,
         };
         let (secret, token) = self.mint_token(wanted, &register::actor(&entered.identity), now).await?;
         Ok(Entered { secret, token, identity: entered.identity })

@@ -72,26 +72,29 @@ impl Guard {
         let used = self.store().index().uses_of(name).await?;
         let owns = self.store().state().identities().await?.into_iter().filter(|other| other.owner.as_ref() == Some(name));
         let owns = owns.map(|other| other.name).collect();
-        let reach = if identity.is_active(now) { reach(&self.version(), &identity, &used, now) } else { Vec::new() };
+        let reach = if identity.is_active(now) { self.reach(&self.version(), &identity, &used, now) } else { Vec::new() };
         Ok(IdentityFacts { identity, tokens, reach, used, owns })
+    }
+
+    /// What policy lets an identity do by itself, on every connection it may open, with what is granted to it there.
+    fn reach(&self, version: &Version, identity: &Identity, used: &[Use], now: Timestamp) -> Vec<Reach> {
+        let alone = ActorChain::alone(register::actor(identity));
+        let open = self.open_connections(&alone, now);
+        let on = |connection: &Connection| {
+            let chain = self.chain_on(&alone, connection, now);
+            Reach {
+                connection: connection.name.clone(),
+                environment: connection.environment.clone(),
+                actions: Action::ALL.iter().filter_map(|action| reached(version, &chain, connection, *action, used, now)).collect(),
+            }
+        };
+        open.iter().filter_map(|name| version.connections.get(name)).map(|connection| on(connection)).collect()
     }
 }
 
-/// What policy lets an identity do by itself, on every connection it may open.
-fn reach(version: &Version, identity: &Identity, used: &[Use], now: Timestamp) -> Vec<Reach> {
-    let chain = ActorChain::alone(register::actor(identity));
-    let open = decide::visible_connections(version, &chain, now);
-    let on = |connection: &Connection| Reach {
-        connection: connection.name.clone(),
-        environment: connection.environment.clone(),
-        actions: Action::ALL.iter().filter_map(|action| reached(version, &chain, connection, *action, used, now)).collect(),
-    };
-    open.iter().filter_map(|name| version.connections.get(name)).map(|connection| on(connection)).collect()
-}
-
 fn reached(version: &Version, chain: &ActorChain, connection: &Connection, action: Action, used: &[Use], now: Timestamp) -> Option<ReachedAction> {
-    // These are asked of data classes, never of a connection.
-    if matches!(action, Action::Filter | Action::Reveal) {
+    // These are asked of data classes and roles, never of a connection.
+    if matches!(action, Action::Filter | Action::Reveal | Action::Request) {
         return None;
     }
     let database: std::sync::Arc<str> = connection.database.as_str().into();
@@ -143,7 +146,8 @@ pub(crate) fn stand_in(action: Action, database: &std::sync::Arc<str>, connectio
         | Action::Configure
         | Action::Filter
         | Action::Reveal
-        | Action::Unreadable => Object::Database { database: database.clone() },
+        | Action::Unreadable
+        | Action::Request => Object::Database { database: database.clone() },
     }
 }
 

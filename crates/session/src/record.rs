@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling, Settled, Treatment, Via};
 use model::{
-    Decision, Outcome, Timestamp,
+    Decision, Granted, Outcome, Timestamp,
     hold::{HoldRow, HoldState},
 };
 use policy::masking::{CellPlan, MaskPlan};
@@ -163,6 +163,21 @@ impl Session {
     /// It cannot be recorded.
     pub fn note(&mut self, kind: &str, text: &str, now: Timestamp) -> Result<(), Broken> {
         self.append(&Record::Note(Note { at: now, kind: kind.to_owned(), text: text.to_owned() }))
+    }
+
+    /// Records what is granted to the session's members from here on, if that is not what the recording says.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn note_granted(&mut self, now: Timestamp) -> Result<(), Broken> {
+        let granted: Vec<Granted> = self.live.chain_at(now).members().flat_map(|member| member.granted.clone()).collect();
+        if granted == self.granted {
+            return Ok(());
+        }
+        let each: Vec<String> = granted.iter().map(|one| format!("{} until {:.0} by {}", one.role, one.until, one.request)).collect();
+        let text = if each.is_empty() { "nothing any more".to_owned() } else { each.join(", ") };
+        self.granted = granted;
+        self.note("granted", &text, now)
     }
 
     pub(crate) fn record_closed(&mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {

@@ -24,13 +24,14 @@ pub fn actor(identity: &Identity) -> Actor {
         groups: identity.groups.clone(),
         owner: identity.owner.clone(),
         run: None,
+        granted: Vec::new(),
     }
 }
 
-/// A member of a chain as the register has it now; its run stays.
+/// A member of a chain as the register has it now; its run stays, and what was granted to it.
 #[must_use]
 pub(crate) fn renewed(member: &Actor, identity: &Identity) -> Actor {
-    Actor { run: member.run.clone(), ..actor(identity) }
+    Actor { run: member.run.clone(), granted: member.granted.clone(), ..actor(identity) }
 }
 
 impl Guard {

@@ -153,13 +153,20 @@ impl Guard {
             session,
             chain: signed_in.chain.clone(),
             token: signed_in.token.as_ref().map(|token| token.id),
+            request: signed_in.token.as_ref().and_then(|token| token.request),
             connection: connection.clone(),
             database: database.to_owned(),
             ends_at: signed_in.ends_at,
         })?;
         let chain = self.still_stands(signed_in, SignInFor::Connection(connection), now).await?;
         if chain != signed_in.chain {
-            self.live().refresh(session, chain);
+            self.live().refresh(session, chain.clone());
+        }
+        // What was granted may have been taken back before the chain was put there: from here on, whoever takes it finds it.
+        let mut granted = chain.clone();
+        self.grant(&mut granted, connection, signed_in.token.as_ref(), now);
+        if granted != chain {
+            self.live().refresh(session, granted);
         }
         Ok(handle)
     }
@@ -178,12 +185,22 @@ impl Guard {
             return Err(SignInRefused::Wrong(WrongSecret::Password));
         }
         let mut chain = signed_in.chain.clone();
-        for member in std::iter::once(&mut chain.subject).chain(chain.actors.iter_mut()) {
+        for member in chain.members_mut() {
             let row = self.store().state().identity_by_id(member.id).await.map_err(lost)?;
             let row = row.filter(|row| row.is_active(now)).ok_or_else(|| SignInRefused::Inactive(member.name.clone()))?;
             *member = register::renewed(member, &row);
         }
+        if let SignInFor::Connection(name) = wanted {
+            self.grant(&mut chain, name, signed_in.token.as_ref(), now);
+        }
         Ok(chain)
+    }
+
+    /// Gives a chain what was granted on a connection.
+    fn grant(&self, chain: &mut ActorChain, connection: &ConnectionName, token: Option<&TokenRow>, now: Timestamp) {
+        if let Some(connection) = self.version().connections.get(connection) {
+            self.grants().apply(chain, connection, token.and_then(|token| token.request), now);
+        }
     }
 
     /// No session begins while the state store is gone. The API goes by the answers it gets: what can be read is shown while nothing can be written.

@@ -5,10 +5,10 @@
 
 use identity::token;
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, Secret, SignInId, SystemAction, Timestamp, TokenId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, RequestId, Secret, SignInId, SystemAction, Timestamp, TokenId,
     token::{TokenRow, TokenUse},
 };
-use policy::{decide, version::nearest};
+use policy::version::nearest;
 use store::state::AddTokenError;
 
 use crate::{
@@ -41,6 +41,8 @@ pub struct TokenRequest {
     pub sign_in: Option<SignInId>,
     /// The agent it is a delegation to, if it is one.
     pub agent: Option<IdentityName>,
+    /// The granted request for one statement that it is minted for: that statement is the one it runs.
+    pub request: Option<RequestId>,
 }
 
 impl Guard {
@@ -49,6 +51,7 @@ impl Guard {
     /// # Errors
     /// `by` may not, a connection is not the subject's to open, or the window is not one.
     pub async fn mint_token(&self, wanted: TokenRequest, by: &Actor, now: Timestamp) -> Result<(Secret, TokenRow), GovernError> {
+        let wanted = self.as_granted(wanted, by, now).await?;
         let subject = self.identity_for(&wanted.subject, by, now).await?;
         self.must_mint_for(&subject, by, now)?;
         self.check_window(&wanted, &subject, now)?;
@@ -74,6 +77,7 @@ impl Guard {
             trust: None,
             actors: agent.into_iter().map(|agent| agent.name).collect(),
             parent: None,
+            request: wanted.request,
         };
         self.store().state().add_token(&row, &digest).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
@@ -108,6 +112,18 @@ impl Guard {
         let mut rows = self.store().state().tokens(None).await?;
         rows.retain(|row| row.minted_by == viewer.name || visible.contains(&row.subject));
         Ok(rows)
+    }
+
+    /// What is wanted, within what a request for one statement was granted.
+    async fn as_granted(&self, wanted: TokenRequest, by: &Actor, now: Timestamp) -> Result<TokenRequest, GovernError> {
+        let Some(id) = wanted.request else { return Ok(wanted) };
+        let row = self.granted_statement(id, by, now).await?;
+        let plain = wanted.purpose == TokenUse::Connect && wanted.subject == by.name && wanted.statement.is_none() && wanted.not_before.is_none();
+        if !plain || wanted.connections.as_slice() != [row.connection.clone()] {
+            return Err(GovernError::Invalid(format!("{id} is for one statement of yours on {}: say no more than that", row.connection)));
+        }
+        let until = row.grant.map_or(now, |grant| grant.until);
+        Ok(TokenRequest { statement: row.statement, expires_at: wanted.expires_at.min(until), ..wanted })
     }
 
     fn must_mint_for(&self, subject: &Identity, by: &Actor, now: Timestamp) -> Result<(), GovernError> {
@@ -174,9 +190,13 @@ impl Guard {
         if wanted.statement.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
             return Err(GovernError::Invalid(format!("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")));
         }
+        // Whoever was granted it on a connection may know that it is there; whether it opens then is decided then.
+        if wanted.request.is_some() {
+            return Ok(());
+        }
         let minted_by = Some(by.name.clone()).filter(|minter| *minter != subject.name);
         let chain = ActorChain { minted_by, actors: agent.map(register::actor).into_iter().collect(), ..ActorChain::alone(register::actor(subject)) };
-        let open = decide::visible_connections(&self.version(), &chain, now);
+        let open = self.open_connections(&chain, now);
         match wanted.connections.iter().find(|name| !open.contains(name)) {
             Some(name) => Err(GovernError::NotFound(unknown_connection(name, &subject.name, &open))),
             None => Ok(()),
@@ -204,7 +224,8 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Connections
             | AddTokenError::SignedOut
             | AddTokenError::Distrusted
-            | AddTokenError::Undelegated => Self::Invalid(error.to_string()),
+            | AddTokenError::Undelegated
+            | AddTokenError::Ungranted => Self::Invalid(error.to_string()),
         }
     }
 }

@@ -52,8 +52,8 @@ impl Guard {
         let (may_ask, open) = self.may_ask_about(viewer, now);
         let known = version.connections.get(deed.connection).filter(|connection| may_ask || open.contains(&connection.name));
         let connection = known.ok_or_else(|| GovernError::NotFound(unknown_connection(deed.connection, &viewer.name, &open)))?;
-        if matches!(deed.action, Action::Filter | Action::Reveal) {
-            return Err(GovernError::Invalid(format!("{} is asked of data classes, not of what is on a connection", deed.action)));
+        if matches!(deed.action, Action::Filter | Action::Reveal | Action::Request) {
+            return Err(GovernError::Invalid(format!("{} is asked of data classes or roles, not of what is on a connection", deed.action)));
         }
         let database: std::sync::Arc<str> = connection.database.as_str().into();
         let object = match deed.relation {
@@ -63,7 +63,7 @@ impl Guard {
         let facts = facts_of(deed.action, object);
         let mut can = Vec::new();
         for identity in self.identities(viewer, now).await?.into_iter().filter(|identity| identity.is_active(now)) {
-            let chain = ActorChain::alone(register::actor(&identity));
+            let chain = self.chain_on(&ActorChain::alone(register::actor(&identity)), connection, now);
             if decide::decide_connect(&version, &chain, connection, &database, now).outcome != Outcome::Allow {
                 continue;
             }
@@ -83,7 +83,7 @@ impl Guard {
     /// Whether somebody may ask about all connections, and else about which: those they may open.
     fn may_ask_about(&self, viewer: &Actor, now: Timestamp) -> (bool, Vec<ConnectionName>) {
         let all = self.may(viewer, model::SystemAction::Audit, now) || self.may(viewer, model::SystemAction::Administer, now);
-        (all, decide::visible_connections(&self.version(), &ActorChain::alone(viewer.clone()), now))
+        (all, self.open_connections(&ActorChain::alone(viewer.clone()), now))
     }
 
     /// Who did what to a relation, `schema.table`, since a time, as far as `viewer` may see them; on one connection if one is named. As fresh as the index.

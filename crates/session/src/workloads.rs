@@ -18,7 +18,6 @@ use model::{
     Actor, ActorChain, ConnectionName, Identity, IdentityName, ProviderName, Secret, Timestamp, TrustId,
     token::{TokenRow, TokenUse},
 };
-use policy::decide;
 use serde_json::json;
 use store::{
     StoreError,
@@ -138,7 +137,7 @@ impl Guard {
             None => ActorChain::alone(actor),
             Some((_, person)) => ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(person)) },
         };
-        let open = decide::visible_connections(&self.version(), &chain, now);
+        let open = self.open_connections(&chain, now);
         let lets = |name: &ConnectionName| delegation.as_ref().is_none_or(|(row, _)| row.connections.contains(name));
         if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name) || !lets(name)) {
             let open: Vec<ConnectionName> = open.into_iter().filter(|name| lets(name)).collect();
@@ -167,6 +166,7 @@ impl Guard {
             trust: Some(rule.id),
             actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
             parent: delegation.map(|(row, _)| row.id),
+            request: None,
         };
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
         self.store().state().touch_trust(rule.id, now).await?;

@@ -31,6 +31,7 @@ pub(crate) const STATE: &[&str] = &[
     "accounts",
     "sign_ins",
     "trust_rules",
+    "requests",
     "tokens",
     "sessions",
     "session_members",

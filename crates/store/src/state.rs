@@ -6,6 +6,7 @@ mod accounts;
 mod events;
 mod holds;
 mod identities;
+mod requests;
 mod sessions;
 mod tokens;
 mod trust;
@@ -40,6 +41,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (3, "accounts", include_str!("../migrations/state/0003_accounts.sql")),
         (4, "trust", include_str!("../migrations/state/0004_trust.sql")),
         (5, "delegations", include_str!("../migrations/state/0005_delegations.sql")),
+        (6, "requests", include_str!("../migrations/state/0006_requests.sql")),
     ],
 };
 

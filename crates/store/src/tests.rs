@@ -7,6 +7,7 @@ mod fixtures;
 mod indexed;
 mod postgres;
 mod register;
+mod requested;
 mod rows;
 mod searched;
 mod secrecy;

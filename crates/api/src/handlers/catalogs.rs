@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
 use model::{Connection, ConnectionName, SystemAction};
-use policy::{classify::postgres::catalog::Catalog, decide, survey::Report};
+use policy::{classify::postgres::catalog::Catalog, survey::Report};
 use serde::Deserialize;
 use session::{survey::Wish, tokens::unknown_connection};
 
@@ -75,7 +75,7 @@ pub(crate) async fn classify(
 fn reached(caller: &Caller, api: &Api, name: &ConnectionName, database: Option<String>) -> Result<(Arc<Connection>, String), Refused> {
     let version = api.guard.version();
     let Some(connection) = version.connections.get(name) else {
-        let open = decide::visible_connections(&version, &caller.chain, caller.now);
+        let open = api.guard.open_connections(&caller.chain, caller.now);
         return Err(Refused::not_found(unknown_connection(name, &caller.actor.name, &open)));
     };
     let database = database.unwrap_or_else(|| connection.database.clone());

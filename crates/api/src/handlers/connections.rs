@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use model::connection::Protocol;
-use policy::decide;
 
 use crate::{
     Api,
@@ -17,7 +16,7 @@ use crate::{
 #[utoipa::path(get, path = "/v1/connections", responses((status = 200, description = "Connections", body = ConnectionsAnswer), (status = 401, description = "Nobody is signed in", body = Refusal)))]
 pub(crate) async fn list(caller: Caller, State(api): State<Arc<Api>>) -> Answered<ConnectionsAnswer> {
     let version = api.guard.version();
-    let open = decide::visible_connections(&version, &caller.chain, caller.now);
+    let open = api.guard.open_connections(&caller.chain, caller.now);
     let connections = open.iter().filter_map(|name| version.connections.get(name)).map(|connection| ConnectionView {
         name: connection.name.clone(),
         protocol: match connection.protocol {

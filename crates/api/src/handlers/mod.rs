@@ -10,6 +10,7 @@ pub(crate) mod holds;
 pub(crate) mod identities;
 pub(crate) mod providers;
 pub(crate) mod recordings;
+pub(crate) mod requests;
 pub(crate) mod search;
 pub(crate) mod secrets;
 pub(crate) mod sessions;

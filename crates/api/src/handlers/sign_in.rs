@@ -39,6 +39,7 @@ pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(re
         expires_at,
         sign_in: None,
         agent: None,
+        request: None,
     };
     let (secret, row) = api.guard.mint_token(wanted, subject, now).await?;
     let identity = api.guard.store().state().identity_by_id(subject.id).await?.ok_or_else(|| Refused::nobody("sign-in failed"))?;

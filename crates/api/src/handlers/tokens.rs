@@ -57,6 +57,7 @@ pub(crate) async fn mint(caller: Caller, State(api): State<Arc<Api>>, Body(reque
         subject,
         purpose: if request.agent.is_some() { TokenUse::Delegate } else { TokenUse::Connect },
         agent: request.agent,
+        request: request.request,
         connections: request.connections,
         statement: request.statement,
         expires_at,

@@ -31,12 +31,14 @@ fn nothing_to_show(path: &str) -> Option<u16> {
 }
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 13] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 15] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
+    ("GET", "/v1/requests"),
+    ("GET", "/v1/roles"),
     ("GET", "/v1/search"),
     ("GET", "/v1/sessions"),
     ("GET", "/v1/status"),
@@ -52,6 +54,7 @@ fn filled(path: &str) -> String {
     let id = match path.split('/').nth(2) {
         Some("sessions") => session_of_alice().to_string(),
         Some("holds") => "h_000000000001".to_owned(),
+        Some("requests") => "q_000000000001".to_owned(),
         Some("identities") => "r_000000000001".to_owned(),
         _ => "t_000000000001".to_owned(),
     };
@@ -82,8 +85,11 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("PUT", "/v1/identities/{name}/expiry") => json!({ "expires_in_s": 86_400 }),
         ("PUT", "/v1/identities/{name}/groups") => json!({ "groups": ["administrators"] }),
         ("PUT", "/v1/identities/{name}/password") => json!({ "password": "correct horse battery" }),
-        ("POST", "/v1/holds/{id}/approve") => json!({ "digest": "00" }),
-        ("POST", "/v1/holds/{id}/deny" | "/v1/sessions/{id}/kill") => json!({ "reason": "x" }),
+        ("POST", "/v1/requests") => json!({ "connection": "prod-pg", "role": "writer", "window_s": 60, "reason": "x" }),
+        ("POST", "/v1/requests/{id}/comment") => json!({ "text": "x" }),
+        ("POST", "/v1/requests/{id}/end") => json!({}),
+        ("POST", "/v1/holds/{id}/approve" | "/v1/requests/{id}/approve") => json!({ "digest": "00" }),
+        ("POST", "/v1/holds/{id}/deny" | "/v1/requests/{id}/deny" | "/v1/sessions/{id}/kill") => json!({ "reason": "x" }),
         ("POST", "/v1/versions") => json!({ "files": {} }),
         ("POST", "/v1/connections/{connection}/classify") => json!({ "rows": 1 }),
         ("POST", "/v1/explain-statement") => json!({ "connection": "prod-pg", "statement": "select 1" }),

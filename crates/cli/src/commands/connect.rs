@@ -68,6 +68,7 @@ pub(crate) async fn mint(client: &Client, connection: &ConnectionName) -> anyhow
         not_before_in_s: None,
         statement: None,
         agent: None,
+        request: None,
     };
     Ok(client.post::<TokenMinted>("/v1/tokens", &request).await?.secret.0)
 }

@@ -1,6 +1,6 @@
 //! `countersign holds`, and how a held operation is shown to a signer: whole, never cut.
 
-use api::types::{HoldView, HoldsAnswer};
+use api::types::{HoldView, HoldsAnswer, RequirementView, SignatureView};
 use model::{Timestamp, hold::HoldState};
 
 use crate::{
@@ -37,8 +37,13 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 }
 
 fn asked(hold: &HoldView) -> String {
-    let each = hold.requirements.iter().map(|requirement| {
-        let have = hold.signatures.iter().filter(|signature| signature.policies.contains(&requirement.policy)).count();
+    needs(&hold.requirements, &hold.signatures)
+}
+
+/// What is signed of what must be.
+pub(super) fn needs(requirements: &[RequirementView], signatures: &[SignatureView]) -> String {
+    let each = requirements.iter().map(|requirement| {
+        let have = signatures.iter().filter(|signature| signature.policies.contains(&requirement.policy)).count();
         let groups = requirement.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         format!("{have} of {} from {groups}", requirement.count)
     });
@@ -46,8 +51,13 @@ fn asked(hold: &HoldView) -> String {
 }
 
 fn standing(hold: &HoldView, now: Timestamp) -> String {
-    match &hold.state {
-        HoldState::Waiting => format!("waits, {} left", span(hold.expires_at.as_second() - now.as_second())),
+    stands(&hold.state, hold.expires_at, now)
+}
+
+/// How something that waits for signatures stands.
+pub(super) fn stands(state: &HoldState, expires_at: Timestamp, now: Timestamp) -> String {
+    match state {
+        HoldState::Waiting => format!("waits, {} left", span(expires_at.as_second() - now.as_second())),
         HoldState::Approved => "approved".to_owned(),
         HoldState::Denied { by, reason: None } => format!("denied by {by}"),
         HoldState::Denied { by, reason: Some(reason) } => format!("denied by {by}: {reason}"),

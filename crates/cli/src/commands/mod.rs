@@ -24,6 +24,8 @@ mod login;
 mod logout;
 mod reindex;
 mod replay;
+mod request;
+mod requests;
 mod search;
 mod secret;
 mod serve;
@@ -76,15 +78,19 @@ enum Command {
     Connect(connect::Args),
     /// Mint, list and revoke tokens
     Token(token::Args),
+    /// Ask for a role of a connection for a while, or list the roles there are
+    Request(request::Args),
+    /// List requests, comment on them, give back or take what was granted
+    Requests(requests::Args),
     /// List operations that wait for a signature
     Holds(holds::Args),
-    /// Sign a held operation
+    /// Sign a held operation or a request
     Approve(approve::Args),
-    /// Refuse a held operation
+    /// Refuse a held operation or a request
     Deny(deny::Args),
     /// List sessions
     Sessions(sessions::Args),
-    /// Print what happened in a session, or a held operation
+    /// Print what happened in a session, a held operation or a request
     Show(show::Args),
     /// Play a session as it happened
     Replay(replay::Args),
@@ -165,6 +171,8 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Whoami => whoami::run(global).await,
         Command::Connections => connections::run(global).await,
         Command::Token(args) => token::run(global, args).await,
+        Command::Request(args) => request::run(global, args).await,
+        Command::Requests(args) => requests::run(global, args).await,
         Command::Holds(args) => holds::run(global, args).await,
         Command::Approve(args) => approve::run(global, args).await,
         Command::Deny(args) => deny::run(global, args).await,

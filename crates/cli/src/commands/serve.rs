@@ -130,6 +130,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
+    guard.load_grants(Timestamp::now()).await?;
     guard.sign_in_at(providers(dir, config)?);
     guard.trust_issuers(issuers(dir, config)?);
     let sending = Sending::begin(&config.telemetry)?;

@@ -1,10 +1,10 @@
-//! `countersign show ID`: all that happened in a session, or a held operation as its signers see it.
+//! `countersign show ID`: all that happened in a session, or a held operation or a request as its signers see it.
 
 use anyhow::bail;
-use api::types::{HoldView, RecordLine};
-use model::{HoldId, SessionId};
+use api::types::{HoldView, RecordLine, RequestView};
+use model::{HoldId, RequestId, SessionId};
 
-use super::holds;
+use super::{holds, requests};
 use crate::{
     client::{Client, Global, Reading},
     output::{Output, Tone},
@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A session, s_…, or a held operation, h_…
+    /// A session, s_…, a held operation, h_…, or a request, q_…
     id: String,
 }
 
@@ -24,10 +24,15 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         let hold: HoldView = client.get(&format!("/v1/holds/{id}")).await?;
         return output.show(&hold, |output| holds::whole(output, &hold));
     }
+    if let Ok(id) = args.id.parse::<RequestId>() {
+        let request: RequestView = client.get(&format!("/v1/requests/{id}")).await?;
+        return output.show(&request, |output| requests::whole(output, &request));
+    }
     match args.id.parse::<SessionId>() {
         Ok(id) => session(&client, output, id).await,
         Err(_) => {
-            bail!("`{}` is neither a session (s_…) nor a held operation (h_…). `countersign sessions` and `countersign holds` list them.", args.id)
+            let words = "is no session (s_…), held operation (h_…) or request (q_…): `countersign sessions`, `holds` and `requests` list them";
+            bail!("`{}` {words}", args.id)
         }
     }
 }

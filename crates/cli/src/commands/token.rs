@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use api::types::{EndedAnswer, ExchangeAnswer, TokenMinted, TokenRequest, TokenView, TokensAnswer};
 use identity::fetch::{Fetcher, Reach};
-use model::{ConnectionName, IdentityName, Timestamp, TokenId};
+use model::{ConnectionName, IdentityName, RequestId, Timestamp, TokenId};
 
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
@@ -59,6 +59,9 @@ struct Mint {
     /// The one statement it may run
     #[arg(long, value_name = "SQL")]
     statement: Option<String>,
+    /// The granted request for one statement, q_…: the token runs it, once
+    #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "not_before", "statement", "identity_token", "github_actions", "to", "on_behalf_of"])]
+    request: Option<RequestId>,
     /// A file with the token that the platform gave this run, or - for standard input: a workload's, which needs no sign-in
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before", "statement"])]
     identity_token: Option<PathBuf>,
@@ -105,6 +108,7 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
         not_before_in_s: mint.not_before,
         statement: mint.statement,
         agent: mint.to,
+        request: mint.request,
     };
     let minted: TokenMinted = global.client()?.post("/v1/tokens", &request).await?;
     let Some(secret) = minted.secret.0.reveal_str() else { bail!("the server sent a token that is no text") };

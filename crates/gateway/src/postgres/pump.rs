@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use model::Timestamp;
+use model::{RequestId, Timestamp};
 use protocol::{
     Side,
     postgres::{
@@ -258,7 +258,7 @@ impl Pump {
     async fn signalled(&mut self, signal: Signal) -> ControlFlow<End> {
         match signal {
             Signal::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
-            Signal::Woken(Woken::Changed) => self.changed(),
+            Signal::Woken(Woken::Changed { lost }) => self.changed(lost)?,
             Signal::Cancel(place, done) => {
                 let cancelling = self.cancel(done).await?;
                 self.signals.await_cancel(place, cancelling);
@@ -268,10 +268,16 @@ impl Pump {
         ControlFlow::Continue(())
     }
 
-    fn changed(&mut self) {
+    /// What is decided is decided anew from here on; `lost`: a grant that what runs may have needed.
+    fn changed(&mut self, lost: Option<RequestId>) -> ControlFlow<End> {
         self.session.forget_decisions();
         self.dialogue.decisions_changed();
         self.signals.await_change(&self.session);
+        broken(self.session.note_granted(Timestamp::now()))?;
+        match lost.and_then(|lost| self.session.outlives(lost, Timestamp::now())) {
+            Some(reason) => ControlFlow::Break(End::Cut(reason)),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn note_cancel(&mut self, now: Timestamp) -> ControlFlow<End> {
@@ -425,7 +431,7 @@ impl Pump {
         // All of it: while this waits nobody looks at how long an outcome has been unwritten.
         broken(self.session.commit())?;
         self.commit()?;
-        let (mut changed, mut cancelled) = (false, None);
+        let (mut changed, mut cancelled) = (None, None);
         let refreshed = {
             let Self { session, dialogue, caller, signals, draining, leaving, .. } = self;
             let mut refreshing = std::pin::pin!(session.refresh());
@@ -435,7 +441,7 @@ impl Pump {
                     refreshed = &mut refreshing => break refreshed,
                     signal = signals.next() => match signal {
                         Signal::Woken(Woken::Ended(reason)) => return ControlFlow::Break(End::Cut(reason)),
-                        Signal::Woken(Woken::Changed) => changed = true,
+                        Signal::Woken(Woken::Changed { lost }) => changed = Some(lost),
                         Signal::Drain => *draining = true,
                         Signal::Cancel(place, done) => {
                             cancelled = Some((place, done));
@@ -449,8 +455,8 @@ impl Pump {
                 }
             }
         };
-        if changed {
-            self.changed();
+        if let Some(lost) = changed {
+            self.changed(lost)?;
         }
         let Some((place, done)) = cancelled else { return self.knows(operation, refreshed).await };
         let now = Timestamp::now();

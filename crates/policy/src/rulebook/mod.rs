@@ -109,7 +109,7 @@ impl Rulebook {
             principal_type: question.principal.uid.type_name(),
             principals: &question.principal.numbers,
             action: action_bit(question.action),
-            by_name_only: question.action == Action::Unreadable.as_str(),
+            by_name_only: by_name_only(question.action),
             resource_type: question.resource.uid.type_name(),
             resources: &question.resource.numbers,
         })
@@ -146,6 +146,11 @@ impl Rulebook {
         erred.sort();
         Ok(Answer { allowed: response.decision() == Decision::Allow, decided, erred })
     }
+}
+
+/// What only a policy that names it permits: whoever may do everything has not been given what was not understood, nor more than they have.
+fn by_name_only(action: &str) -> bool {
+    [Action::Unreadable, Action::Request].iter().any(|only| only.as_str() == action)
 }
 
 fn action_bit(name: &str) -> ActionMask {
@@ -350,7 +355,7 @@ impl Rulebook {
         let sweeping = |rule: &Rule| {
             rule.policy.effect() == cedar_policy::Effect::Permit && rule.policy.action_constraint() == cedar_policy::ActionConstraint::Any
         };
-        let by_name_only = action == Action::Unreadable.as_str();
+        let by_name_only = by_name_only(action);
         (0..).zip(&self.rules).filter(|(_, rule)| !(by_name_only && sweeping(rule))).map(|(number, _)| number).collect()
     }
 }
@@ -468,7 +473,7 @@ mod tests {
             let resource = rulebook.party(&world.object(&connection, &object).unwrap());
             let entities = world.close().unwrap();
             let question = Question { principal: &principal, action, resource: &resource };
-            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), comparison: None, recent: crate::decide::Recent::default(), now: fixtures::now() };
+            let circumstances = Circumstances { connection: Some((&connection, "shop")), statement: Some(&facts), comparison: None, wish: None, recent: crate::decide::Recent::default(), now: fixtures::now() };
             for approved in [false, true] {
                 let context = circumstances.context(rulebook.vocabulary(), &|name| rulebook.looks_at(name), Some(approved)).unwrap();
                 let (mut some, mut all) = (Sets::default(), Sets::default());

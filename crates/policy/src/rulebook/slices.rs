@@ -21,7 +21,7 @@ pub(crate) struct Slices {
 struct Entry {
     rule: RuleNumber,
     actions: ActionMask,
-    /// A permit that names no action: it does not cover `unreadable`.
+    /// A permit that names no action: it covers neither `unreadable` nor `request`.
     sweeping: bool,
     principal_type: Option<EntityTypeName>,
     resource_type: Option<EntityTypeName>,

@@ -12,7 +12,7 @@ use model::{
     facts::{Comparison, RelationRef},
 };
 
-use crate::decide::Recent;
+use crate::decide::{Recent, Wish};
 
 /// The one `System` entity.
 const SYSTEM: &str = "countersign";
@@ -35,7 +35,7 @@ pub(crate) struct Vocabulary {
     actions: HashMap<&'static str, EntityUid>,
 }
 
-const TYPES: [&str; 14] = [
+const TYPES: [&str; 15] = [
     "User",
     "Workload",
     "Agent",
@@ -48,6 +48,7 @@ const TYPES: [&str; 14] = [
     "Column",
     "Function",
     "Host",
+    "Role",
     "DataClass",
     "System",
 ];
@@ -133,9 +134,20 @@ impl<'v> World<'v> {
         Entities::from_entities(self.entities.into_values(), None).map_err(|error| Unaskable(error.to_string()))
     }
 
+    /// Somebody with the groups the register has them in: as they govern and sign.
     pub(crate) fn actor(&mut self, actor: &Actor) -> Result<Lineage, Unaskable> {
+        self.actor_in(actor, actor.groups.iter())
+    }
+
+    /// Somebody on the connection their chain is for: with the groups that grants make them a member of at `now`.
+    pub(crate) fn member(&mut self, actor: &Actor, now: Timestamp) -> Result<Lineage, Unaskable> {
+        let granted = actor.granted.iter().filter(|granted| now < granted.until).map(|granted| &granted.group);
+        self.actor_in(actor, actor.groups.iter().chain(granted.filter(|group| !actor.groups.contains(group))))
+    }
+
+    fn actor_in<'g>(&mut self, actor: &Actor, groups: impl Iterator<Item = &'g GroupName>) -> Result<Lineage, Unaskable> {
         let uid = self.vocabulary.actor(actor.kind, actor.name.as_str())?;
-        let above = actor.groups.iter().map(|group| self.vocabulary.group(group)).collect::<Result<Vec<_>, _>>()?;
+        let above = groups.map(|group| self.vocabulary.group(group)).collect::<Result<Vec<_>, _>>()?;
         for group in &above {
             self.add(group, Vec::new(), &[])?;
         }
@@ -208,7 +220,7 @@ impl<'v> World<'v> {
 fn above(object: &Object) -> Option<Object> {
     match object {
         Object::Connection | Object::DataClass { .. } => None,
-        Object::Database { .. } | Object::Host { .. } => Some(Object::Connection),
+        Object::Database { .. } | Object::Host { .. } | Object::Role { .. } => Some(Object::Connection),
         Object::Schema { database, .. } => Some(Object::Database { database: database.clone() }),
         Object::Table { database, schema, .. } | Object::Function { database, schema, .. } => {
             Some(Object::Schema { database: database.clone(), schema: schema.clone() })
@@ -228,6 +240,7 @@ fn attributes(object: &Object) -> Vec<(&'static str, RestrictedExpression)> {
         Object::Column { schema, table, column, .. } => vec![("name", text(column)), ("schema", text(schema)), ("table", text(table))],
         Object::Function { schema, function, .. } => vec![("name", text(function)), ("schema", text(schema))],
         Object::Host { host } => vec![("name", text(host))],
+        Object::Role { role } => vec![("name", text(role))],
     }
 }
 
@@ -238,6 +251,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) statement: Option<&'a Facts>,
     /// For `filter`: what is learnt of the class's values.
     pub(crate) comparison: Option<Comparison>,
+    /// For `request`: what is asked for.
+    pub(crate) wish: Option<Wish<'a>>,
     pub(crate) recent: Recent,
     pub(crate) now: Timestamp,
 }
@@ -268,6 +283,9 @@ impl Circumstances<'_> {
             if let Some(comparison) = self.comparison.filter(|_| looked_at("comparison")) {
                 pairs.push(("comparison", text(comparison.as_str())));
             }
+            if let Some(wish) = self.wish.filter(|_| looked_at("request")) {
+                pairs.push(("request", request(wish)?));
+            }
         }
         if looked_at("now") {
             pairs.push(("now", RestrictedExpression::new_datetime(self.now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())));
@@ -280,6 +298,16 @@ impl Circumstances<'_> {
 fn recent(recent: Recent) -> Result<RestrictedExpression, Unaskable> {
     let rows = RestrictedExpression::new_long(i64::try_from(recent.rows_written).unwrap_or(i64::MAX));
     RestrictedExpression::new_record([("rows_written".to_owned(), rows)]).map_err(|error| Unaskable(error.to_string()))
+}
+
+fn request(wish: Wish<'_>) -> Result<RestrictedExpression, Unaskable> {
+    let fields = [
+        ("window_s", RestrictedExpression::new_long(i64::try_from(wish.window_s).unwrap_or(i64::MAX))),
+        ("one_statement", RestrictedExpression::new_bool(wish.one_statement)),
+        ("reason", text(wish.reason)),
+    ];
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(fields).map_err(|error| Unaskable(error.to_string()))
 }
 
 fn statement(facts: Option<&Facts>) -> Result<RestrictedExpression, Unaskable> {

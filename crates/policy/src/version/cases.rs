@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
-    Action, Actor, ActorChain, Connection, ConnectionName, DataClassName, EnvironmentName, GroupName, IdentityId, IdentityKind, IdentityName, Object,
-    PolicyId, SystemAction,
+    Action, Actor, ActorChain, Connection, ConnectionName, DataClassName, EnvironmentName, Granted, GroupName, IdentityId, IdentityKind,
+    IdentityName, Object, PolicyId, RequestId, SystemAction, Timestamp,
     connection::{Protocol, TargetLogin, TargetTls},
 };
 
@@ -64,6 +64,17 @@ pub enum Ask {
         place: Place,
         /// The class.
         class: DataClassName,
+    },
+    /// May this role be asked for?
+    Request {
+        /// Where.
+        place: Place,
+        /// The role.
+        role: String,
+        /// For how long, in seconds.
+        window_s: u64,
+        /// Whether for a single statement.
+        one_statement: bool,
     },
     /// May this be done to Countersign itself?
     System(SystemAction),
@@ -141,7 +152,7 @@ fn read_identities(page: &mut Page<'_>, section: &Section<'_, '_>) -> BTreeMap<S
         section.close(page);
         if let Some(name) = name {
             let id = IdentityId::from_random(number);
-            identities.insert(name.value.to_string(), Actor { id, name: name.value, kind, groups, owner, run: None });
+            identities.insert(name.value.to_string(), Actor { id, name: name.value, kind, groups, owner, run: None, granted: Vec::new() });
         }
     }
     identities
@@ -160,18 +171,36 @@ fn read_test(page: &mut Page<'_>, section: &mut Section<'_, '_>, known: &Known<'
     let rows_written = section.number(page, "rows_written", 0, u32::MAX).map_or(0, |rows| u64::from(rows.value));
     let checks_masks = section.has("masked");
     let masked = section.texts(page, "masked").into_iter().map(|column| column.value.to_owned()).collect();
-    let name = name?.value.to_owned();
+    let granted = section.texts(page, "granted");
+    let (mut chain, ask, name) = (chain?, ask?, name?.value.to_owned());
+    chain.subject.granted = granted.into_iter().map(|role| read_granted(page, role, &ask)).collect::<Option<_>>()?;
     Some(PolicyTest {
         file: page.file.to_owned(),
         line,
         name,
-        chain: chain?,
-        ask: ask?,
+        chain,
+        ask,
         recent: Recent { rows_written },
         expect: expect?.value,
         policies,
         masked: checks_masks.then_some(masked),
     })
+}
+
+/// A role as if it had been granted on the connection the test asks about.
+fn read_granted(page: &mut Page<'_>, role: Placed<&str>, ask: &Ask) -> Option<Granted> {
+    let roles = match ask {
+        Ask::Action { place, .. } | Ask::Statement { place, .. } | Ask::Reveal { place, .. } | Ask::Request { place, .. } => {
+            Some(&place.connection.roles)
+        }
+        Ask::System(_) => None,
+    };
+    let group = roles.and_then(|roles| roles.get(role.value));
+    if group.is_none() {
+        let message = format!("the connection has no role `{}` in its [roles]", model::name::printable(role.value));
+        page.wrong_with_help(role.at, message, suggestion(role.value, roles.into_iter().flat_map(|roles| roles.keys().map(String::as_str))));
+    }
+    Some(Granted { request: RequestId::from_random(0), role: role.value.to_owned(), group: group?.clone(), until: Timestamp::MAX })
 }
 
 fn read_chain(page: &mut Page<'_>, section: &mut Section<'_, '_>, known: &Known<'_>) -> Option<ActorChain> {
@@ -228,6 +257,9 @@ fn read_action(page: &mut Page<'_>, section: &mut Section<'_, '_>, action: Place
         page.wrong_with_help(action.at, format!("there is no action `{}`", model::name::printable(action.value)), suggestion(action.value, known));
         return None;
     };
+    if parsed == Action::Request {
+        return read_wish(page, section, place?);
+    }
     match (parsed, class) {
         (Action::Reveal, Some(class)) => Some(Ask::Reveal { place: place?, class }),
         (Action::Filter, Some(class)) => {
@@ -240,6 +272,19 @@ fn read_action(page: &mut Page<'_>, section: &mut Section<'_, '_>, action: Place
         }
         (action, _) => Some(Ask::Action { place: place?, action, object: object? }),
     }
+}
+
+/// `role = "writer"`, `window_s = 3600`, `scope = "role"` or `"statement"`.
+fn read_wish(page: &mut Page<'_>, section: &mut Section<'_, '_>, place: Place) -> Option<Ask> {
+    let role = section.needed_text(page, "role", "name the role that is asked for, one of the connection's [roles]")?;
+    if !place.connection.roles.contains_key(role.value) {
+        let message = format!("{} has no role `{}` in its [roles]", place.connection.name, model::name::printable(role.value));
+        page.wrong_with_help(role.at, message, suggestion(role.value, place.connection.roles.keys().map(String::as_str)));
+        return None;
+    }
+    let window_s = section.number(page, "window_s", 1, u32::MAX).map_or(3_600, |seconds| u64::from(seconds.value));
+    let one_statement = section.word(page, "scope", &[("role", false), ("statement", true)]).is_some_and(|scope| scope.value);
+    Some(Ask::Request { place, role: role.value.to_owned(), window_s, one_statement })
 }
 
 /// `table = "schema.table"`, `column = "schema.table.column"`, `function = "schema.function"`, `schema = "…"`, or the connection.

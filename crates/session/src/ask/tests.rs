@@ -41,6 +41,7 @@ async fn played_with(more: &str) -> Played {
         session: ids::session(),
         chain: ActorChain::alone(alice),
         token: None,
+        request: None,
         connection: connection.name.clone(),
         database: "shop".to_owned(),
         ends_at: None,

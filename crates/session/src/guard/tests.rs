@@ -15,6 +15,7 @@ fn live(gate: &Gate, actor: &Actor) -> LiveHandle {
         session: ids::session(),
         chain: ActorChain::alone(actor.clone()),
         token: None,
+        request: None,
         connection: "prod-pg".parse().unwrap(),
         database: "shop".to_owned(),
         ends_at: None,
@@ -79,7 +80,7 @@ async fn after_a_version_live_sessions_are_decided_anew_for_connect() {
     gate.guard.apply_as(&fewer, &name("init"), now()).await.unwrap();
     assert!(matches!(cut.check(), Some(EndReason::PolicyChanged(why)) if why.contains("alice")), "{:?}", cut.check());
     assert_eq!(kept.check(), None);
-    assert_eq!(kept.woken().await, Woken::Changed);
+    assert_eq!(kept.woken().await, Woken::Changed { lost: None });
     let mut without = fewer.clone();
     without.remove("connections/prod-pg.toml");
     gate.guard.apply_as(&without, &name("init"), now()).await.unwrap();
@@ -180,6 +181,7 @@ async fn a_window_that_closes_ends_its_sessions_at_the_next_look() {
         session: ids::session(),
         chain: ActorChain::alone(alice),
         token: None,
+        request: None,
         connection: "prod-pg".parse().unwrap(),
         database: "shop".to_owned(),
         ends_at: Some(later(60)),
@@ -214,6 +216,7 @@ async fn the_watch_ends_what_is_due_by_itself() {
         session: ids::session(),
         chain: ActorChain::alone(alice),
         token: None,
+        request: None,
         connection: "prod-pg".parse().unwrap(),
         database: "shop".to_owned(),
         ends_at: Some("2020-01-01T00:00:00Z".parse().unwrap()),

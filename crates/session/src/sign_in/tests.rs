@@ -45,6 +45,7 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         trust: None,
         actors: Vec::new(),
         parent: None,
+        request: None,
     };
     change(&mut row);
     let (secret, digest) = mint_fresh(row.purpose).unwrap();

@@ -18,6 +18,7 @@ fn connect(subject: &Actor, connections: &[&str]) -> TokenRequest {
         expires_at: later(900),
         sign_in: None,
         agent: None,
+        request: None,
     }
 }
 

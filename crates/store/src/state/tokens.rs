@@ -34,6 +34,9 @@ pub enum AddTokenError {
     /// The delegation it would be given out for was revoked.
     #[error("the delegation was revoked: ask for a new one")]
     Undelegated,
+    /// The request it would be minted for is not granted, or its window is over.
+    #[error("the request is not granted, or its window is over: `countersign requests` lists yours")]
+    Ungranted,
     /// A connect token without a connection, or an API token with one.
     #[error("a token for connecting names at least one connection; a token for the API names none")]
     Connections,
@@ -75,6 +78,15 @@ impl State {
             let stands: Option<(String,)> =
                 sql("SELECT id FROM trust_rules WHERE id = $1 AND revoked_at IS NULL").bind(trust.to_string()).locked().optional(&mut write).await?;
             stands.ok_or(AddTokenError::Distrusted)?;
+        }
+        if let Some(request) = token.request {
+            let granted: Option<(String,)> = sql("SELECT id FROM requests WHERE id = $1 AND granted_until > $2")
+                .bind(request.to_string())
+                .bind(micros(token.created_at))
+                .locked()
+                .optional(&mut write)
+                .await?;
+            granted.ok_or(AddTokenError::Ungranted)?;
         }
         insert(&mut write, token, digest).await?;
         Ok(write.commit().await?)
@@ -236,7 +248,7 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
     sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
-         actors, delegates, parent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+         actors, delegates, parent, request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -253,6 +265,7 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(if token.actors.is_empty() { None } else { Some(to_json("actors", &token.actors)?) })
     .bind(i64::from(token.purpose == TokenUse::Delegate))
     .bind(token.parent.map(|id| id.to_string()))
+    .bind(token.request.map(|id| id.to_string()))
     .run(&mut *write)
     .await?;
     Ok(())
@@ -287,6 +300,7 @@ struct Row {
     actors: Option<String>,
     delegates: i64,
     parent: Option<String>,
+    request: Option<String>,
 }
 
 impl Row {
@@ -310,6 +324,7 @@ impl Row {
             sign_in: optional("the id of a sign-in", self.sign_in.as_deref())?,
             actors: self.actors.map_or_else(|| Ok(Vec::new()), |actors| from_json("actors", &actors))?,
             parent: optional("a token id", self.parent.as_deref())?,
+            request: optional("the id of a request", self.request.as_deref())?,
             trust: optional("the id of a trust rule", self.trust.as_deref())?,
             run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })

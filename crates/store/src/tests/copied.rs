@@ -6,7 +6,7 @@ use evidence::record::AskedOutcome;
 use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
 use super::accounts::{rule, sign_in};
-use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, server, session_row, token};
+use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, request, server, session_row, token};
 use crate::{
     Home, Query, Store, StoreError, copy,
     database::sql,
@@ -25,6 +25,7 @@ async fn filled(place: &Place) -> Store {
     state.set_password_hash(&name("alice"), Some("$argon2id$x")).await.unwrap();
     state.begin_sign_in(&sign_in(1, "anna-at-idp", Some("anna")), at(1)).await.unwrap();
     state.add_trust(&rule(1, "nightly")).await.unwrap();
+    state.add_request(&request(1, "alice")).await.unwrap();
     for number in 0..700 {
         let (row, digest, _) = token(number, "alice");
         state.add_token(&row, &digest).await.unwrap();
@@ -59,7 +60,7 @@ async fn seen(store: &Store) -> String {
         state.accounts(None).await.unwrap(),
         state.tokens(None).await.unwrap(),
         state.sessions(&SessionFilter::default()).await.unwrap(),
-        state.holds(10).await.unwrap(),
+        (state.holds(10).await.unwrap(), state.requests(10).await.unwrap()),
         state.current_version().await.unwrap(),
         state.events(None, None, 10).await.unwrap(),
         store.index().uses_of(&name("support-bot")).await.unwrap(),

@@ -14,10 +14,11 @@ use evidence::{
 };
 use identity::{Machine, MachineKind, NewIdentity, TokenDigest};
 use model::{
-    Action, Actor, ActorChain, Effects, Facts, HoldId, IdentityId, IdentityKind, IdentityName, Object, Pair, RecordLevel, Risk, RowScope, SessionId,
-    Timestamp, TokenId, Understanding, VersionHash,
+    Action, Actor, ActorChain, Effects, Facts, HoldId, IdentityId, IdentityKind, IdentityName, Object, Pair, RecordLevel, RequestId, Risk, RowScope,
+    SessionId, Timestamp, TokenId, Understanding, VersionHash,
     facts::{Outputs, RelationRef},
     hold::{HoldRow, HoldState, Signature},
+    request::RequestRow,
     session::SessionRow,
     token::{TokenRow, TokenUse},
 };
@@ -158,6 +159,7 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         trust: None,
         actors: Vec::new(),
         parent: None,
+        request: None,
     };
     (row, digest, secret.reveal_str().unwrap().to_owned())
 }
@@ -175,6 +177,29 @@ pub(super) fn session_row(number: u64, chain: &str, connection: &str, started: i
         ended_at: None,
         ending: None,
         operations: 0,
+    }
+}
+
+/// A request of somebody's that waits.
+pub(super) fn request(number: u64, requester: &str) -> RequestRow {
+    RequestRow {
+        id: RequestId::from_random(number),
+        chain: ActorChain::alone(actor(1, requester, IdentityKind::User)),
+        connection: "prod-pg".parse().unwrap(),
+        role: "writer".to_owned(),
+        group: "writers".parse().unwrap(),
+        statement: None,
+        window_s: 60,
+        reason: "INC-4711".to_owned(),
+        requirements: vec![],
+        version: VersionHash([7; 32]),
+        digest: "00".to_owned(),
+        created_at: at(i64::try_from(number).unwrap()),
+        expires_at: at(1_000),
+        signatures: vec![],
+        comments: vec![],
+        state: HoldState::Waiting,
+        grant: None,
     }
 }
 
@@ -223,7 +248,7 @@ pub(super) fn facts(action: Action, table: &str, risk: u8) -> Facts {
 }
 
 fn actor(number: u64, text: &str, kind: IdentityKind) -> Actor {
-    Actor { id: IdentityId::from_random(number), name: name(text), kind, groups: vec![], owner: None, run: None }
+    Actor { id: IdentityId::from_random(number), name: name(text), kind, groups: vec![], owner: None, run: None, granted: Vec::new() }
 }
 
 /// A session's records: `script` adds them, in order.

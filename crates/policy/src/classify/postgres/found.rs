@@ -160,6 +160,6 @@ pub(crate) const fn level(action: Action) -> u8 {
         Action::Configure | Action::Filter | Action::Reveal => 2,
         Action::Write => 3,
         Action::Define | Action::Export | Action::Execute | Action::Unreadable => 4,
-        Action::Destroy | Action::Privilege | Action::Escape => 5,
+        Action::Destroy | Action::Privilege | Action::Escape | Action::Request => 5,
     }
 }

@@ -25,6 +25,7 @@ fn person(number: u64, groups: &[&str]) -> Actor {
         groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
         owner: None,
         run: None,
+        granted: Vec::new(),
     }
 }
 
