@@ -17,6 +17,7 @@ mod queries;
 mod quick;
 mod report;
 mod results;
+mod revocation;
 mod rounds;
 mod stand;
 mod statements;
@@ -37,8 +38,16 @@ const ROUNDS: usize = 5;
 type Measure = fn(&mut Bench) -> Outcome<()>;
 
 const GROWTH: &[Measure] = &[growth::measure];
-const SECTIONS: &[Measure] =
-    &[queries::measure, streams::measure, streams::measure_values, logins::measure, idle::measure, latency::measure, statements::measure];
+const SECTIONS: &[Measure] = &[
+    queries::measure,
+    streams::measure,
+    streams::measure_values,
+    logins::measure,
+    idle::measure,
+    latency::measure,
+    statements::measure,
+    revocation::measure,
+];
 
 /// What is typed after `cargo xtask bench`.
 #[derive(Debug)]

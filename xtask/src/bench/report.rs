@@ -9,6 +9,7 @@ use super::{
     lanes::{COUNTERSIGN, COUNTERSIGN_FULL, HAPROXY, PGBOUNCER, RELAY},
     latency, logins, queries,
     results::{Key, Results},
+    revocation,
     rounds::Spread,
     statements, streams,
 };
@@ -73,6 +74,20 @@ const TARGETS: &[Target] = &[
     Target::within("memory of an idle session, at most 40 KiB with TLS", idle::SECTION, "TLS", "kib_per_session", 40.0),
     Target::within("first sight of a statement of up to eight pairs, at most 300 µs", statements::SECTION, "", "first_sight_us", 300.0),
     Target::within("recording of a short statement, at most 250 bytes", statements::SECTION, "recording statements", "recording_bytes", 250.0),
+    Target::within(
+        "from a revocation's answer to the cut of what ran, 99th percentile among 1,000 sessions, at most 250 ms",
+        revocation::SECTION,
+        "one of",
+        "cut_p99_ms",
+        250.0,
+    ),
+    Target::within(
+        "from a revocation's answer until all of 1,000 sessions are gone at the target, at most 250 ms",
+        revocation::SECTION,
+        "1000 sessions",
+        "all_cut_ms",
+        250.0,
+    ),
     Target::grown("CPU time of a transaction when much is there, at most 1.1 × that with little", "cpu_us", Some(SMALL), 1.1),
     Target::grown("CPU time of a login when much is there, at most 1.1 × that with little", "login_cpu_us", Some(SMALL), 1.1),
     Target::grown("a search over 10 million recorded statements, at most 300 ms", "search_ms", None, 300.0),
