@@ -179,7 +179,9 @@ fn ratios(results: &Results, section: &str, measure: &str, against: &str, lanes:
         };
         std::iter::once(format!("{case}, {transport}")).chain(lanes.iter().map(cell)).collect()
     };
-    let rows: Vec<Vec<String>> = results.cases(section).iter().map(row).collect();
+    // A section may have cases of other measures.
+    let rows: Vec<Vec<String>> =
+        results.cases(section).iter().map(row).filter(|row: &Vec<String>| row.iter().skip(1).any(|cell| cell != "–")).collect();
     markdown(&head, &rows)
 }
 
