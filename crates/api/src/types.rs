@@ -129,6 +129,10 @@ pub struct IdentityView {
     /// When it was revoked.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
+    /// Since when nobody answers for it; it stops at `expires_at` unless it gets an owner.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default)]
+    pub orphaned_at: Option<Timestamp>,
 }
 
 impl From<Identity> for IdentityView {
@@ -144,6 +148,7 @@ impl From<Identity> for IdentityView {
             purpose: identity.purpose,
             expires_at: identity.expires_at,
             revoked_at: identity.revoked_at,
+            orphaned_at: identity.orphaned_at,
         }
     }
 }

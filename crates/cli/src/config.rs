@@ -17,7 +17,7 @@ use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, 
 use identity::{oidc, workload};
 use model::ProviderName;
 use serde::{Deserialize, Deserializer, de};
-use session::limits::{HoldLimits, Limits};
+use session::limits::{HoldLimits, IdentityLimits, Limits};
 
 /// The file's name inside the directory given to `serve`.
 pub(crate) const FILE_NAME: &str = "countersign.toml";
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) holds: HoldLimits,
     /// `[limits]`: what callers may ask of the gateway before they are refused.
     pub(crate) limits: Limits,
+    /// `[identities]`: what becomes of workloads and agents whose owner has left.
+    pub(crate) identities: IdentityLimits,
     pub(crate) recording: Recording,
     pub(crate) policy: Policy,
     /// `[providers.NAME]`: where people sign in.
@@ -290,6 +292,7 @@ mod tests {
         assert_eq!(config.listen.postgres, vec!["127.0.0.1:6432".parse().unwrap()]);
         assert_eq!(config.listen.api, None);
         assert_eq!(config.holds.expire_after_s, 900);
+        assert_eq!((config.identities.orphaned_grace_days, config.identities.owner_absent_days), (14, 30));
         assert_eq!(config.recording.segment_bytes, 67_108_864);
         assert!(config.policy.watch);
     }
@@ -306,6 +309,7 @@ mod tests {
             ("[listen]\npostgres = \"here\"\n", "countersign.toml:2:12: `here` is not an address and port"),
             ("[listen]\nmetrics = \"0.0.0.0:1\"\n", "countersign.toml:2:11: 0.0.0.0:1 is not a loopback address"),
             ("\n[holds]\nmax_total = 0\n", "countersign.toml:3:13: 0 would refuse everything"),
+            ("[identities]\norphaned_grace_days = -1\n", "countersign.toml:2:23: invalid value: integer `-1`, expected u32"),
             ("[data]\nfolder = 1\n", "countersign.toml:2:1: unknown field `folder`, expected `dir`"),
             ("[recording]\ndurability = \"maybe\"\n", "countersign.toml:2:14: unknown variant `maybe`, expected `process` or `strict`"),
             ("[recording]\nsegment_bytes = 1\n", "countersign.toml:2:17: 1 bytes hold no recording"),

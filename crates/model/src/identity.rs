@@ -75,6 +75,8 @@ pub struct Identity {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked, if it was. A revoked identity never works again.
     pub revoked_at: Option<Timestamp>,
+    /// Since when nobody answers for it: its owner has left. It ends at its deadline then, unless it gets another.
+    pub orphaned_at: Option<Timestamp>,
 }
 
 impl Identity {

@@ -12,7 +12,7 @@ use model::{
 use serde_json::{Value, json};
 use store::{
     Store, StoreError,
-    state::{EndedSignIn, Event, NewSignIn},
+    state::{EndedSignIn, Event, NewSignIn, OwnerLeft},
 };
 
 /// Writes an act down.
@@ -136,6 +136,27 @@ pub(crate) fn sign_in_ended(ended: &EndedSignIn, by: &IdentityName, why: &str, s
 
 pub(crate) fn identity_changed(kind: &str, name: &IdentityName, detail: Value, by: &Actor, now: Timestamp) -> Event {
     event(now, &by.name, kind, name, detail)
+}
+
+/// Who does what the gateway does by itself. The name is nobody's.
+///
+/// # Errors
+/// It is no name.
+pub(crate) fn itself() -> Result<IdentityName, StoreError> {
+    "countersign".parse().map_err(|_| StoreError::Lost)
+}
+
+pub(crate) fn identity_orphaned(identity: &Identity, why: OwnerLeft, by: &IdentityName, now: Timestamp) -> Event {
+    let detail = json!({ "owner": identity.owner, "why": why.as_str(), "deadline": identity.expires_at });
+    event(now, by, "identity.orphaned", &identity.name, detail)
+}
+
+pub(crate) fn owner_is_back(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "identity.owner_back", &identity.name, json!({ "owner": identity.owner, "expires_at": identity.expires_at }))
+}
+
+pub(crate) fn orphan_stopped(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "identity.stopped", &identity.name, json!({ "owner": identity.owner, "orphaned_at": identity.orphaned_at }))
 }
 
 pub(crate) fn session_killed(session: SessionId, why: Option<&str>, by: &Actor, now: Timestamp) -> Event {

@@ -334,7 +334,14 @@ impl Guard {
     /// or could not be written for [`revocation_grace_ms`](Limits::revocation_grace_ms), or as soon as a recording cannot be written. Where policies look at the clock,
     /// `connect` is decided anew every minute.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(self.watch_sessions(), self.watch_recordings(), self.watch_state(), self.watch_catalogs(), self.watch_sign_ins());
+        tokio::join!(
+            self.watch_sessions(),
+            self.watch_recordings(),
+            self.watch_state(),
+            self.watch_catalogs(),
+            self.watch_sign_ins(),
+            self.watch_owners()
+        );
     }
 
     /// Tries to write a state store that could not be written, until that succeeds. As long as it does not, the store counts as lost.

@@ -18,6 +18,7 @@ mod known;
 pub mod limits;
 pub mod live;
 pub mod open;
+mod owners;
 pub mod providers;
 pub mod reach;
 mod record;

@@ -39,6 +39,19 @@ pub struct Limits {
     /// Holds.
     #[serde(skip)]
     pub holds: HoldLimits,
+    /// Identities.
+    #[serde(skip)]
+    pub identities: IdentityLimits,
+}
+
+/// How long workloads and agents go on whose owner has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityLimits {
+    /// How long they work from when that is found out, in days.
+    pub orphaned_grace_days: u32,
+    /// An owner who signs in at a provider has left who has not been signed in for so long, in days.
+    pub owner_absent_days: u32,
 }
 
 /// How many operations may be held, and how long.
@@ -73,7 +86,14 @@ impl Default for Limits {
             max_token_window_s: 30 * 86_400,
             max_identity_life_s: 400 * 86_400,
             holds: HoldLimits::default(),
+            identities: IdentityLimits::default(),
         }
+    }
+}
+
+impl Default for IdentityLimits {
+    fn default() -> Self {
+        Self { orphaned_grace_days: 14, owner_absent_days: 30 }
     }
 }
 

@@ -213,7 +213,12 @@ impl Live {
 
     /// Ends every session with the identity anywhere in its chain; returns how many that were.
     pub fn end_by_identity(&self, id: IdentityId, name: &IdentityName) -> usize {
-        self.end_where(&EndReason::IdentityRevoked(name.clone()), |entry| entry.chain.load().members().any(|member| member.id == id))
+        self.end_by_member(id, &EndReason::IdentityRevoked(name.clone()))
+    }
+
+    /// As [`end_by_identity`](Self::end_by_identity), for another reason than a revocation.
+    pub fn end_by_member(&self, id: IdentityId, reason: &EndReason) -> usize {
+        self.end_where(reason, |entry| entry.chain.load().members().any(|member| member.id == id))
     }
 
     /// Ends every session in which a grant counts; returns how many that were.

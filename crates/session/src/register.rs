@@ -111,7 +111,7 @@ impl Guard {
         let identity = self.machine(name, now).await?;
         self.store().state().set_owner(name, owner, now).await.map_err(|error| GovernError::Invalid(error.to_string()))?;
         self.decide_anew(now).await;
-        let detail = json!({ "before": identity.owner, "after": owner });
+        let detail = json!({ "before": identity.owner, "after": owner, "orphaned_at": identity.orphaned_at });
         Ok(events::append(self.store(), events::identity_changed("identity.owner", name, detail, by, now)).await?)
     }
 
@@ -147,6 +147,7 @@ impl Guard {
         self.store().state().revoke_identity(name, &by.name, now).await?;
         let ended = self.live().end_by_identity(identity.id, name);
         events::note(self.store(), events::identity_changed("identity.revoked", name, json!({ "sessions_ended": ended }), by, now)).await;
+        self.look_after_owners(now).await;
         Ok(ended)
     }
 
@@ -201,7 +202,10 @@ impl Guard {
     }
 
     async fn machine(&self, name: &IdentityName, now: Timestamp) -> Result<Identity, GovernError> {
-        let identity = self.active(name, now).await?;
+        let identity = self.known(name).await?;
+        // Somebody may take on one that stopped because nobody had.
+        let stopped = identity.orphaned_at.is_some() && identity.revoked_at.is_none();
+        let identity = if stopped { identity } else { self.active(name, now).await? };
         if identity.kind == IdentityKind::User {
             return Err(GovernError::Invalid(format!("{name} is a person and answers for themselves")));
         }
@@ -248,7 +252,10 @@ impl From<ChangeIdentityError> for GovernError {
     fn from(error: ChangeIdentityError) -> Self {
         match error {
             ChangeIdentityError::Store(error) => Self::State(error),
-            ChangeIdentityError::Unknown(_) | ChangeIdentityError::Revoked(_) | ChangeIdentityError::Elsewhere(_) => Self::Invalid(error.to_string()),
+            ChangeIdentityError::Unknown(_)
+            | ChangeIdentityError::Revoked(_)
+            | ChangeIdentityError::Elsewhere(_)
+            | ChangeIdentityError::Orphaned(_) => Self::Invalid(error.to_string()),
         }
     }
 }

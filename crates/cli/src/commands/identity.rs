@@ -4,7 +4,7 @@ use api::types::{
     AccountRequest, AccountView, EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView,
     OwnerRequest, PasswordRequest, ReachView, SecretText, TrustRequest, TrustView, UseView, WhoamiAnswer,
 };
-use model::{GroupName, IdentityKind, IdentityName, ProviderName, TrustId};
+use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
 use super::{seconds, sessions_word};
 use crate::{
@@ -227,17 +227,32 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
                 identity.name.to_string(),
                 identity.kind.as_str().to_owned(),
                 joined(&identity.groups),
-                identity.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                owner(identity),
                 identity.purpose.clone().unwrap_or_else(|| "-".to_owned()),
                 identity.created_by.to_string(),
                 maybe_moment(identity.last_used),
                 maybe_moment(identity.expires_at),
-                if identity.revoked_at.is_some() { "revoked".to_owned() } else { "active".to_owned() },
+                state(identity).to_owned(),
             ]
         });
         let header = ["name", "kind", "groups", "owner", "purpose", "created by", "last used", "expires", "state"];
         output.table(&header, rows.collect(), "Nobody that you may see.")
     })
+}
+
+/// `revoked`, `expired`, `orphaned` or `active`.
+fn state(identity: &IdentityView) -> &'static str {
+    let ended = identity.expires_at.is_some_and(|end| end <= Timestamp::now());
+    match (identity.revoked_at, identity.orphaned_at) {
+        (Some(_), _) => "revoked",
+        (None, _) if ended => "expired",
+        (None, Some(_)) => "orphaned",
+        (None, None) => "active",
+    }
+}
+
+fn owner(identity: &IdentityView) -> String {
+    identity.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::Result<()> {
@@ -251,14 +266,22 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
             ("created", format!("{} by {}", moment(identity.created_at), identity.created_by)),
             ("last used", maybe_moment(identity.last_used)),
         ];
-        if let Some(owner) = &identity.owner {
-            fields.push(("owner", owner.to_string()));
+        if identity.owner.is_some() {
+            fields.push(("owner", owner(identity)));
         }
         if let Some(purpose) = &identity.purpose {
             fields.push(("purpose", purpose.clone()));
         }
         if identity.expires_at.is_some() {
             fields.push(("expires", maybe_moment(identity.expires_at)));
+        }
+        if identity.orphaned_at.is_some() {
+            let how = format!(
+                "since {}: {} has left; give it an owner with `countersign identity own`",
+                maybe_moment(identity.orphaned_at),
+                owner(identity)
+            );
+            fields.push(("orphaned", how));
         }
         if identity.revoked_at.is_some() {
             fields.push(("revoked", maybe_moment(identity.revoked_at)));

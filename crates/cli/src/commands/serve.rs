@@ -128,7 +128,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     tell_of_masks(&store);
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
-    let limits = Limits { holds: config.holds.clone(), ..config.limits.clone() };
+    let limits = Limits { holds: config.holds.clone(), identities: config.identities.clone(), ..config.limits.clone() };
     let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
     guard.load_grants(Timestamp::now()).await?;
     guard.sign_in_at(providers(dir, config)?);

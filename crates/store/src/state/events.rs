@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{State, versions};
 use crate::{
     StoreError,
-    database::{count, from_json, micros, parsed, sql, stored_count, time, to_json},
+    database::{Write, count, from_json, micros, parsed, sql, stored_count, time, to_json},
 };
 
 /// Something that happened to Countersign itself.
@@ -41,18 +41,9 @@ impl State {
     /// When the store fails.
     pub async fn append_event(&self, event: &Event) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
-        let number = versions::next(&mut write, "event").await?;
-        sql("INSERT INTO events (number, at, actor, kind, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(number)
-            .bind(micros(event.at))
-            .bind(event.actor.as_str())
-            .bind(&event.kind)
-            .bind(&event.subject)
-            .bind(to_json("an event", &event.detail)?)
-            .run(&mut write)
-            .await?;
+        let number = append(&mut write, event).await?;
         write.commit().await?;
-        Ok(count(number))
+        Ok(number)
     }
 
     /// Events, newest first: all, or those about one subject; those before a number, to go on from the last page.
@@ -71,6 +62,21 @@ impl State {
         let rows: Vec<(i64, i64, String, String, String, String)> = query.all(self.database.read()).await?;
         rows.into_iter().map(row).collect()
     }
+}
+
+/// Appends an event inside a transaction, so that what it tells of and the event are there together or not at all. It comes last: others wait for the counter.
+pub(super) async fn append(write: &mut Write, event: &Event) -> Result<u64, StoreError> {
+    let number = versions::next(write, "event").await?;
+    sql("INSERT INTO events (number, at, actor, kind, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(number)
+        .bind(micros(event.at))
+        .bind(event.actor.as_str())
+        .bind(&event.kind)
+        .bind(&event.subject)
+        .bind(to_json("an event", &event.detail)?)
+        .run(write)
+        .await?;
+    Ok(count(number))
 }
 
 fn row((number, at, actor, kind, subject, detail): (i64, i64, String, String, String, String)) -> Result<EventRow, StoreError> {

@@ -6,7 +6,7 @@ use identity::NewIdentity;
 use model::{GroupName, Identity, IdentityId, IdentityKind, IdentityName, Timestamp};
 use sqlx::FromRow;
 
-use super::{State, accounts};
+use super::{State, accounts, owners};
 use crate::{
     StoreError,
     database::{self, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
@@ -38,6 +38,9 @@ pub enum ChangeIdentityError {
     /// They sign in at a provider.
     #[error("`{0}` signs in at a provider, and with no password: whoever is barred there is barred here")]
     Elsewhere(IdentityName),
+    /// Nobody answers for it.
+    #[error("nobody answers for `{0}` any more: give it an owner first, with `countersign identity own {0} OWNER`")]
+    Orphaned(IdentityName),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,28 +122,32 @@ impl State {
     /// Gives it a new expiry, checked by [`identity::register::check_expiry`] before.
     ///
     /// # Errors
-    /// When it is unknown or revoked, or the store fails.
+    /// When it is unknown, revoked or orphaned, or the store fails.
     pub async fn set_expiry(&self, name: &IdentityName, expires_at: Timestamp) -> Result<Identity, ChangeIdentityError> {
         let mut write = self.database.write().await?;
         let mut identity = changeable(&mut write, name).await?;
+        if identity.orphaned_at.is_some() {
+            return Err(ChangeIdentityError::Orphaned(name.clone()));
+        }
         sql("UPDATE identities SET expires_at = $2 WHERE name = $1").bind(name.as_str()).bind(micros(expires_at)).run(&mut write).await?;
         write.commit().await?;
         identity.expires_at = Some(expires_at);
         Ok(identity)
     }
 
-    /// Gives it another owner, an active person.
+    /// Gives it another owner, an active person. If it was orphaned, it is no longer, and works for as long as it would have.
     ///
     /// # Errors
     /// When it is unknown or revoked, the owner is not an active person, or the store fails.
     pub async fn set_owner(&self, name: &IdentityName, owner: &IdentityName, now: Timestamp) -> Result<Identity, SetOwnerError> {
         let mut write = self.database.write().await?;
-        let mut identity = changeable(&mut write, name).await?;
+        changeable(&mut write, name).await?;
         check_owner(&mut write, owner, now).await?;
         let change = sql("UPDATE identities SET owner = $2 WHERE name = $1").bind(name.as_str()).bind(owner.as_str());
         change.run(&mut write).await?;
+        owners::answered_for(&mut write, name).await?;
+        let identity = changeable(&mut write, name).await?;
         write.commit().await?;
-        identity.owner = Some(owner.clone());
         Ok(identity)
     }
 
@@ -245,6 +252,7 @@ fn entered(id: IdentityId, new: &NewIdentity, created_by: &IdentityName, now: Ti
         purpose: new.purpose().map(str::to_owned),
         expires_at: new.expires_at(),
         revoked_at: None,
+        orphaned_at: None,
     }
 }
 
@@ -280,6 +288,7 @@ struct Row {
     purpose: Option<String>,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    orphaned_at: Option<i64>,
     password_hash: Option<String>,
 }
 
@@ -297,6 +306,7 @@ impl Row {
             purpose: self.purpose,
             expires_at: optional_time(self.expires_at)?,
             revoked_at: optional_time(self.revoked_at)?,
+            orphaned_at: optional_time(self.orphaned_at)?,
         })
     }
 }

@@ -1,0 +1,90 @@
+//! Who answers for workloads and agents, and what becomes of those whose owner leaves.
+//!
+//! An owner has left who was revoked or has expired, or who signs in at a provider and has not been signed in for long: whoever is barred there is told of by nobody, but
+//! does not come back. What they own is orphaned: it keeps them as its owner, who may still not sign for it, and stops at a deadline unless an administrator names somebody
+//! else, or they come back. It is looked for when somebody is revoked, and every [`LOOK`], whatever ended the owner.
+
+use std::time::Duration;
+
+use model::{Identity, IdentityName, Timestamp};
+use store::StoreError;
+
+use crate::{events, guard::Guard, live::EndReason};
+
+/// How often owners are looked for that have left.
+const LOOK: Duration = Duration::from_secs(10);
+const DAY_S: u64 = 86_400;
+
+impl Guard {
+    /// Looks after who answers for what, for ever.
+    pub(crate) async fn watch_owners(&self) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            self.look_after_owners(Timestamp::now()).await;
+        }
+    }
+
+    /// One round. What fails is done in the next one.
+    pub async fn look_after_owners(&self, now: Timestamp) {
+        if !self.state_is_there() {
+            return;
+        }
+        let looked = async {
+            let itself = events::itself()?;
+            self.find_owners_back(&itself, now).await?;
+            self.find_orphans(&itself, now).await?;
+            self.stop_orphans(&itself, now).await
+        };
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "owners that have left could not be looked for");
+        }
+    }
+
+    /// Those whose owner has left get a deadline.
+    async fn find_orphans(&self, itself: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        let deadline = now.checked_add(days(self.limits().identities.orphaned_grace_days)).unwrap_or(Timestamp::MAX);
+        for found in self.store().state().left_behind(self.absent_since(now), now).await? {
+            let event = |identity: &Identity| events::identity_orphaned(identity, found.why, itself, now);
+            let Some(identity) = self.store().state().orphan(&found, deadline, event, now).await? else { continue };
+            let (owner, why) = (found.owner.as_ref().map_or("-", IdentityName::as_str), found.why.as_str());
+            let until = identity.expires_at.unwrap_or(deadline);
+            tracing::warn!(identity = %identity.name, owner, why, %until, "an identity is orphaned: it stops then unless it gets an owner");
+        }
+        Ok(())
+    }
+
+    /// Those whose owner has come back before the deadline go on as before.
+    async fn find_owners_back(&self, itself: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        for name in self.store().state().owners_back(self.absent_since(now), now).await? {
+            let event = |identity: &Identity| events::owner_is_back(identity, itself, now);
+            if self.store().state().owner_is_back(&name, event, now).await?.is_some() {
+                tracing::info!(identity = %name, "the owner of an orphaned identity is back");
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that nobody took on in time end, with what they opened.
+    async fn stop_orphans(&self, itself: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        for name in self.store().state().orphans_run_out(now).await? {
+            let event = |identity: &Identity| events::orphan_stopped(identity, itself, now);
+            let Some(identity) = self.store().state().stop_orphan(&name, itself, event, now).await? else { continue };
+            let ended = self.live().end_by_member(identity.id, &EndReason::WindowClosed(identity.expires_at.unwrap_or(now)));
+            tracing::warn!(identity = %name, ended, "an orphaned identity has stopped: nobody took it on in time");
+        }
+        Ok(())
+    }
+
+    fn absent_since(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(days(self.limits().identities.owner_absent_days)).unwrap_or(Timestamp::MIN)
+    }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * DAY_S)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Owners who leave, and what becomes of what they own.
+
+use model::{ActorChain, Requirement};
+use policy::decide;
+use store::state::{Account, NewSignIn, Which};
+
+use super::*;
+use crate::{
+    fixtures::{Gate, gate, gate_with, later, name, needs, now},
+    guard::GovernError,
+    ids,
+    limits::{IdentityLimits, Limits},
+    live::{LiveHandle, Registration},
+    register,
+    sign_in::{SignInFor, SignInRefused},
+    tokens::TokenRequest,
+};
+
+const DAY: u64 = DAY_S;
+const PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+fn live(gate: &Gate, actor: &model::Actor) -> LiveHandle {
+    let registration = Registration {
+        session: ids::session(),
+        chain: ActorChain::alone(actor.clone()),
+        token: None,
+        request: None,
+        connection: "prod-pg".parse().unwrap(),
+        database: "shop".to_owned(),
+        ends_at: None,
+    };
+    gate.guard.live().register(registration).unwrap()
+}
+
+async fn known(gate: &Gate, text: &str) -> Identity {
+    gate.guard.store().state().identity(&name(text)).await.unwrap().unwrap()
+}
+
+/// A token of the workload's, minted by its owner.
+async fn token(gate: &Gate, subject: &model::Actor, by: &model::Actor) -> model::Secret {
+    let wanted = TokenRequest {
+        subject: subject.name.clone(),
+        purpose: model::token::TokenUse::Connect,
+        connections: vec!["prod-pg".parse().unwrap()],
+        statement: None,
+        not_before: None,
+        expires_at: later(29 * DAY),
+        sign_in: None,
+        agent: None,
+        request: None,
+    };
+    gate.guard.mint_token(wanted, by, now()).await.unwrap().0
+}
+
+/// Signs somebody new in at a provider.
+async fn signs_in(gate: &Gate, text: &str, at: Timestamp) -> model::SignInId {
+    let id = ids::sign_in();
+    let new = NewSignIn {
+        id,
+        provider: "idp".parse().unwrap(),
+        account: Account { issuer: "https://idp.example".to_owned(), subject: text.to_owned() },
+        email: None,
+        groups: Vec::new(),
+        session: None,
+        checkable: true,
+        newcomer: Some((ids::identity(), name(text))),
+    };
+    gate.guard.store().state().begin_sign_in(&new, at).await.unwrap();
+    id
+}
+
+async fn ends(gate: &Gate, sign_in: model::SignInId, at: Timestamp) {
+    gate.guard.store().state().end_sign_ins(&Which::One(sign_in), "it was not renewed", &name("idp"), at).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_revoked_owner_leaves_is_orphaned_at_once_and_stops_at_the_deadline() {
+    let gate = gate().await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let nightly = gate.workload("nightly", &olga, &["engineers"]).await;
+    let other = gate.workload("weekly", &root, &["engineers"]).await;
+    let (secret, session) = (token(&gate, &nightly, &olga).await, live(&gate, &nightly));
+    let before = known(&gate, "nightly").await.expires_at;
+    gate.guard.revoke_identity(&olga.name, &root, now()).await.unwrap();
+    let orphan = known(&gate, "nightly").await;
+    assert_eq!((orphan.orphaned_at, orphan.expires_at), (Some(now()), Some(later(14 * DAY))));
+    assert_eq!(orphan.owner, Some(olga.name.clone()), "it is told whose it was");
+    assert_eq!(known(&gate, "weekly").await.orphaned_at, None);
+    assert_eq!(gate.events().await[..2], ["countersign identity.orphaned nightly", "root identity.revoked olga"]);
+
+    // Until then it works, and it is told of once.
+    let connection = "prod-pg".parse().unwrap();
+    let sign_in = async |at| gate.guard.sign_in("nightly", &secret, SignInFor::Connection(&connection), PEER, at).await;
+    gate.guard.look_after_owners(later(14 * DAY - 1)).await;
+    let signed_in = sign_in(later(14 * DAY - 1)).await.unwrap();
+    assert_eq!(signed_in.ends_at, Some(later(14 * DAY)));
+    assert_eq!((session.check(), gate.events().await.len()), (None, 3));
+    let longer = gate.guard.set_expiry(&nightly.name, later(60 * DAY), &root, now()).await.unwrap_err();
+    assert!(matches!(&longer, GovernError::Invalid(why) if why.contains("identity own nightly")), "{longer}");
+
+    assert!(matches!(sign_in(later(14 * DAY)).await, Err(SignInRefused::Inactive(_))), "also before anybody has looked");
+    for _ in 0..2 {
+        gate.guard.look_after_owners(later(14 * DAY)).await;
+    }
+    assert_eq!(session.check(), Some(&EndReason::WindowClosed(later(14 * DAY))));
+    assert!(gate.guard.store().state().tokens(Some(&nightly.name)).await.unwrap().iter().all(|token| token.revoked_at.is_some()));
+    assert_eq!(gate.events().await.iter().filter(|event| event.contains("identity.stopped")).count(), 1);
+    assert_eq!(live(&gate, &other).check(), None);
+
+    // Taken on even then, it works for as long as it would have; its tokens stay revoked.
+    gate.guard.set_owner(&nightly.name, &root.name, &root, later(15 * DAY)).await.unwrap();
+    let taken_on = known(&gate, "nightly").await;
+    assert_eq!((taken_on.orphaned_at, taken_on.expires_at, taken_on.owner), (None, before, Some(root.name.clone())));
+    assert!(sign_in(later(15 * DAY)).await.is_err());
+    gate.guard.look_after_owners(later(15 * DAY)).await;
+    assert_eq!(known(&gate, "nightly").await.orphaned_at, None);
+}
+
+#[tokio::test]
+async fn a_new_owner_before_the_deadline_makes_it_good() {
+    let gate = gate().await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let nightly = gate.workload("nightly", &olga, &["engineers"]).await;
+    let session = live(&gate, &nightly);
+    gate.guard.revoke_identity(&olga.name, &root, now()).await.unwrap();
+    gate.guard.set_owner(&nightly.name, &root.name, &root, later(60)).await.unwrap();
+    gate.guard.look_after_owners(later(20 * DAY)).await;
+    let identity = known(&gate, "nightly").await;
+    assert_eq!((identity.orphaned_at, identity.expires_at, session.check()), (None, Some(later(30 * DAY)), None));
+    // One that was to end sooner is not given more time.
+    let short = gate.workload("short", &root, &[]).await;
+    gate.guard.set_expiry(&short.name, later(DAY), &root, now()).await.unwrap();
+    let tom = gate.user("tom", &["admins"]).await;
+    gate.guard.revoke_identity(&root.name, &tom, now()).await.unwrap();
+    assert_eq!(known(&gate, "short").await.expires_at, Some(later(DAY)));
+}
+
+/// Somebody who is barred at a provider does not come back from there; who was only away is back with the next sign-in.
+#[tokio::test]
+async fn an_owner_who_no_longer_signs_in_at_the_provider_has_left_until_they_do() {
+    let gate = gate().await;
+    let first = signs_in(&gate, "olga", now()).await;
+    let olga = register::actor(&known(&gate, "olga").await);
+    let nightly = gate.workload("nightly", &olga, &["engineers"]).await;
+    let is_orphaned = async |at: Timestamp| {
+        gate.guard.look_after_owners(at).await;
+        known(&gate, "nightly").await.orphaned_at
+    };
+    assert_eq!(is_orphaned(later(29 * DAY)).await, None, "her sign-in stands");
+    ends(&gate, first, later(100)).await;
+    assert_eq!(is_orphaned(later(100)).await, None, "she may come again");
+    gate.guard.set_expiry(&nightly.name, later(300 * DAY), &gate.user("root", &["admins"]).await, later(29 * DAY)).await.unwrap();
+    let found = later(100 + 30 * DAY);
+    assert_eq!(is_orphaned(later(99 + 30 * DAY)).await, None);
+    assert_eq!(is_orphaned(found).await, Some(found));
+    assert_eq!(known(&gate, "nightly").await.expires_at, Some(later(100 + 44 * DAY)));
+    signs_in(&gate, "olga", later(40 * DAY)).await;
+    assert_eq!(is_orphaned(later(40 * DAY)).await, None);
+    assert_eq!(known(&gate, "nightly").await.expires_at, Some(later(300 * DAY)));
+    let events = gate.events().await;
+    assert_eq!(
+        events.iter().filter(|event| event.contains("identity.o")).collect::<Vec<_>>(),
+        ["countersign identity.owner_back nightly", "countersign identity.orphaned nightly"]
+    );
+}
+
+/// That nobody answers for a workload any more lets nobody sign for it who could not before.
+#[tokio::test]
+async fn the_former_owner_of_an_orphan_may_not_sign_for_it() {
+    let limits = Limits { identities: IdentityLimits { owner_absent_days: 0, ..IdentityLimits::default() }, ..Limits::default() };
+    let gate = gate_with(limits).await;
+    let sign_in = signs_in(&gate, "olga", now()).await;
+    gate.guard.store().state().set_groups(&name("olga"), &["dba".parse().unwrap()]).await.unwrap();
+    let olga = register::actor(&known(&gate, "olga").await);
+    let bob = gate.user("bob", &["dba"]).await;
+    gate.workload("nightly", &olga, &["engineers"]).await;
+    ends(&gate, sign_in, now()).await;
+    gate.guard.look_after_owners(now()).await;
+    let orphan = known(&gate, "nightly").await;
+    assert_eq!(orphan.orphaned_at, Some(now()));
+    let chain = ActorChain::alone(register::actor(&orphan));
+    let requirement: Requirement = needs("dba", 1);
+    let may_sign = |signer| decide::eligible(&gate.guard.version(), &requirement, &chain, signer, now()).is_ok();
+    assert!(may_sign(&bob) && !may_sign(&olga));
+}
+
+#[tokio::test]
+async fn without_a_grace_it_stops_at_once() {
+    let limits = Limits { identities: IdentityLimits { orphaned_grace_days: 0, ..IdentityLimits::default() }, ..Limits::default() };
+    let gate = gate_with(limits).await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let nightly = gate.workload("nightly", &olga, &["engineers"]).await;
+    let session = live(&gate, &nightly);
+    gate.guard.store().state().revoke_identity(&olga.name, &root.name, now()).await.unwrap();
+    gate.guard.look_after_owners(now()).await;
+    assert_eq!(session.check(), Some(&EndReason::WindowClosed(now())));
+    assert_eq!(gate.events().await, ["countersign identity.stopped nightly", "countersign identity.orphaned nightly"]);
+}
