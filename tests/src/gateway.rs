@@ -10,17 +10,18 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use xtask::kept::Kept;
 
 use crate::{
     clients::Login,
-    postgres::{DATABASE, PASSWORD, Postgres, ROLE},
+    postgres::{DATABASE, PASSWORD, PATIENCE, Postgres, ROLE},
 };
 
 /// The connection that [`Setup::target`] names.
@@ -454,6 +455,22 @@ impl Gateway {
     #[must_use]
     pub fn printed(&self) -> String {
         self.process.kept.printed()
+    }
+
+    /// Waits until its log holds this, and returns the whole of it.
+    ///
+    /// # Errors
+    /// It does not, in time.
+    pub fn wait_until_printed(&self, text: &str) -> Result<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let printed = self.printed();
+            if printed.contains(text) {
+                return Ok(printed);
+            }
+            ensure!(Instant::now() < end, "never printed: {text:?}: {printed}");
+            thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Kills it, as `kill -9` does, at once.

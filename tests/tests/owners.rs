@@ -77,6 +77,32 @@ fn what_an_owner_leaves_is_orphaned_until_somebody_takes_it_on() -> Result<()> {
 }
 
 #[test]
+fn owners_are_told_of_an_end_that_comes_near_where_they_look_anyway() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut gateway = start(&target, "[identities]\nexpiring_days = 20\n")?;
+    let admin = gateway.administrator().to_owned();
+    gateway.add_user("alice", &["engineers"])?;
+    add_workload(&gateway, "nightly", "alice", "19d")?;
+    add_workload(&gateway, "weekly", "alice", "90d")?;
+    let names = |answer: &Value| -> Vec<String> {
+        let ending = answer.get("ending").and_then(Value::as_array).into_iter().flatten();
+        ending.filter_map(|one| one.get("name")?.as_str().map(str::to_owned)).collect()
+    };
+    for command in ["whoami", "status"] {
+        ensure!(names(&gateway.json("alice", &[command])?) == ["nightly"], "{command}");
+        ensure!(names(&gateway.json("bob", &[command])?).is_empty(), "{command}");
+        let told = gateway.run("alice", &[command])?;
+        ensure!(told.contains("ends soon") && told.contains("nightly of alice") && !told.contains("weekly"), "{told}");
+    }
+    ensure!(names(&gateway.json(&admin, &["status"])?) == ["nightly"] && names(&gateway.json(&admin, &["whoami"])?).is_empty());
+    let logged = gateway.wait_until_printed("an identity stops before long")?;
+    ensure!(logged.contains("identity=nightly") && logged.contains("owner=\"alice\""), "{logged}");
+    gateway.run(&admin, &["identity", "renew", "nightly", "--expires-in", "90d"])?;
+    ensure!(names(&gateway.json("alice", &["whoami"])?).is_empty());
+    Ok(())
+}
+
+#[test]
 fn an_owner_whom_the_provider_bars_is_found_out_and_what_is_theirs_stops_at_the_deadline() -> Result<()> {
     let (target, issuer) = (Postgres::start()?, Issuer::start()?);
     let settings = issuer.settings("check_every_s = 1");

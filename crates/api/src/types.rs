@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, durations are seconds unless the name says otherwise. Unknown members of a request are refused: a misspelt
 //! restriction must not be read as no restriction.
 
+mod ending;
 mod providers;
 mod requests;
 mod who;
@@ -21,6 +22,7 @@ use model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub use ending::EndingView;
 pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
@@ -95,6 +97,9 @@ pub struct WhoamiAnswer {
     /// Actions on `System` that policy permits.
     #[schema(value_type = Vec<String>)]
     pub may: Vec<SystemAction>,
+    /// What the caller owns, or is, that ends before long, the soonest first.
+    #[serde(default)]
+    pub ending: Vec<EndingView>,
 }
 
 /// An identity of the register.
@@ -830,6 +835,9 @@ pub struct StatusAnswer {
     pub gateway: GatewayView,
     /// What keeps sessions from beginning, a sentence each; empty when all is well.
     pub troubles: Vec<String>,
+    /// Workloads and agents the caller may see that end before long or are orphaned, the soonest first.
+    #[serde(default)]
+    pub ending: Vec<EndingView>,
 }
 
 /// How far the search index was rebuilt.

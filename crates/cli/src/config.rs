@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) holds: HoldLimits,
     /// `[limits]`: what callers may ask of the gateway before they are refused.
     pub(crate) limits: Limits,
-    /// `[identities]`: what becomes of workloads and agents whose owner has left.
+    /// `[identities]`: what becomes of workloads and agents whose owner has left, and when owners are told of an end.
     pub(crate) identities: IdentityLimits,
     pub(crate) recording: Recording,
     pub(crate) policy: Policy,

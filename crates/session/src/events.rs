@@ -151,6 +151,10 @@ pub(crate) fn identity_orphaned(identity: &Identity, why: OwnerLeft, by: &Identi
     event(now, by, "identity.orphaned", &identity.name, detail)
 }
 
+pub(crate) fn identity_expiring(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "identity.expiring", &identity.name, json!({ "owner": identity.owner, "expires_at": identity.expires_at }))
+}
+
 pub(crate) fn owner_is_back(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
     event(now, by, "identity.owner_back", &identity.name, json!({ "owner": identity.owner, "expires_at": identity.expires_at }))
 }

@@ -44,7 +44,7 @@ pub struct Limits {
     pub identities: IdentityLimits,
 }
 
-/// How long workloads and agents go on whose owner has left.
+/// How long workloads and agents go on whose owner has left, and when owners are told of an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityLimits {
@@ -52,6 +52,8 @@ pub struct IdentityLimits {
     pub orphaned_grace_days: u32,
     /// An owner who signs in at a provider has left who has not been signed in for so long, in days.
     pub owner_absent_days: u32,
+    /// How long before the end of a workload or agent its owner is told, in days.
+    pub expiring_days: u32,
 }
 
 /// How many operations may be held, and how long.
@@ -93,7 +95,7 @@ impl Default for Limits {
 
 impl Default for IdentityLimits {
     fn default() -> Self {
-        Self { orphaned_grace_days: 14, owner_absent_days: 30 }
+        Self { orphaned_grace_days: 14, owner_absent_days: 30, expiring_days: 14 }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who answers for workloads and agents, and what becomes of those whose owner leaves.
+//! Who answers for workloads and agents: that they are told of an end that comes near, and what becomes of those whose owner leaves.
 //!
 //! An owner has left who was revoked or has expired, or who signs in at a provider and has not been signed in for long: whoever is barred there is told of by nobody, but
 //! does not come back. What they own is orphaned: it keeps them as its owner, who may still not sign for it, and stops at a deadline unless an administrator names somebody
@@ -6,10 +6,14 @@
 
 use std::time::Duration;
 
-use model::{Identity, IdentityName, Timestamp};
+use model::{Actor, Identity, IdentityName, Timestamp};
 use store::StoreError;
 
-use crate::{events, guard::Guard, live::EndReason};
+use crate::{
+    events,
+    guard::{GovernError, Guard},
+    live::EndReason,
+};
 
 /// How often owners are looked for that have left.
 const LOOK: Duration = Duration::from_secs(10);
@@ -35,7 +39,8 @@ impl Guard {
             let itself = events::itself()?;
             self.find_owners_back(&itself, now).await?;
             self.find_orphans(&itself, now).await?;
-            self.stop_orphans(&itself, now).await
+            self.stop_orphans(&itself, now).await?;
+            self.tell_of_ends(&itself, now).await
         };
         if let Err(error) = looked.await {
             tracing::error!(%error, "owners that have left could not be looked for");
@@ -75,6 +80,33 @@ impl Guard {
             tracing::warn!(identity = %name, ended, "an orphaned identity has stopped: nobody took it on in time");
         }
         Ok(())
+    }
+
+    /// Of each end of a workload or agent its owner is told once, when it comes near.
+    async fn tell_of_ends(&self, itself: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        let before = self.near(now);
+        for name in self.store().state().ending_untold(before, now).await? {
+            let event = |identity: &Identity| events::identity_expiring(identity, itself, now);
+            let Some(identity) = self.store().state().tell_of_end(&name, before, event, now).await? else { continue };
+            let (owner, until) = (identity.owner.as_ref().map_or("-", IdentityName::as_str), identity.expires_at.unwrap_or(before));
+            tracing::info!(identity = %identity.name, owner, %until, "an identity stops before long unless it is renewed");
+        }
+        Ok(())
+    }
+
+    /// The workloads and agents that end before long, and those that are orphaned, as far as `viewer` may see them: the soonest first.
+    ///
+    /// # Errors
+    /// The state store cannot be reached.
+    pub async fn ending(&self, viewer: &Actor, now: Timestamp) -> Result<Vec<Identity>, GovernError> {
+        let mut ending = self.store().state().ending(self.near(now), now).await?;
+        ending.retain(|identity| self.may_see_identity(identity, viewer, now));
+        Ok(ending)
+    }
+
+    /// Ends until then are near.
+    fn near(&self, now: Timestamp) -> Timestamp {
+        now.checked_add(days(self.limits().identities.expiring_days)).unwrap_or(Timestamp::MAX)
     }
 
     fn absent_since(&self, now: Timestamp) -> Timestamp {

@@ -58,5 +58,8 @@ pub(crate) async fn logout(caller: Caller, State(api): State<Arc<Api>>) -> Answe
 pub(crate) async fn whoami(caller: Caller, State(api): State<Arc<Api>>) -> Answered<WhoamiAnswer> {
     let identity = api.guard.store().state().identity_by_id(caller.actor.id).await?.ok_or_else(|| Refused::nobody("sign in first"))?;
     let may = SystemAction::ALL.iter().copied().filter(|action| api.guard.may(&caller.actor, *action, caller.now)).collect();
-    Ok(Answer(WhoamiAnswer { identity: identity.into(), expires_at: Some(caller.token.expires_at), may }))
+    let mut ending = api.guard.ending(&caller.actor, caller.now).await?;
+    ending.retain(|ending| ending.id == caller.actor.id || ending.owner.as_ref() == Some(&caller.actor.name));
+    let ending = ending.into_iter().map(Into::into).collect();
+    Ok(Answer(WhoamiAnswer { identity: identity.into(), expires_at: Some(caller.token.expires_at), may, ending }))
 }

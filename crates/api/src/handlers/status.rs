@@ -20,6 +20,7 @@ use crate::{
 pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answered<StatusAnswer> {
     let live = sessions::visible_live(&api, &caller).await?.len();
     let holds = api.guard.approvals().list(&caller.actor, HoldsWanted::Waiting, caller.now).await?.len();
+    let ending = api.guard.ending(&caller.actor, caller.now).await?;
     Ok(Answer(StatusAnswer {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         since: api.since,
@@ -28,6 +29,7 @@ pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answe
         waiting_holds: holds as u64,
         gateway: api.gateway.clone(),
         troubles: metrics::troubles(&api.guard),
+        ending: ending.into_iter().map(Into::into).collect(),
     }))
 }
 

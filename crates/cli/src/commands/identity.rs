@@ -1,8 +1,8 @@
 //! `countersign identity add|list|show|own|renew|groups|password|link|unlink|trust|distrust|revoke`: the register.
 
 use api::types::{
-    AccountRequest, AccountView, EndedAnswer, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest, IdentityView,
-    OwnerRequest, PasswordRequest, ReachView, SecretText, TrustRequest, TrustView, UseView, WhoamiAnswer,
+    AccountRequest, AccountView, EndedAnswer, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest,
+    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecretText, TrustRequest, TrustView, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
@@ -249,6 +249,20 @@ fn state(identity: &IdentityView) -> &'static str {
         (None, Some(_)) => "orphaned",
         (None, None) => "active",
     }
+}
+
+/// What ends before long, a line each; nothing if nothing does.
+pub(crate) fn ends(ending: &[EndingView]) -> Option<(&'static str, String)> {
+    let line = |one: &EndingView| {
+        let (kind, until) = (one.kind.as_str(), maybe_moment(one.expires_at));
+        let owner = one.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        match one.orphaned_at {
+            Some(_) => format!("{kind} {}: {until} UTC, orphaned by {owner}; an administrator gives it an owner (`identity own`)", one.name),
+            None => format!("{kind} {} of {owner}: {until} UTC unless an administrator renews it (`identity renew`)", one.name),
+        }
+    };
+    let lines: Vec<String> = ending.iter().map(line).collect();
+    (!lines.is_empty()).then(|| ("ends soon", format!("{}\n", lines.join("\n"))))
 }
 
 fn owner(identity: &IdentityView) -> String {

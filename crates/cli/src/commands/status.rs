@@ -13,7 +13,7 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
         let version = &answer.version;
         let by = version.applied_by.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let health = if answer.troubles.is_empty() { "ok".to_owned() } else { answer.troubles.join("; ") };
-        output.fields(&[
+        let mut fields = vec![
             ("program", answer.program.clone()),
             ("running since", moment(answer.since)),
             ("health", health),
@@ -23,6 +23,8 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
             ("live sessions", answer.live_sessions.to_string()),
             ("waiting holds", answer.waiting_holds.to_string()),
             ("postgres", answer.gateway.postgres.join(", ")),
-        ])
+        ];
+        fields.extend(super::identity::ends(&answer.ending));
+        output.fields(&fields)
     })
 }

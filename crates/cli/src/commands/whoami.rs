@@ -9,12 +9,14 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
     global.output().show(&answer, |output| {
         let identity = &answer.identity;
         let may = answer.may.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        output.fields(&[
+        let mut fields = vec![
             ("name", identity.name.to_string()),
             ("kind", identity.kind.as_str().to_owned()),
             ("groups", super::identity::joined(&identity.groups)),
             ("may", if may.is_empty() { "use connections".to_owned() } else { format!("use connections; {may}") }),
             ("signed in until", maybe_moment(answer.expires_at)),
-        ])
+        ];
+        fields.extend(super::identity::ends(&answer.ending));
+        output.fields(&fields)
     })
 }

@@ -1,13 +1,12 @@
 //! Owners who leave, and what becomes of what they own.
 
-use model::{ActorChain, Requirement};
+use model::{Actor, ActorChain, Requirement};
 use policy::decide;
 use store::state::{Account, NewSignIn, Which};
 
 use super::*;
 use crate::{
     fixtures::{Gate, gate, gate_with, later, name, needs, now},
-    guard::GovernError,
     ids,
     limits::{IdentityLimits, Limits},
     live::{LiveHandle, Registration},
@@ -19,7 +18,7 @@ use crate::{
 const DAY: u64 = DAY_S;
 const PEER: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
-fn live(gate: &Gate, actor: &model::Actor) -> LiveHandle {
+fn live(gate: &Gate, actor: &Actor) -> LiveHandle {
     let registration = Registration {
         session: ids::session(),
         chain: ActorChain::alone(actor.clone()),
@@ -37,7 +36,7 @@ async fn known(gate: &Gate, text: &str) -> Identity {
 }
 
 /// A token of the workload's, minted by its owner.
-async fn token(gate: &Gate, subject: &model::Actor, by: &model::Actor) -> model::Secret {
+async fn token(gate: &Gate, subject: &Actor, by: &Actor) -> model::Secret {
     let wanted = TokenRequest {
         subject: subject.name.clone(),
         purpose: model::token::TokenUse::Connect,
@@ -182,6 +181,35 @@ async fn the_former_owner_of_an_orphan_may_not_sign_for_it() {
     let requirement: Requirement = needs("dba", 1);
     let may_sign = |signer| decide::eligible(&gate.guard.version(), &requirement, &chain, signer, now()).is_ok();
     assert!(may_sign(&bob) && !may_sign(&olga));
+}
+
+#[tokio::test]
+async fn owners_are_told_once_of_each_end_that_comes_near() {
+    let gate = gate().await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let (eve, nightly) = (gate.user("eve", &["engineers"]).await, gate.workload("nightly", &olga, &[]).await);
+    let told = async || gate.events().await.into_iter().filter(|event| event == "countersign identity.expiring nightly").count();
+    let seen = async |viewer: &Actor, at| gate.guard.ending(viewer, at).await.unwrap().len();
+    gate.guard.look_after_owners(later(16 * DAY - 1)).await;
+    assert_eq!((told().await, seen(&olga, later(16 * DAY - 1)).await), (0, 0), "more than fourteen days");
+    for second in [16 * DAY, 17 * DAY] {
+        gate.guard.look_after_owners(later(second)).await;
+        assert_eq!(told().await, 1);
+    }
+    let at = later(17 * DAY);
+    assert_eq!([seen(&olga, at).await, seen(&root, at).await, seen(&nightly, at).await, seen(&eve, at).await], [1, 1, 1, 0], "WEB-15");
+    gate.guard.set_expiry(&nightly.name, later(60 * DAY), &root, at).await.unwrap();
+    gate.guard.look_after_owners(at).await;
+    assert_eq!((told().await, seen(&olga, at).await), (1, 0));
+    gate.guard.look_after_owners(later(50 * DAY)).await;
+    assert_eq!(told().await, 2, "of another end");
+    // What has ended is over, and of an orphan the deadline is told.
+    gate.guard.look_after_owners(later(60 * DAY)).await;
+    assert_eq!((told().await, seen(&root, later(60 * DAY)).await), (2, 0));
+    let weekly = gate.workload("weekly", &olga, &[]).await;
+    gate.guard.revoke_identity(&olga.name, &root, now()).await.unwrap();
+    let orphans = gate.guard.ending(&root, now()).await.unwrap();
+    assert!(orphans.iter().any(|identity| identity.name == weekly.name && identity.orphaned_at.is_some()), "{orphans:?}");
 }
 
 #[tokio::test]

@@ -276,7 +276,7 @@ pub(super) async fn held(write: &mut Write, name: &IdentityName) -> Result<Optio
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: String,
     name: String,
     kind: String,
@@ -293,7 +293,7 @@ struct Row {
 }
 
 impl Row {
-    fn parse(self) -> Result<Identity, StoreError> {
+    pub(super) fn parse(self) -> Result<Identity, StoreError> {
         Ok(Identity {
             id: parsed("an identity id", &self.id)?,
             name: parsed("an identity name", &self.name)?,

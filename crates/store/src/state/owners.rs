@@ -1,4 +1,4 @@
-//! Workloads and agents whose owner has left.
+//! Workloads and agents whose owner has left, and those that end before long.
 //!
 //! INVARIANT: one that is orphaned works until its deadline at most: that is its `expires_at`, which everything goes by that asks whether an identity may act.
 //! When it would have ended is kept beside it until somebody answers for it again.
@@ -172,6 +172,55 @@ impl State {
         let Some(identity) = found.filter(|found| found.orphaned_at.is_some() && !found.is_active(now)) else { return Ok(None) };
         sql("UPDATE identities SET stopped_at = $2 WHERE name = $1").bind(name.as_str()).bind(micros(now)).run(&mut write).await?;
         tokens::revoke_all(&mut write, name, by, now).await?;
+        events::append(&mut write, &event(&identity)).await?;
+        write.commit().await?;
+        Ok(Some(identity))
+    }
+
+    /// Workloads and agents that work and end until `before`, and those that are orphaned: by when they end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ending(&self, before: Timestamp, now: Timestamp) -> Result<Vec<Identity>, StoreError> {
+        let rows: Vec<identities::Row> = sql("SELECT * FROM identities WHERE kind <> 'user' AND revoked_at IS NULL AND expires_at > $1
+             AND (expires_at <= $2 OR orphaned_at IS NOT NULL) ORDER BY expires_at, name")
+        .bind(micros(now))
+        .bind(micros(before))
+        .all(self.database.read())
+        .await?;
+        rows.into_iter().map(identities::Row::parse).collect()
+    }
+
+    /// Those of them whose owner was not told yet of the end they have now. An orphan's is not there to be told.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ending_untold(&self, before: Timestamp, now: Timestamp) -> Result<Vec<IdentityName>, StoreError> {
+        let rows: Vec<(String,)> = sql("SELECT name FROM identities WHERE kind <> 'user' AND revoked_at IS NULL AND orphaned_at IS NULL
+             AND expires_at > $1 AND expires_at <= $2 AND (expiry_told IS NULL OR expiry_told <> expires_at) ORDER BY name")
+        .bind(micros(now))
+        .bind(micros(before))
+        .all(self.database.read())
+        .await?;
+        rows.into_iter().map(|(name,)| parsed("an identity name", &name)).collect()
+    }
+
+    /// Notes that its owner is told of the end it has now, with an event. Returns it; nothing if it has ended or has another end by now.
+    ///
+    /// # Errors
+    /// When the store fails; then neither is there.
+    pub async fn tell_of_end(
+        &self,
+        name: &IdentityName,
+        before: Timestamp,
+        event: impl FnOnce(&Identity) -> Event,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, StoreError> {
+        let mut write = self.database.write().await?;
+        let found = identities::held(&mut write, name).await?;
+        let due = |found: &Identity| found.is_active(now) && found.orphaned_at.is_none() && found.expires_at.is_some_and(|end| end <= before);
+        let Some(identity) = found.filter(due) else { return Ok(None) };
+        sql("UPDATE identities SET expiry_told = expires_at WHERE name = $1").bind(name.as_str()).run(&mut write).await?;
         events::append(&mut write, &event(&identity)).await?;
         write.commit().await?;
         Ok(Some(identity))

@@ -1,4 +1,4 @@
-//! Owners who leave.
+//! Owners who leave, and ends that come near.
 
 use model::{Identity, IdentityId, Timestamp};
 
@@ -14,6 +14,7 @@ on_both! {
     an_orphan_stops_at_its_deadline_once,
     whoever_takes_an_orphan_on_has_it_for_as_long_as_it_would_have_worked,
     an_owner_has_left_who_was_revoked_has_expired_or_is_long_away,
+    of_each_end_is_told_once,
 }
 
 fn event(identity: &Identity) -> Event {
@@ -119,4 +120,24 @@ async fn an_owner_has_left_who_was_revoked_has_expired_or_is_long_away(place: Pl
     let back = state.owner_is_back(&name("nightly"), event, at(1_700)).await.unwrap().unwrap();
     assert_eq!((back.orphaned_at, back.expires_at), (None, Some(at(5_000))));
     assert_eq!(state.owner_is_back(&name("nightly"), event, at(1_700)).await.unwrap(), None, "once");
+}
+
+async fn of_each_end_is_told_once(place: Place) {
+    let store = with_nightly(&place).await;
+    let state = store.state();
+    let untold = async |before, now| state.ending_untold(before, now).await.unwrap();
+    assert_eq!(untold(at(4_999), at(0)).await, []);
+    assert_eq!(untold(at(5_000), at(0)).await, [name("nightly")]);
+    assert_eq!(state.ending(at(5_000), at(0)).await.unwrap().len(), 1);
+    assert_eq!(state.tell_of_end(&name("nightly"), at(4_999), event, at(0)).await.unwrap(), None, "it was renewed meanwhile");
+    assert!(state.tell_of_end(&name("nightly"), at(5_000), event, at(0)).await.unwrap().is_some());
+    assert_eq!((untold(at(5_000), at(1)).await, count(&store).await), (vec![], 1));
+    state.set_expiry(&name("nightly"), at(6_000)).await.unwrap();
+    assert_eq!(untold(at(6_000), at(1)).await, [name("nightly")], "of another end");
+    assert_eq!(untold(at(9_000), at(6_000)).await, [], "nor of one that has come");
+    state.revoke_identity(&name("alice"), &name("bob"), at(10)).await.unwrap();
+    let found = state.left_behind(at(0), at(10)).await.unwrap().remove(0);
+    state.orphan(&found, at(5_900), event, at(10)).await.unwrap();
+    assert_eq!(untold(at(6_000), at(10)).await, [], "its owner is not there to be told");
+    assert_eq!(state.ending(at(20), at(10)).await.unwrap().len(), 1, "an orphan is shown all the same");
 }
