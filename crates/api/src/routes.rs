@@ -15,8 +15,8 @@ use axum::{
 use crate::{
     Api, caller,
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, requests, search, secrets, sessions, sign_in, status, tokens,
-        versions, who, workloads,
+        catalogs, connections, explain, holds, identities, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
+        status, tokens, versions, who, workloads,
     },
     refused::Refused,
 };
@@ -84,6 +84,9 @@ fn routes() -> Routes {
         .on(Method::PUT, "/v1/identities/{name}/expiry", identities::renew)
         .on(Method::PUT, "/v1/identities/{name}/groups", identities::groups)
         .on(Method::PUT, "/v1/identities/{name}/password", identities::password)
+        .on(Method::POST, "/v1/identities/{name}/second-factor", second_factor::offer)
+        .on(Method::PUT, "/v1/identities/{name}/second-factor", second_factor::accept)
+        .on(Method::DELETE, "/v1/identities/{name}/second-factor", second_factor::remove)
         .on(Method::PUT, "/v1/identities/{name}/accounts", providers::link)
         .on(Method::DELETE, "/v1/identities/{name}/accounts", providers::unlink)
         .on(Method::POST, "/v1/identities/{name}/trust", workloads::trust)

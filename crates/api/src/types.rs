@@ -6,6 +6,7 @@
 mod ending;
 mod providers;
 mod requests;
+mod second_factor;
 mod who;
 mod workloads;
 
@@ -28,6 +29,7 @@ pub use providers::{
     PolledAnswer, ProviderView, ProvidersAnswer,
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
+pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
 pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
 
@@ -72,6 +74,9 @@ pub struct LoginRequest {
     pub name: IdentityName,
     /// Its password.
     pub password: SecretText,
+    /// The code of its authenticator, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<SecretText>,
 }
 
 /// A token for this API.
@@ -138,6 +143,10 @@ pub struct IdentityView {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(default)]
     pub orphaned_at: Option<Timestamp>,
+    /// Since when a code is asked for with its password.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default)]
+    pub second_factor_at: Option<Timestamp>,
 }
 
 impl From<Identity> for IdentityView {
@@ -154,6 +163,7 @@ impl From<Identity> for IdentityView {
             expires_at: identity.expires_at,
             revoked_at: identity.revoked_at,
             orphaned_at: identity.orphaned_at,
+            second_factor_at: identity.second_factor_at,
         }
     }
 }

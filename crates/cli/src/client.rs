@@ -150,6 +150,11 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Whether the server refused because nobody is signed in, or what was shown is not right.
+pub(crate) fn is_stranger(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.0.code == "unauthenticated")
+}
+
 /// Members of a URL's path and query that hold text people typed are escaped by these two.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -21,6 +21,15 @@ pub(crate) fn secret(prompt: &str) -> anyhow::Result<Secret> {
     Ok(Secret::from(text))
 }
 
+/// Asks for a secret that somebody may not have: nothing if there is no terminal, or nothing is typed.
+pub(crate) fn maybe_secret(prompt: &str) -> anyhow::Result<Option<Secret>> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let text = rpassword::prompt_password(format!("{prompt}: ")).context("cannot read from the terminal")?;
+    Ok(if text.is_empty() { None } else { Some(Secret::from(text)) })
+}
+
 /// Like [`secret`], asked for twice on a terminal so that a slip is noticed.
 pub(crate) fn new_secret(prompt: &str) -> anyhow::Result<Secret> {
     let first = secret(prompt)?;

@@ -1,4 +1,4 @@
-//! Who is calling: built-in users and their passwords, people of identity providers, tokens, limits on attempts, and what may be entered in the register.
+//! Who is calling: built-in users, their passwords and second factors, people of identity providers, tokens, limits on attempts, and what may be entered in the register.
 //!
 //! No clock, and no IO but [`fetch`], which everything fetched from elsewhere goes through. Rows are kept by `store`; sessions are opened by `session`.
 //! Nothing here may tell a caller whether a name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be
@@ -13,6 +13,7 @@ pub mod oidc;
 pub mod password;
 pub mod register;
 pub mod token;
+pub mod totp;
 pub mod workload;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};

@@ -77,6 +77,8 @@ pub struct Identity {
     pub revoked_at: Option<Timestamp>,
     /// Since when nobody answers for it: its owner has left. It ends at its deadline then, unless it gets another.
     pub orphaned_at: Option<Timestamp>,
+    /// Since when a code is asked for with their password.
+    pub second_factor_at: Option<Timestamp>,
 }
 
 impl Identity {

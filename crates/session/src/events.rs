@@ -3,6 +3,8 @@
 //! The kinds are part of what auditors search for; new ones are added, old ones never renamed. No secret and no statement stands in an event:
 //! it names the held operation, session or token, and those who may can look there.
 
+use std::net::IpAddr;
+
 use model::{
     Actor, ConnectionName, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
     hold::HoldRow,
@@ -127,6 +129,11 @@ pub(crate) fn sign_in_began(new: &NewSignIn, identity: &Identity, now: Timestamp
         "groups": new.groups, "checkable": new.checkable,
     });
     event(now, &identity.name, "sign_in.began", &identity.name, detail)
+}
+
+pub(crate) fn sign_in_broke_glass(identity: &Identity, peer: IpAddr, wanted: &str, second_factor: bool, now: Timestamp) -> Event {
+    let detail = json!({ "peer": peer, "for": wanted, "second_factor": second_factor });
+    event(now, &identity.name, "sign_in.break_glass", &identity.name, detail)
 }
 
 pub(crate) fn sign_in_ended(ended: &EndedSignIn, by: &IdentityName, why: &str, sessions: usize, now: Timestamp) -> Event {

@@ -24,6 +24,7 @@ pub mod reach;
 mod record;
 pub mod register;
 pub mod requests;
+pub mod second_factor;
 mod show;
 pub mod sign_in;
 pub mod survey;

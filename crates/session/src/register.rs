@@ -3,6 +3,8 @@
 //! Administrators enter identities, set their groups and say who owns them; nobody else widens anybody's access, the owner of a workload least of
 //! all. That an owner cannot hand on what they own is deliberate: they would no longer be barred from signing for it.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use identity::{NewIdentity, RegisterError, password, register::check_expiry};
 use model::{Actor, GroupName, Identity, IdentityKind, IdentityName, Secret, SystemAction, Timestamp};
 use serde_json::json;
@@ -13,6 +15,9 @@ use crate::{
     guard::{GovernError, Guard},
     ids,
 };
+
+/// Where attempts count that somebody makes who is signed in, wherever they are.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The register's row of an identity as a member of a chain.
 #[must_use]
@@ -79,7 +84,7 @@ impl Guard {
             )));
         }
         match current {
-            Some(current) if identity.id == by.id => self.must_know(&identity, current).await?,
+            Some(current) if identity.id == by.id => self.must_know(&identity, current, now).await?,
             Some(_) | None => self.must_administer(by, now)?,
         }
         let hash = self.hash(new).await?;
@@ -212,12 +217,16 @@ impl Guard {
         Ok(identity)
     }
 
-    async fn must_know(&self, identity: &Identity, current: &Secret) -> Result<(), GovernError> {
+    /// Whoever has somebody's token guesses their password here no more often than where they sign in.
+    pub(crate) async fn must_know(&self, identity: &Identity, current: &Secret, now: Timestamp) -> Result<(), GovernError> {
+        let wrong = || GovernError::NotPermitted("the current password is not right".to_owned());
+        let attempt = self.attempts.begin(identity.name.as_str(), NOWHERE, now).map_err(|_| wrong())?;
         let stored = self.store().state().identity_and_password(&identity.name).await?.and_then(|(_, stored)| stored);
         if self.verify(current, stored).await.map_err(|refused| GovernError::Invalid(refused.to_string()))? {
+            self.attempts.succeeded(&attempt);
             return Ok(());
         }
-        Err(GovernError::NotPermitted("the current password is not right".to_owned()))
+        Err(wrong())
     }
 
     /// Hashes a new password on a blocking thread when it is its turn.

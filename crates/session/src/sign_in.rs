@@ -3,6 +3,9 @@
 //! An unknown name, a name without a password and a wrong password cost one argon2 computation each and answer alike; an unknown token costs one
 //! look-up by digest and answers like them. Only who holds a real token hears more about it: that it expired, was revoked, or is for something
 //! else. Argon2 runs on blocking threads, few at once, so that a flood of sign-ins neither starves sessions nor eats the memory.
+//!
+//! A missing or wrong code of a second factor is answered like a wrong password, in the same time: whoever guesses passwords learns of none that it is right. Where
+//! nobody can give a code, as at a database's prompt, those who have a second factor come with a token.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -14,9 +17,11 @@ use model::{
 use store::StoreError;
 
 use crate::{
+    events,
     guard::Guard,
     live::{LiveHandle, Registration, TooMany},
     register,
+    second_factor::SecondFactor,
 };
 
 /// What the caller wants to do once signed in.
@@ -26,6 +31,15 @@ pub enum SignInFor<'a> {
     Connection(&'a ConnectionName),
     /// Call the HTTP API.
     Api,
+}
+
+/// What somebody shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// A token or a password.
+    pub secret: &'a Secret,
+    /// The code of their authenticator.
+    pub code: Option<&'a Secret>,
 }
 
 impl SignInFor<'_> {
@@ -82,6 +96,8 @@ pub enum SignInRefused {
 pub enum WrongSecret {
     /// Not the password of that name, or the name is unknown or has none.
     Password,
+    /// The password is right, and the code of the second factor is missing, wrong, or was used.
+    Code,
     /// No token of that digest.
     UnknownToken,
 }
@@ -126,10 +142,26 @@ impl Guard {
     /// # Errors
     /// Why not. Unknown names and wrong secrets are told nothing apart, in the same time.
     pub async fn sign_in(&self, name: &str, secret: &Secret, wanted: SignInFor<'_>, peer: IpAddr, now: Timestamp) -> Result<SignedIn, SignInRefused> {
+        self.sign_in_with_code(name, Shown { secret, code: None }, wanted, peer, now).await
+    }
+
+    /// As [`sign_in`](Self::sign_in), with the code of an authenticator beside the password if somebody gave one.
+    ///
+    /// # Errors
+    /// As for `sign_in`.
+    pub async fn sign_in_with_code(
+        &self,
+        name: &str,
+        shown: Shown<'_>,
+        wanted: SignInFor<'_>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInRefused> {
         self.may_begin(wanted)?;
+        let secret = shown.secret;
         let signed_in = match token::parse(secret) {
             Ok(presented) => self.sign_in_with_token(name, presented.digest, wanted, peer, now).await?,
-            Err(MalformedToken::Prefix) => self.sign_in_with_password(name, secret, peer, now).await?,
+            Err(MalformedToken::Prefix) => self.sign_in_with_password(name, shown, wanted, peer, now).await?,
             Err(malformed) => return Err(SignInRefused::MalformedToken(malformed)),
         };
         self.note_use(&signed_in, now).await;
@@ -249,21 +281,59 @@ impl Guard {
         Ok(SignedIn { chain, token: Some(row), ends_at })
     }
 
-    async fn sign_in_with_password(&self, name: &str, secret: &Secret, peer: IpAddr, now: Timestamp) -> Result<SignedIn, SignInRefused> {
+    async fn sign_in_with_password(
+        &self,
+        name: &str,
+        shown: Shown<'_>,
+        wanted: SignInFor<'_>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInRefused> {
         let attempt = self.attempts.begin(name, peer, now).map_err(|_| SignInRefused::TooManyAttempts)?;
         let known = match name.parse::<IdentityName>() {
             Ok(name) => self.store().state().identity_and_password(&name).await.map_err(lost)?,
             Err(_) => None,
         };
         let (identity, stored) = known.map_or((None, None), |(identity, stored): (Identity, Option<String>)| (Some(identity), stored));
-        let right = self.verify(secret, stored).await?;
+        let second = self.look_at_code(identity.as_ref(), shown.code, now).await.map_err(lost)?;
+        let right = self.verify(shown.secret, stored).await?;
         let identity = identity.filter(|_| right).ok_or(SignInRefused::Wrong(WrongSecret::Password))?;
+        let fits = match second {
+            SecondFactor::NotAsked => true,
+            SecondFactor::Missing => false,
+            SecondFactor::Right(step) => self.store().state().spend_code(&identity.name, step).await.map_err(lost)?,
+        };
+        if !fits {
+            return Err(SignInRefused::Wrong(WrongSecret::Code));
+        }
         self.attempts.succeeded(&attempt);
         if !identity.is_active(now) {
             return Err(SignInRefused::Inactive(identity.name));
         }
+        self.note_break_glass(&identity, wanted, second != SecondFactor::NotAsked, peer, now).await?;
         let ends_at = identity.expires_at;
         Ok(SignedIn { chain: ActorChain::alone(register::actor(&identity)), token: None, ends_at })
+    }
+
+    /// Where people sign in at a provider, a password goes past it: that is for emergencies, and each time somebody is to know.
+    async fn note_break_glass(
+        &self,
+        identity: &Identity,
+        wanted: SignInFor<'_>,
+        second_factor: bool,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), SignInRefused> {
+        if self.providers().all().next().is_none() {
+            return Ok(());
+        }
+        let wanted = match wanted {
+            SignInFor::Connection(name) => name.as_str(),
+            SignInFor::Api => "api",
+        };
+        tracing::warn!(identity = %identity.name, %peer, wanted, second_factor, "a built-in user signed in with a password, past the identity providers");
+        // Not written down is not let in.
+        events::append(self.store(), events::sign_in_broke_glass(identity, peer, wanted, second_factor, now)).await.map_err(lost)
     }
 
     /// Compares a password on a blocking thread when it is its turn. No stored hash costs the same.

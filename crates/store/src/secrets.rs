@@ -10,7 +10,7 @@ use evidence::{
     DeploymentKey, KeyId, KeyRing,
     key::{KEY_BYTES, KeyError},
 };
-use model::{IdentityName, Secret, SignInId, Timestamp, connection::SecretSource};
+use model::{IdentityId, IdentityName, Secret, SignInId, Timestamp, connection::SecretSource};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -171,6 +171,31 @@ impl Secrets {
         self.delete(&refresh_of(sign_in)).await
     }
 
+    /// Keeps what the codes of somebody's authenticator are made of, in place of what was kept before.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub async fn keep_second_factor(&self, identity: IdentityId, secret: &Secret, now: Timestamp) -> Result<(), StoreError> {
+        let by: IdentityName = parsed("an identity name", "countersign")?;
+        self.put(&second_factor_of(identity), secret, &by, now).await
+    }
+
+    /// What the codes of somebody's authenticator are made of.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn second_factor(&self, identity: IdentityId) -> Result<Option<Secret>, StoreError> {
+        self.get(&second_factor_of(identity)).await
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_second_factor(&self, identity: IdentityId) -> Result<bool, StoreError> {
+        self.delete(&second_factor_of(identity)).await
+    }
+
     /// Every secret's name and history, by name.
     ///
     /// # Errors
@@ -230,6 +255,10 @@ impl Secrets {
 
 fn refresh_of(sign_in: SignInId) -> String {
     format!("{OURS}sign-in:{sign_in}")
+}
+
+fn second_factor_of(identity: IdentityId) -> String {
+    format!("{OURS}second-factor:{identity}")
 }
 
 struct SealingKey(Zeroizing<[u8; KEY_BYTES]>);

@@ -46,6 +46,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (6, "requests", include_str!("../migrations/state/0006_requests.sql")),
         (7, "owners", include_str!("../migrations/state/0007_owners.sql")),
         (8, "expiry told", include_str!("../migrations/state/0008_expiry_told.sql")),
+        (9, "second factor", include_str!("../migrations/state/0009_second_factor.sql")),
     ],
 };
 

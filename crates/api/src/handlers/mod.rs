@@ -12,6 +12,7 @@ pub(crate) mod providers;
 pub(crate) mod recordings;
 pub(crate) mod requests;
 pub(crate) mod search;
+pub(crate) mod second_factor;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use model::{SystemAction, Timestamp, token::TokenUse};
-use session::{sign_in::SignInFor, tokens::TokenRequest};
+use session::{
+    sign_in::{Shown, SignInFor, SignInRefused},
+    tokens::TokenRequest,
+};
 
 use super::after;
 use crate::{
@@ -18,12 +21,13 @@ use crate::{
 /// How long a token of a sign-in works, in seconds: a working day.
 const SIGN_IN_S: u64 = 12 * 3_600;
 
-/// Sign in: name and password for a token.
+/// Sign in: name, password and the code of an authenticator, if there is one, for a token.
 #[utoipa::path(post, path = "/v1/login", security(()), request_body = LoginRequest,
     responses((status = 200, description = "Signed in", body = LoginAnswer), (status = 401, description = "Not signed in", body = Refusal)))]
 pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(request): Body<LoginRequest>) -> Answered<LoginAnswer> {
     let now = Timestamp::now();
-    let signed_in = api.guard.sign_in(request.name.as_str(), &request.password.0, SignInFor::Api, peer, now).await?;
+    let shown = Shown { secret: &request.password.0, code: request.code.as_ref().map(|code| &code.0) };
+    let signed_in = api.guard.sign_in_with_code(request.name.as_str(), shown, SignInFor::Api, peer, now).await.map_err(refused)?;
     if signed_in.token.is_some() {
         return Err(Refused::invalid("this is a token already: use it as it is").hint("`countersign login` takes a password."));
     }
@@ -44,6 +48,13 @@ pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(re
     let (secret, row) = api.guard.mint_token(wanted, subject, now).await?;
     let identity = api.guard.store().state().identity_by_id(subject.id).await?.ok_or_else(|| Refused::nobody("sign-in failed"))?;
     Ok(Answer(LoginAnswer { token: SecretText(secret), expires_at: row.expires_at, identity: identity.into() }))
+}
+
+/// Whoever gave no code is told of it, whether they have a second factor or not.
+fn refused(refused: SignInRefused) -> Refused {
+    let about_code = matches!(refused, SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts);
+    let refused = Refused::from(refused);
+    if about_code { refused.hint("If you have an authenticator, give its code too: `countersign login NAME --code`.") } else { refused }
 }
 
 /// Sign out: revoke the token this request was made with.

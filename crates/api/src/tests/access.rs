@@ -85,6 +85,8 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("PUT", "/v1/identities/{name}/expiry") => json!({ "expires_in_s": 86_400 }),
         ("PUT", "/v1/identities/{name}/groups") => json!({ "groups": ["administrators"] }),
         ("PUT", "/v1/identities/{name}/password") => json!({ "password": "correct horse battery" }),
+        ("POST", "/v1/identities/{name}/second-factor") => json!({ "current": "correct horse battery" }),
+        ("PUT", "/v1/identities/{name}/second-factor") => json!({ "code": "000000" }),
         ("POST", "/v1/requests") => json!({ "connection": "prod-pg", "role": "writer", "window_s": 60, "reason": "x" }),
         ("POST", "/v1/requests/{id}/comment") => json!({ "text": "x" }),
         ("POST", "/v1/requests/{id}/end") => json!({}),

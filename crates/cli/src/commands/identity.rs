@@ -1,8 +1,9 @@
-//! `countersign identity add|list|show|own|renew|groups|password|link|unlink|trust|distrust|revoke`: the register.
+//! `countersign identity add|list|show|own|renew|groups|password|totp|link|unlink|trust|distrust|revoke`: the register.
 
 use api::types::{
     AccountRequest, AccountView, EndedAnswer, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest,
-    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecretText, TrustRequest, TrustView, UseView, WhoamiAnswer,
+    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecondFactorCode, SecondFactorOffer, SecondFactorRequest, SecretText, TrustRequest,
+    TrustView, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
@@ -56,6 +57,14 @@ enum Command {
     Password {
         /// The user
         name: IdentityName,
+    },
+    /// Set up an authenticator app: its code is asked for with your password from then on
+    Totp {
+        /// The user: you
+        name: IdentityName,
+        /// Take somebody's away instead, as an administrator: their device is lost
+        #[arg(long)]
+        remove: bool,
     },
     /// Let a user sign in with an account at a provider, and no longer with a password
     Link {
@@ -157,6 +166,11 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             client.put::<Option<()>>(&format!("{}/password", place(&name)), &PasswordRequest { current, password }).await?;
             output.show(&serde_json::json!({ "name": name }), |_| format!("{name} has a new password."))
         }
+        Command::Totp { name, remove: true } => {
+            client.delete::<Option<()>>(&format!("{}/second-factor", place(&name))).await?;
+            output.show(&serde_json::json!({ "name": name, "second_factor": false }), |_| format!("{name} has no second factor any more."))
+        }
+        Command::Totp { name, remove: false } => set_up(&client, output, &name).await,
         Command::Link { name, account } => {
             let request = AccountRequest { provider: account.provider, subject: account.subject };
             client.put::<Option<()>>(&format!("{}/accounts", place(&name)), &request).await?;
@@ -217,6 +231,20 @@ async fn enter(client: &Client, output: Output, add: Add) -> anyhow::Result<()> 
     };
     let view: IdentityView = client.post("/v1/identities", &request).await?;
     output.show(&view, |_| format!("{} {} is in the register.", view.kind.as_str(), view.name))
+}
+
+/// An authenticator app learns its secret, and shows that it has.
+async fn set_up(client: &Client, output: Output, name: &IdentityName) -> anyhow::Result<()> {
+    let place = format!("{}/second-factor", place(name));
+    let current = SecretText(terminal::secret("Your password now")?);
+    let offer: SecondFactorOffer = client.post(&place, &SecondFactorRequest { current }).await?;
+    let shown = |text: &SecretText| text.0.reveal_str().unwrap_or_default().to_owned();
+    eprintln!("Put this into your authenticator app; it is not shown again:\n\n  {}\n\n  to type: {}\n", shown(&offer.uri), shown(&offer.secret));
+    let code = SecretText(terminal::secret("The code it shows")?);
+    client.put::<Option<()>>(&place, &SecondFactorCode { code }).await?;
+    output.show(&serde_json::json!({ "name": name, "second_factor": true }), |_| {
+        format!("The code is asked for with the password of {name} from now on. Connect to databases with tokens.")
+    })
 }
 
 async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
@@ -288,6 +316,9 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         }
         if identity.expires_at.is_some() {
             fields.push(("expires", maybe_moment(identity.expires_at)));
+        }
+        if identity.second_factor_at.is_some() {
+            fields.push(("second factor", format!("since {}", maybe_moment(identity.second_factor_at))));
         }
         if identity.orphaned_at.is_some() {
             let how = format!(

@@ -12,7 +12,7 @@ use model::{IdentityName, ProviderName};
 
 use crate::{
     browser,
-    client::{Client, Global, Server},
+    client::{Client, Global, Server, is_stranger},
     credentials::{self, Credentials},
     output::moment,
     terminal,
@@ -29,18 +29,21 @@ pub(crate) struct Args {
     /// Sign in on another device: for machines without a browser
     #[arg(long)]
     device: bool,
+    /// Ask for the code of an authenticator too; without it, it is asked for at a terminal when the password is not enough
+    #[arg(long, conflicts_with_all = ["provider", "device"])]
+    code: bool,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let saved = credentials::load().unwrap_or_default();
     let client = global.stranger(saved.as_ref())?;
     let answer = match args.name {
-        Some(name) => with_password(&client, name).await?,
+        Some(name) => with_password(&client, name, args.code).await?,
         None => match choose(&client, args.provider).await? {
             Some(provider) if args.device => on_device(&client, &provider).await?,
             Some(provider) => in_browser(&client, &provider).await?,
             None if args.device => bail!("this gateway knows no provider to sign in at: sign in with `countersign login NAME`"),
-            None => with_password(&client, terminal::line("Name")?.parse().context("that is no name")?).await?,
+            None => with_password(&client, terminal::line("Name")?.parse().context("that is no name")?, args.code).await?,
         },
     };
     let ca = if matches!(client.server, Server::Https { .. }) { client.ca.clone() } else { None };
@@ -51,9 +54,19 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     global.output().show(&shown, |_| format!("Signed in as {} until {} UTC ({}).", kept.name, moment(kept.expires_at), path.display()))
 }
 
-async fn with_password(client: &Client, name: IdentityName) -> anyhow::Result<LoginAnswer> {
+/// The server says of nobody that the password is right and a code is missing: that would help to guess.
+async fn with_password(client: &Client, name: IdentityName, with_code: bool) -> anyhow::Result<LoginAnswer> {
     let password = SecretText(terminal::secret(&format!("Password of {name}"))?);
-    client.post("/v1/login", &LoginRequest { name, password }).await
+    let code = if with_code { Some(SecretText(terminal::secret("Code of your authenticator")?)) } else { None };
+    let mut request = LoginRequest { name, password, code };
+    match client.post("/v1/login", &request).await {
+        Err(error) if request.code.is_none() && is_stranger(&error) => {
+            let Some(code) = terminal::maybe_secret("That was not enough. Code of your authenticator, if you have one")? else { return Err(error) };
+            request.code = Some(SecretText(code));
+            client.post("/v1/login", &request).await
+        }
+        answered => answered,
+    }
 }
 
 /// The provider that was named, or the only one.

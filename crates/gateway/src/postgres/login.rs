@@ -231,10 +231,15 @@ fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace)
     Ok(out.freeze())
 }
 
+/// What no password prompt can take.
+const OTHER_WAY: &str =
+    "If you have a second factor, or sign in at your company's provider, connect with a token: `countersign token CONNECTION` prints one.";
+
 fn not_signed_in(user: &str, refused: &SignInRefused, peer: SocketAddr) -> Refusal {
     tracing::info!(user = %printable(user), %peer, ?refused, "a sign-in was refused");
     match refused {
-        SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts => Refusal::wrong_password(user),
+        // To all the same: who has a second factor is not told apart.
+        SignInRefused::Wrong(_) | SignInRefused::TooManyAttempts => Refusal::wrong_password(user).hint(OTHER_WAY),
         _ => Refusal::new(code_of(refused).unwrap_or(Sqlstate::INVALID_PASSWORD), refused.to_string()),
     }
 }

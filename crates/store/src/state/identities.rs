@@ -196,6 +196,51 @@ impl State {
         sql("UPDATE identities SET password_hash = $2 WHERE name = $1").bind(name.as_str()).bind(hash).run(&mut write).await?;
         Ok(write.commit().await?)
     }
+
+    /// Asks for a code with their password from now on, of a later step than this one. False if one is asked for already.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn begin_second_factor(&self, name: &IdentityName, step: i64, now: Timestamp) -> Result<bool, StoreError> {
+        let mut write = self.database.write().await?;
+        let begun = sql("UPDATE identities SET second_factor_at = $2, second_factor_step = $3 WHERE name = $1 AND second_factor_at IS NULL")
+            .bind(name.as_str())
+            .bind(micros(now))
+            .bind(step)
+            .run(&mut write)
+            .await?;
+        write.commit().await?;
+        Ok(begun == 1)
+    }
+
+    /// Uses up the code of a step, and all before it. True for whoever does so first, and for nobody else ever.
+    ///
+    /// # Errors
+    /// When the store fails. It may have been used up all the same.
+    pub async fn spend_code(&self, name: &IdentityName, step: i64) -> Result<bool, StoreError> {
+        let mut write = self.database.write().await?;
+        let spent = sql("UPDATE identities SET second_factor_step = $2 WHERE name = $1 AND second_factor_at IS NOT NULL AND second_factor_step < $2")
+            .bind(name.as_str())
+            .bind(step)
+            .run(&mut write)
+            .await?;
+        write.commit().await?;
+        Ok(spent == 1)
+    }
+
+    /// Asks for no code any more. False if none was asked for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_second_factor(&self, name: &IdentityName) -> Result<bool, StoreError> {
+        let mut write = self.database.write().await?;
+        let ended = sql("UPDATE identities SET second_factor_at = NULL, second_factor_step = NULL WHERE name = $1 AND second_factor_at IS NOT NULL")
+            .bind(name.as_str())
+            .run(&mut write)
+            .await?;
+        write.commit().await?;
+        Ok(ended == 1)
+    }
 }
 
 /// Why the owner is not changed.
@@ -253,6 +298,7 @@ fn entered(id: IdentityId, new: &NewIdentity, created_by: &IdentityName, now: Ti
         expires_at: new.expires_at(),
         revoked_at: None,
         orphaned_at: None,
+        second_factor_at: None,
     }
 }
 
@@ -289,6 +335,7 @@ pub(super) struct Row {
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
     orphaned_at: Option<i64>,
+    second_factor_at: Option<i64>,
     password_hash: Option<String>,
 }
 
@@ -307,6 +354,7 @@ impl Row {
             expires_at: optional_time(self.expires_at)?,
             revoked_at: optional_time(self.revoked_at)?,
             orphaned_at: optional_time(self.orphaned_at)?,
+            second_factor_at: optional_time(self.second_factor_at)?,
         })
     }
 }

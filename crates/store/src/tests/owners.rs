@@ -1,4 +1,4 @@
-//! Owners who leave, and ends that come near.
+//! Owners who leave, ends that come near, and codes that are used up.
 
 use model::{Identity, IdentityId, Timestamp};
 
@@ -15,6 +15,7 @@ on_both! {
     whoever_takes_an_orphan_on_has_it_for_as_long_as_it_would_have_worked,
     an_owner_has_left_who_was_revoked_has_expired_or_is_long_away,
     of_each_end_is_told_once,
+    a_code_is_used_up_by_one_of_many_and_asked_for_as_long_as_somebody_has_an_app,
 }
 
 fn event(identity: &Identity) -> Event {
@@ -140,4 +141,32 @@ async fn of_each_end_is_told_once(place: Place) {
     state.orphan(&found, at(5_900), event, at(10)).await.unwrap();
     assert_eq!(untold(at(6_000), at(10)).await, [], "its owner is not there to be told");
     assert_eq!(state.ending(at(20), at(10)).await.unwrap().len(), 1, "an orphan is shown all the same");
+}
+
+async fn a_code_is_used_up_by_one_of_many_and_asked_for_as_long_as_somebody_has_an_app(place: Place) {
+    let store = with_nightly(&place).await;
+    let state = store.state();
+    assert!(!state.spend_code(&name("alice"), 7).await.unwrap(), "none is asked for");
+    assert!(state.begin_second_factor(&name("alice"), 7, at(5)).await.unwrap());
+    assert!(!state.begin_second_factor(&name("alice"), 3, at(6)).await.unwrap());
+    assert_eq!(state.identity(&name("alice")).await.unwrap().unwrap().second_factor_at, Some(at(5)));
+    let tasks = [7, 8, 8, 8, 6].map(|step| {
+        let store = store.clone();
+        tokio::spawn(async move { store.state().spend_code(&name("alice"), step).await.unwrap() })
+    });
+    let mut spent = 0;
+    for task in tasks {
+        spent += usize::from(task.await.unwrap());
+    }
+    assert_eq!(spent, 1);
+    assert!(state.spend_code(&name("alice"), 9).await.unwrap());
+    assert!(!state.spend_code(&name("bob"), 9).await.unwrap());
+    let id = IdentityId::from_random(1);
+    let secret = model::Secret::from("twenty bytes of noise".to_owned());
+    store.secrets().keep_second_factor(id, &secret, at(5)).await.unwrap();
+    assert_eq!(store.secrets().second_factor(id).await.unwrap().unwrap().reveal(), secret.reveal());
+    assert!(store.secrets().second_factor(IdentityId::from_random(2)).await.unwrap().is_none());
+    assert!(state.end_second_factor(&name("alice")).await.unwrap() && !state.end_second_factor(&name("alice")).await.unwrap());
+    assert!(store.secrets().forget_second_factor(id).await.unwrap());
+    assert_eq!(state.identity(&name("alice")).await.unwrap().unwrap().second_factor_at, None);
 }
