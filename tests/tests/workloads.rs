@@ -93,6 +93,14 @@ fn a_job_needs_no_secret_and_its_run_is_on_every_record() -> Result<()> {
         "{explained}"
     );
     ensure!(explained.pointer("/reach/0/connection") == Some(&json!(CONNECTION)), "{explained}");
+    let entered = explained.get("entered").context("no change")?;
+    ensure!(entered.get("kind") == Some(&json!("identity.added")) && entered.get("actor") == Some(&json!(admin)), "{entered}");
+    ensure!(entered.pointer("/detail/owner") == Some(&json!("alice")) && entered.get("number").is_some_and(Value::is_u64), "{entered}");
+    let through = explained.get("through").map(Value::to_string).unwrap_or_default();
+    ensure!(through.contains(r#""who":"alice""#) && through.contains(r#""how":"platform""#) && !through.contains(&admin), "{through}");
+    let told = gateway.run(&admin, &["explain", "nightly"])?;
+    ensure!(told.contains("mints its tokens as an administrator") && told.contains("its jobs get tokens of it"), "{told}");
+    ensure!(told.contains("identity.added)"), "{told}");
     let used = explained.get("used").map(Value::to_string).unwrap_or_default();
     ensure!(used.contains("public.orders") && used.contains("read"), "{used}");
     let can = gateway.json(&admin, &["who-can", "read", &format!("{CONNECTION}/public.orders")])?;

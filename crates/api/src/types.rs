@@ -7,6 +7,7 @@ mod ending;
 mod providers;
 mod requests;
 mod second_factor;
+mod through;
 mod who;
 mod workloads;
 
@@ -30,6 +31,7 @@ pub use providers::{
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};
+pub use through::{ChangeView, ThroughView};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
 pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
 
@@ -222,6 +224,12 @@ pub struct IdentityDetails {
     /// Workloads and agents it owns.
     #[schema(value_type = Vec<String>)]
     pub owns: Vec<IdentityName>,
+    /// The change by which it was entered; null for the first administrator.
+    #[serde(default)]
+    pub entered: Option<ChangeView>,
+    /// Who can act through it, as far as the caller may see them; empty once it is revoked or expired.
+    #[serde(default)]
+    pub through: Vec<ThroughView>,
 }
 
 /// What policy lets an identity do on one connection.

@@ -28,6 +28,7 @@ pub mod second_factor;
 mod show;
 pub mod sign_in;
 pub mod survey;
+pub mod through;
 pub mod tokens;
 pub mod trace;
 mod value;

@@ -15,11 +15,15 @@ use policy::{
     decide::{self, Case},
     version::Version,
 };
-use store::Use;
+use store::{
+    Use,
+    state::{EventRow, TrustRule},
+};
 
 use crate::{
     guard::{GovernError, Guard},
     register,
+    through::Through,
 };
 
 /// What the register, the policies and the records know of an identity.
@@ -35,6 +39,12 @@ pub struct IdentityFacts {
     pub used: Vec<Use>,
     /// The workloads and agents it owns.
     pub owns: Vec<IdentityName>,
+    /// The change by which it was entered. The first administrator's is none.
+    pub entered: Option<EventRow>,
+    /// Who can act through it.
+    pub through: Vec<Through>,
+    /// Which tokens of platforms are its own.
+    pub trust: Vec<TrustRule>,
 }
 
 /// What policy lets an identity do on one connection.
@@ -70,10 +80,13 @@ impl Guard {
         let identity = self.identity_for(name, viewer, now).await?;
         let tokens = self.store().state().tokens(Some(name)).await?;
         let used = self.store().index().uses_of(name).await?;
-        let owns = self.store().state().identities().await?.into_iter().filter(|other| other.owner.as_ref() == Some(name));
-        let owns = owns.map(|other| other.name).collect();
+        let all = self.store().state().identities().await?;
+        let owns = all.iter().filter(|other| other.owner.as_ref() == Some(name)).map(|other| other.name.clone()).collect();
+        let entered = self.store().state().first_event(name.as_str(), "identity.added").await?;
+        let trust = self.store().state().trust_of(name).await?;
+        let through = self.through(&identity, &all, &tokens, &trust, viewer, now);
         let reach = if identity.is_active(now) { self.reach(&self.version(), &identity, &used, now) } else { Vec::new() };
-        Ok(IdentityFacts { identity, tokens, reach, used, owns })
+        Ok(IdentityFacts { identity, tokens, reach, used, owns, entered, through, trust })
     }
 
     /// What policy lets an identity do by itself, on every connection it may open, with what is granted to it there.

@@ -6,10 +6,7 @@ use axum::extract::State;
 use identity::register::{Machine, MachineKind, NewIdentity};
 use model::{Identity, IdentityKind, IdentityName, Timestamp};
 use session::reach::{IdentityFacts, Reach};
-use store::{
-    index::Use,
-    state::{AccountRow, TrustRule},
-};
+use store::{index::Use, state::AccountRow};
 
 use super::after;
 use crate::{
@@ -65,19 +62,20 @@ pub(crate) async fn show(caller: Caller, State(api): State<Arc<Api>>, Path(name)
     api.catch_up().await?;
     let facts = api.guard.identity_facts(&name, &caller.actor, caller.now).await?;
     let accounts = api.guard.accounts(&name, &caller.actor, caller.now).await?;
-    let trust = api.guard.trust_of(&name, &caller.actor, caller.now).await?;
-    Ok(Answer(details(facts, accounts, trust)))
+    Ok(Answer(details(facts, accounts)))
 }
 
-fn details(facts: IdentityFacts, accounts: Vec<AccountRow>, trust: Vec<TrustRule>) -> IdentityDetails {
+fn details(facts: IdentityFacts, accounts: Vec<AccountRow>) -> IdentityDetails {
     IdentityDetails {
         identity: facts.identity.into(),
         accounts: accounts.into_iter().map(Into::into).collect(),
-        trust: trust.into_iter().map(Into::into).collect(),
+        trust: facts.trust.into_iter().map(Into::into).collect(),
         tokens: facts.tokens.into_iter().map(Into::into).collect(),
         reach: facts.reach.into_iter().map(reached).collect(),
         used: facts.used.into_iter().map(used).collect(),
         owns: facts.owns,
+        entered: facts.entered.map(Into::into),
+        through: facts.through.into_iter().map(Into::into).collect(),
     }
 }
 

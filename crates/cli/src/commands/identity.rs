@@ -2,8 +2,8 @@
 
 use api::types::{
     AccountRequest, AccountView, EndedAnswer, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest,
-    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecondFactorCode, SecondFactorOffer, SecondFactorRequest, SecretText, TrustRequest,
-    TrustView, UseView, WhoamiAnswer,
+    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecondFactorCode, SecondFactorOffer, SecondFactorRequest, SecretText, ThroughView,
+    TrustRequest, TrustView, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
@@ -305,7 +305,7 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
             ("name", identity.name.to_string()),
             ("kind", identity.kind.as_str().to_owned()),
             ("groups", joined(&identity.groups)),
-            ("created", format!("{} by {}", moment(identity.created_at), identity.created_by)),
+            ("created", created(&details)),
             ("last used", maybe_moment(identity.last_used)),
         ];
         if identity.owner.is_some() {
@@ -342,6 +342,7 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         }
         let parts = [
             ("", output.fields(&fields)),
+            ("who can act through it", through(output, &details.through)),
             ("can reach", reach(output, &details.reach)),
             ("used", used(output, &details.used)),
             ("tokens", super::token::table(output, &details.tokens)),
@@ -349,6 +350,27 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         let told = parts.map(|(title, text)| if title.is_empty() { text } else { format!("{}\n{text}", output.paint(Tone::Strong, title)) });
         told.join("\n\n")
     })
+}
+
+fn created(details: &IdentityDetails) -> String {
+    let identity = &details.identity;
+    let change = details.entered.as_ref().map_or_else(String::new, |change| format!(" (event {}, {})", change.number, change.kind));
+    format!("{} by {}{change}", moment(identity.created_at), identity.created_by)
+}
+
+fn through(output: &Output, through: &[ThroughView]) -> String {
+    let rows = through.iter().map(|one| {
+        let how = match one.how.as_str() {
+            "owner" => "mints its tokens as its owner",
+            "administrator" => "mints its tokens as an administrator",
+            "agent" => "acts for it",
+            "platform" => "its jobs get tokens of it",
+            "person" => "lets it act in their name",
+            other => other,
+        };
+        vec![one.who.clone(), how.to_owned(), one.by.clone().unwrap_or_else(|| "-".to_owned()), maybe_moment(one.until)]
+    });
+    output.table(&["who", "how", "by", "until"], rows.collect(), "Nobody else that you may see.")
 }
 
 fn account(account: &AccountView) -> String {

@@ -91,6 +91,45 @@ async fn web_15_identities_are_listed_to_themselves_their_owners_and_who_governs
     assert_eq!(unseen, gate.guard.identity_facts(&name("nobody-here"), &eve, now()).await.unwrap_err().to_string().replace("nobody-here", "nightly"));
 }
 
+/// Who made it and by which change, and who gets at a credential of its; told of nobody whom the viewer may not see.
+#[tokio::test]
+async fn who_can_act_through_an_identity_is_told_to_who_may_see_them() {
+    let gate = gate().await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let eve = gate.user("eve", &["engineers"]).await;
+    let guard = &gate.guard;
+    guard.add_identity(&workload("nightly", "olga"), None, &root, now()).await.unwrap();
+    let purpose = "answers tickets".parse().unwrap();
+    let bot = Machine::new(MachineKind::Agent, name("bot"), olga.name.clone(), purpose, later(86_400), now()).unwrap();
+    guard.add_identity(&NewIdentity::machine(bot, vec!["engineers".parse().unwrap()]), None, &root, now()).await.unwrap();
+    let given = crate::tokens::TokenRequest {
+        subject: eve.name.clone(),
+        purpose: model::token::TokenUse::Delegate,
+        connections: vec!["prod-pg".parse().unwrap()],
+        statement: None,
+        not_before: None,
+        expires_at: later(600),
+        sign_in: None,
+        agent: Some(name("bot")),
+        request: None,
+    };
+    let (_, token) = guard.mint_token(given, &eve, now()).await.unwrap();
+    let through = async |text: &str, viewer: &Actor, at| {
+        let facts = guard.identity_facts(&name(text), viewer, at).await.unwrap();
+        let told = facts.through.into_iter().map(|one| format!("{} {} {}", one.who, one.how.as_str(), one.by.unwrap_or_default()));
+        told.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(through("nightly", &root, now()).await, ["olga owner", "root administrator"]);
+    assert_eq!(through("nightly", &olga, now()).await, ["olga owner"], "WEB-15");
+    assert_eq!(through("eve", &eve, now()).await, [format!("bot agent {}", token.id)]);
+    assert_eq!(through("bot", &root, now()).await, ["olga owner".to_owned(), "root administrator".to_owned(), format!("eve person {}", token.id)]);
+    assert_eq!(through("eve", &eve, later(600)).await, Vec::<String>::new(), "the delegation is over");
+    assert_eq!(through("nightly", &root, later(86_400)).await, Vec::<String>::new(), "nobody acts through what has ended");
+    let entered = guard.identity_facts(&name("nightly"), &olga, now()).await.unwrap().entered.unwrap();
+    assert_eq!((entered.event.kind.as_str(), entered.event.actor, entered.event.subject.as_str()), ("identity.added", root.name.clone(), "nightly"));
+    assert!(guard.identity_facts(&root.name, &root, now()).await.unwrap().entered.is_none(), "it was there before there were changes");
+}
+
 #[tokio::test]
 async fn what_an_identity_can_reach_is_asked_of_the_policies() {
     let gate = gate().await;

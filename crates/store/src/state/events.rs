@@ -46,6 +46,16 @@ impl State {
         Ok(number)
     }
 
+    /// The first event of a kind about a subject.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn first_event(&self, subject: &str, kind: &str) -> Result<Option<EventRow>, StoreError> {
+        let query = sql("SELECT number, at, actor, kind, subject, detail FROM events WHERE subject = $1 AND kind = $2 ORDER BY number LIMIT 1");
+        let found: Option<Stored> = query.bind(subject).bind(kind).optional(self.database.read()).await?;
+        found.map(row).transpose()
+    }
+
     /// Events, newest first: all, or those about one subject; those before a number, to go on from the last page.
     ///
     /// # Errors
@@ -59,7 +69,7 @@ impl State {
             query.push(" AND number < ").push_bind(stored_count(before));
         }
         query.push(" ORDER BY number DESC LIMIT ").push_bind(i64::from(limit));
-        let rows: Vec<(i64, i64, String, String, String, String)> = query.all(self.database.read()).await?;
+        let rows: Vec<Stored> = query.all(self.database.read()).await?;
         rows.into_iter().map(row).collect()
     }
 }
@@ -79,7 +89,10 @@ pub(super) async fn append(write: &mut Write, event: &Event) -> Result<u64, Stor
     Ok(count(number))
 }
 
-fn row((number, at, actor, kind, subject, detail): (i64, i64, String, String, String, String)) -> Result<EventRow, StoreError> {
+/// As it is stored.
+type Stored = (i64, i64, String, String, String, String);
+
+fn row((number, at, actor, kind, subject, detail): Stored) -> Result<EventRow, StoreError> {
     let event = Event { at: time(at)?, actor: parsed("an identity name", &actor)?, kind, subject, detail: from_json("an event", &detail)? };
     Ok(EventRow { number: count(number), event })
 }
