@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod keycloak;
 pub mod postgres;
+pub mod provider;
 pub mod tls;
 pub mod valve;
 pub mod wire;

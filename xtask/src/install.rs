@@ -39,6 +39,7 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
     Need { present: || on_path("java").is_some(), packages: &["openjdk-17-jre-headless"] },
     Need { present: || on_path("mvn").is_some(), packages: &["maven"] },
+    Need { present: || on_path("node").is_some() && on_path("npm").is_some(), packages: &["nodejs", "npm"] },
     Need { present: || chromium().is_ok() && chromedriver().is_ok(), packages: &["chromium", "chromium-driver"] },
 ];
 
@@ -235,6 +236,29 @@ pub fn keycloak() -> Outcome<PathBuf> {
     run(Command::new("/bin/sh").arg(home.join("bin/kc.sh")).args(["build", "--db=dev-mem", "--features-disabled=kerberos"]))?;
     std::fs::write(&prepared, "").map_err(|error| failed(&prepared, error))?;
     Ok(home)
+}
+
+/// The folder with the packages of `tests/provider`, below the user's cache folder: as its lock file has them.
+///
+/// # Errors
+/// They could not be installed.
+pub fn second_provider() -> Outcome<PathBuf> {
+    let (wanted, folder) = (workspace().join("tests/provider"), cache_folder("second-provider")?);
+    let failed = |what: &Path, error: std::io::Error| format!("{}: {error}", what.display());
+    let lock = wanted.join("package-lock.json");
+    let text = std::fs::read_to_string(&lock).map_err(|error| failed(&lock, error))?;
+    let installed = folder.join("installed.json");
+    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == text) {
+        return Ok(folder);
+    }
+    println!("installing the packages of {}", lock.display());
+    std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(wanted.join(name), folder.join(name)).map_err(|error| failed(&wanted.join(name), error))?;
+    }
+    run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder))?;
+    std::fs::write(&installed, text).map_err(|error| failed(&installed, error))?;
+    Ok(folder)
 }
 
 /// Installs cargo-deny when no recent one is there; that takes some minutes, once.
