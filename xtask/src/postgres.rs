@@ -34,6 +34,8 @@ pub struct Settings {
     pub client_authentication: Vec<String>,
     /// Certificate, key and certificate authority, PEM: with them the server speaks TLS.
     pub tls: Option<Tls>,
+    /// The folder of another PostgreSQL than the installed one, with `bin`, `lib` and `share`. It is copied, for the server's user may not enter ours.
+    pub programs: Option<PathBuf>,
 }
 
 /// What a server needs to speak TLS, all PEM.
@@ -83,14 +85,17 @@ impl Server {
     /// # Errors
     /// PostgreSQL is not installed, or a program of it failed: with what it said.
     pub fn start(settings: &Settings) -> Outcome<Self> {
-        let programs = postgres_programs()?;
         let owner = ServerUser::find()?;
         let folder = owner.new_folder()?;
-        let started = owner.make_cluster(&programs, &folder, settings).and_then(|()| start_on_a_free_port(&owner, &programs, &folder));
+        let started = owner.programs(settings.programs.as_deref(), &folder).and_then(|programs| {
+            owner.make_cluster(&programs, &folder, settings)?;
+            let (keeper, port) = start_on_a_free_port(&owner, &programs, &folder)?;
+            Ok((keeper, programs, port))
+        });
         if started.is_err() {
             let _ = fs::remove_dir_all(&folder);
         }
-        let (keeper, port) = started?;
+        let (keeper, programs, port) = started?;
         Ok(Self { keeper, programs, folder, port })
     }
 
@@ -228,6 +233,20 @@ impl ServerUser {
             return Ok(());
         }
         crate::command::run(Command::new("chown").arg("-R").arg(format!("{}:{}", self.user, self.group)).arg(folder))
+    }
+
+    /// The folder of a server's programs: the installed ones, or a copy of those in `home`, with the installed psql where they have none.
+    fn programs(self, home: Option<&Path>, folder: &Path) -> Outcome<PathBuf> {
+        let installed = postgres_programs()?;
+        let Some(home) = home else { return Ok(installed) };
+        let ours = folder.join("programs");
+        copy(home, &ours)?;
+        let (bin, psql) = (ours.join("bin"), ours.join("bin/psql"));
+        if !psql.exists() {
+            std::os::unix::fs::symlink(installed.join("psql"), &psql).map_err(|error| format!("cannot make {}: {error}", psql.display()))?;
+        }
+        self.give(&ours)?;
+        Ok(bin)
     }
 
     fn new_folder(self) -> Outcome<PathBuf> {
@@ -373,7 +392,10 @@ fn start_keeper(owner: &ServerUser, programs: &Path, folder: &Path) -> Outcome<O
 }
 
 /// A port nobody listens on at this moment.
-pub(crate) fn free_port() -> Outcome<u16> {
+///
+/// # Errors
+/// The system gives none.
+pub fn free_port() -> Outcome<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("cannot find a free port: {error}"))?;
     listener.local_addr().map(|address| address.port()).map_err(|error| format!("cannot find a free port: {error}"))
 }

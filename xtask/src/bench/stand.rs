@@ -178,6 +178,7 @@ fn target(size: Size, gateway: &Gateway) -> Outcome<Server> {
         configuration: configuration.map(str::to_owned).to_vec(),
         client_authentication: vec![format!("host all {DIRECT_ROLE} 127.0.0.1/32 password")],
         tls: Some(tls),
+        programs: None,
     };
     let target = Server::start(&settings)?;
     target.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'"))?;
