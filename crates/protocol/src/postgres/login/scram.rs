@@ -77,6 +77,17 @@ pub enum ScramError {
     Unproven,
 }
 
+/// What PostgreSQL keeps of a password, to be given to it in the password's place: who reads the statement or the log that it stands in cannot sign in.
+/// <https://www.postgresql.org/docs/current/catalog-pg-authid.html>
+#[must_use]
+pub fn verifier(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> String {
+    let salted = salted_password(password, salt, iterations);
+    let stored_key = digest::digest(&digest::SHA256, hmac_sha256(salted.as_slice(), b"Client Key").as_ref());
+    let server_key = hmac_sha256(salted.as_slice(), b"Server Key");
+    let (salt, stored_key, server_key) = (STANDARD.encode(salt), STANDARD.encode(stored_key), STANDARD.encode(server_key));
+    format!("SCRAM-SHA-256${iterations}:{salt}${stored_key}:{server_key}")
+}
+
 /// The first message was made; the server's first is awaited.
 #[derive(Debug)]
 pub struct ExpectServerFirst {
@@ -273,6 +284,15 @@ mod tests {
         let expected = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(String::from_utf8(last).unwrap(), expected);
         assert_eq!(state.verify(FINAL.as_bytes()), Ok(()));
+    }
+
+    /// As PostgreSQL itself writes it for the password of RFC 7677.
+    #[test]
+    fn a_verifier_is_what_the_server_would_have_made() {
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let expected =
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        assert_eq!(verifier(b"pencil", &salt, NonZeroU32::new(4096).unwrap()), expected);
     }
 
     #[test]
