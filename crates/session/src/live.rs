@@ -10,13 +10,16 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use model::{ActorChain, ConnectionName, IdentityId, IdentityName, ProviderName, RequestId, SessionId, Timestamp, TokenId};
 use tokio::sync::Notify;
+
+/// The end of a session that does not end by itself.
+const NEVER: i64 = i64::MAX;
 
 /// Why a session was ended from outside. The text is for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +140,8 @@ struct Entry {
     request: Option<RequestId>,
     connection: ConnectionName,
     database: String,
-    ends_at: Option<Timestamp>,
+    /// In microseconds; [`NEVER`] if it does not end by itself.
+    ends_at: AtomicI64,
     ended: AtomicBool,
     reason: OnceLock<EndReason>,
     changed: AtomicBool,
@@ -189,7 +193,7 @@ impl Live {
             request: new.request,
             connection: new.connection,
             database: new.database,
-            ends_at: new.ends_at,
+            ends_at: AtomicI64::new(new.ends_at.map_or(NEVER, Timestamp::as_microsecond)),
             ended: AtomicBool::new(false),
             reason: OnceLock::new(),
             changed: AtomicBool::new(false),
@@ -234,8 +238,8 @@ impl Live {
 
     /// Ends every session whose window has closed at `now`; returns how many that were.
     pub fn end_closed_windows(&self, now: Timestamp) -> usize {
-        let due: Vec<Arc<Entry>> = lock(&self.entries).values().filter(|entry| entry.ends_at.is_some_and(|end| now >= end)).cloned().collect();
-        due.iter().filter(|entry| entry.end(&EndReason::WindowClosed(entry.ends_at.unwrap_or(now)))).count()
+        let due: Vec<Arc<Entry>> = lock(&self.entries).values().filter(|entry| entry.ends_at().is_some_and(|end| now >= end)).cloned().collect();
+        due.iter().filter(|entry| entry.end(&EndReason::WindowClosed(entry.ends_at().unwrap_or(now)))).count()
     }
 
     /// Ends every session; returns how many that were.
@@ -291,6 +295,11 @@ impl Entry {
         }
         self.changed.store(true, Ordering::Release);
         self.wake.notify_waiters();
+    }
+
+    fn ends_at(&self) -> Option<Timestamp> {
+        let micros = self.ends_at.load(Ordering::Acquire);
+        (micros != NEVER).then(|| Timestamp::from_microsecond(micros).ok()).flatten()
     }
 
     fn shown(&self) -> LiveSession {
@@ -350,6 +359,17 @@ impl LiveHandle {
         let after = self.entry.chain.load_full();
         self.entry.change(&before, &after);
         after
+    }
+
+    /// When its access ends, if it does by itself.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.entry.ends_at()
+    }
+
+    /// Its access ends at this moment at the latest.
+    pub fn end_by(&self, at: Timestamp) {
+        self.entry.ends_at.fetch_min(at.as_microsecond(), Ordering::AcqRel);
     }
 
     /// Why the session must end, if it must: one atomic load when it need not.
@@ -484,5 +504,8 @@ mod tests {
         assert_eq!(live.end_closed_windows(at(101)), 0);
         assert_eq!(late.check(), Some(&EndReason::WindowClosed(at(100))));
         assert_eq!(endless.check(), None);
+        endless.end_by(at(200));
+        endless.end_by(at(300));
+        assert_eq!((endless.ends_at(), live.end_closed_windows(at(199)), live.end_closed_windows(at(200))), (Some(at(200)), 0, 1));
     }
 }
