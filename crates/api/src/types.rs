@@ -856,6 +856,9 @@ pub struct StatusAnswer {
     /// Workloads and agents the caller may see that end before long or are orphaned, the soonest first.
     #[serde(default)]
     pub ending: Vec<EndingView>,
+    /// Roles of ended sessions that could not be dropped at their targets yet, a sentence each; for administrators.
+    #[serde(default)]
+    pub left_roles: Vec<String>,
 }
 
 /// How far the search index was rebuilt.

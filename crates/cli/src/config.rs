@@ -14,7 +14,7 @@ use std::{
 };
 
 use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
-use identity::{oidc, workload};
+use identity::{oidc, vault, workload};
 use model::ProviderName;
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, IdentityLimits, Limits};
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) providers: BTreeMap<ProviderName, oidc::Settings>,
     /// `[issuers.NAME]`: where jobs run whose tokens are taken.
     pub(crate) issuers: BTreeMap<ProviderName, workload::Settings>,
+    /// `[vault]`: an OpenBao or Vault that has secrets of targets.
+    pub(crate) vault: Option<vault::Settings>,
     /// `[telemetry]`: where traces of sessions go.
     pub(crate) telemetry: telemetry::Telemetry,
 }
@@ -190,6 +192,10 @@ impl Config {
             let (line, column) = place(text, text.find(&format!("[issuers.{name}]")).unwrap_or(0));
             return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message: problem.to_owned() });
         }
+        if let Some(problem) = config.vault.as_ref().and_then(vault::Settings::problem) {
+            let (line, column) = place(text, text.find("[vault]").unwrap_or(0));
+            return Err(ConfigError::Wrong { path: path.to_owned(), line, column, message: problem.to_owned() });
+        }
         if config.tls.certificate.is_some() != config.tls.key.is_some() {
             let (line, column) = place(text, text.find("[tls]").unwrap_or(0));
             let message = "`certificate` and `key` belong together: name both, or neither to use those that `init` made".to_owned();
@@ -316,6 +322,7 @@ mod tests {
             ("[store]\npostgres = { host = \"a\" }\n", "countersign.toml:2:12: missing field `database`"),
             ("[store.postgres]\nhost = \"a\"\ndatabase = \"d\"\nuser = \"u\"\npassword = \"p\"\n", "countersign.toml:5:12: secrets are never"),
             ("[telemetry]\notlp = \"http://otel.example\"\n", "countersign.toml:2:8: `http://otel.example` would send"),
+            ("[vault]\naddress = \"https://bao.example\"\n", "countersign.toml:1:1: say how to sign in"),
             ("[data\n", "countersign.toml:1:6: "),
             ("[issuers.ci]\nplatform = \"kubernetes\"\n", "countersign.toml:1:1: `issuer` is missing"),
             ("[providers.a]\nissuer = \"idp\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `idp` is no issuer"),

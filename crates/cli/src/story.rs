@@ -72,6 +72,9 @@ impl Story {
         if let Some(token) = opened.token {
             fields.insert(4, ("token", token.to_string()));
         }
+        if let Some(role) = &opened.target_role {
+            fields.push(("target role", role.clone()));
+        }
         if let Some(name) = &opened.application_name {
             fields.push(("application", name.clone()));
         }

@@ -104,6 +104,9 @@ pub struct Opened {
     pub target_pid: i32,
     /// The `application_name` the caller sent, if any. Chosen by the caller: show it through `model::name::printable`.
     pub application_name: Option<String>,
+    /// The role that was made at the target for this session alone, if one was: who the target's own logs show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_role: Option<String>,
 }
 
 /// The caller asked for an operation. Written before anything of it is forwarded.

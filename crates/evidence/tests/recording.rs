@@ -85,6 +85,7 @@ fn opened() -> Record {
         level: RecordLevel::Statements,
         target_pid: 77,
         application_name: Some("psql".to_owned()),
+        target_role: None,
     }))
 }
 

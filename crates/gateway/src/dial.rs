@@ -14,7 +14,7 @@ use protocol::postgres::login::{
     target::{Link as LinkKind, ReportedError, TargetFailure, TargetLogin, TargetMove, TargetReady, TargetWish},
 };
 use socket2::{SockRef, TcpKeepalive};
-use store::Store;
+use store::{Secrets, Store, secrets::SourceError};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroize;
@@ -93,29 +93,53 @@ pub struct Dialled {
 /// What to ask a target for.
 pub(crate) struct Wish<'a> {
     pub(crate) connection: &'a Connection,
-    pub(crate) role: &'a Role,
+    pub(crate) credential: Credential<'a>,
     pub(crate) database: &'a str,
     pub(crate) application_name: String,
     pub(crate) parameters: Vec<Parameter>,
+}
+
+/// Whom to sign in as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Credential<'a> {
+    /// A standing role: its secret is where its source says.
+    Standing(&'a Role),
+    /// The same for readings of the gateway's own, which live sessions need: a secret that cannot be had now is used as it was last.
+    Familiar(&'a Role),
+    /// A role that was made for one session: its name and password.
+    Made(&'a str, &'a Secret),
 }
 
 /// Dials and signs in.
 pub(crate) async fn dial(store: &Store, wish: Wish<'_>) -> Result<Dialled, DialError> {
     let connection = wish.connection;
     let silent = || DialError::Silent { host: connection.host.clone(), port: connection.port };
-    tokio::time::timeout(PATIENCE, sign_in(store, wish)).await.map_err(|_| silent())?
+    // Before the target's time runs: secrets may come from elsewhere, and whoever is slow there has a time of their own.
+    let (user, password, role) = match wish.credential {
+        Credential::Standing(role) => (role.user.as_str(), secret_of(store, role, Secrets::of).await?, role),
+        Credential::Familiar(role) => (role.user.as_str(), secret_of(store, role, Secrets::of_or_last).await?, role),
+        Credential::Made(user, password) => (user, Some(password.clone()), &connection.login),
+    };
+    let checks = checks(store, connection, role).await?;
+    tokio::time::timeout(PATIENCE, sign_in(wish, user, password, checks)).await.map_err(|_| silent())?
 }
 
-async fn sign_in(store: &Store, wish: Wish<'_>) -> Result<Dialled, DialError> {
+async fn secret_of<'a, F: Future<Output = Result<Secret, SourceError>>>(
+    store: &'a Store,
+    role: &'a Role,
+    of: impl Fn(&'a Secrets, &'a SecretSource) -> F,
+) -> Result<Option<Secret>, DialError> {
+    match &role.password {
+        Some(source) => of(store.secrets(), source).await.map(Some).map_err(|error| DialError::Secret(error.to_string())),
+        None => Ok(None),
+    }
+}
+
+async fn sign_in(wish: Wish<'_>, user: &str, password: Option<Secret>, checks: Option<TargetChecks>) -> Result<Dialled, DialError> {
     let connection = wish.connection;
-    let password = match &wish.role.password {
-        Some(source) => Some(secret(store, source).await?),
-        None => None,
-    };
-    let checks = checks(store, connection, wish.role).await?;
     let asked = TargetWish {
         link: if checks.is_some() { LinkKind::Tls } else { LinkKind::Loopback },
-        user: wish.role.user.clone(),
+        user: user.to_owned(),
         database: wish.database.to_owned(),
         application_name: wish.application_name,
         parameters: wish.parameters,

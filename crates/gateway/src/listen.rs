@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     dial, postgres,
-    postgres::cancel::Cancels,
+    postgres::{cancel::Cancels, roles::Roles},
     threads::{OnThread, Threads},
     tls::CallerTls,
 };
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) guard: Arc<Guard>,
     pub(crate) tls: Option<CallerTls>,
     pub(crate) cancels: Cancels,
+    pub(crate) roles: Arc<Roles>,
     pub(crate) stop: watch::Receiver<Stop>,
     logins: Arc<Semaphore>,
     crowd: Crowd,
@@ -57,6 +58,16 @@ impl Gateway {
     #[must_use]
     pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, threads: Threads, stop: watch::Receiver<Stop>) -> Self {
         Self { shared: Arc::new(Shared::new(guard, tls, stop)), threads }
+    }
+
+    /// Drops the roles that were made for sessions which have ended, those of earlier processes among them, until it is dropped itself.
+    pub fn watch_roles(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.shared.roles.clone().watch()
+    }
+
+    /// Waits until the roles of ended sessions are dropped, or time is up. Call it before [`watch_roles`](Self::watch_roles) is dropped.
+    pub async fn finish_roles(&self, within: Duration) {
+        self.shared.roles.finish(within).await;
     }
 
     /// Serves PostgreSQL on a listener until told to stop; returns when every session of it has ended.
@@ -100,7 +111,8 @@ impl Gateway {
 impl Shared {
     fn new(guard: Arc<Guard>, tls: Option<CallerTls>, stop: watch::Receiver<Stop>) -> Self {
         let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
-        Self { guard, tls, cancels: Cancels::default(), stop, logins, crowd }
+        let roles = Roles::new(guard.clone());
+        Self { guard, tls, cancels: Cancels::default(), roles, stop, logins, crowd }
     }
 }
 

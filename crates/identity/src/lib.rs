@@ -14,6 +14,7 @@ pub mod password;
 pub mod register;
 pub mod token;
 pub mod totp;
+pub mod vault;
 pub mod workload;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};

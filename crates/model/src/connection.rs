@@ -1,10 +1,10 @@
 //! Named targets.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, DataClassName, EnvironmentName, GroupName};
+use crate::{ConnectionName, DataClassName, EnvironmentName, GroupName, name::printable};
 
 /// A named target, as written in `connections/NAME.toml` and checked when it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +27,10 @@ pub struct Connection {
     pub tags: Vec<String>,
     /// What people read about it.
     pub description: Option<String>,
-    /// The role the gateway signs in as for callers.
+    /// The role the gateway signs in as for callers. Where each session gets credentials of its own, the role they act as: nobody signs in as it.
     pub login: TargetLogin,
+    /// How each session gets credentials of its own, if it does.
+    pub jit: Option<JustInTime>,
     /// The role the gateway reads the catalog as; the callers' role if none is given.
     pub catalog_login: Option<TargetLogin>,
     /// How the link to the target is protected.
@@ -60,6 +62,32 @@ pub struct TargetLogin {
     pub certificate: Option<ClientCertificate>,
 }
 
+/// Credentials that are made for one session each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JustInTime {
+    /// Who makes the roles.
+    pub maker: Maker,
+    /// The standing role that sessions act as. What they make is its own, so that nothing is orphaned when theirs is dropped.
+    pub acts_as: String,
+    /// How long a session may last, in seconds; as long as its caller's access if none is given.
+    pub valid_for_s: Option<u32>,
+}
+
+/// Who makes roles for one session each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Maker {
+    /// The gateway, with a credential that no caller's session uses.
+    Admin {
+        /// It.
+        login: TargetLogin,
+        /// What the names of the roles begin with.
+        prefix: String,
+    },
+    /// A database secrets engine of the vault that `countersign.toml` names, at this path of its API: `database/creds/ROLE`.
+    Vault(String),
+}
+
 /// A client certificate and its key, PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
@@ -79,6 +107,54 @@ pub enum SecretSource {
     File(PathBuf),
     /// The encrypted store, by the name given to `countersign secret set`.
     Store(String),
+    /// The vault that `countersign.toml` names.
+    Vault(VaultField),
+}
+
+/// A field of what a vault keeps at a path, written `secret/data/prod#password`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VaultField {
+    /// The path as the vault's API has it, without `v1`.
+    pub path: String,
+    /// The field.
+    pub field: String,
+}
+
+impl FromStr for VaultField {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('#').filter(|(path, field)| is_vault_path(path) && !field.is_empty() && field.len() <= MAX_VAULT_PATH_BYTES);
+        let (path, field) = parts.ok_or_else(|| {
+            format!("`{}` is no place in a vault: write the path of its API and the field, such as \"secret/data/prod#password\"", printable(text))
+        })?;
+        Ok(Self { path: path.to_owned(), field: field.to_owned() })
+    }
+}
+
+impl TryFrom<String> for VaultField {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<VaultField> for String {
+    fn from(field: VaultField) -> Self {
+        format!("{}#{}", field.path, field.field)
+    }
+}
+
+/// Longest path of a vault that is written somewhere, in bytes.
+const MAX_VAULT_PATH_BYTES: usize = 512;
+
+/// Whether a text is a path of a vault and nothing more: no query, no way up, nothing that a URL would read otherwise.
+#[must_use]
+pub fn is_vault_path(text: &str) -> bool {
+    let part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    text.len() <= MAX_VAULT_PATH_BYTES && text.split('/').all(part)
 }
 
 /// How the link to a target is protected. There is no mode that encrypts without checking.
@@ -105,4 +181,30 @@ pub enum RecordLevel {
     Statements,
     /// Also the rows, as the caller saw them: after masking.
     Full,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_vault_is_a_path_and_a_field() {
+        let field: VaultField = "secret/data/prod-pg#password".parse().unwrap();
+        assert_eq!((field.path.as_str(), field.field.as_str()), ("secret/data/prod-pg", "password"));
+        assert_eq!(String::from(field), "secret/data/prod-pg#password");
+        for wrong in [
+            "",
+            "secret/data/prod",
+            "#password",
+            "secret/data/prod#",
+            "secret/../sys/seal#x",
+            "secret//data#x",
+            "/secret#x",
+            "a?b#c",
+            "a%2e#c",
+            "a b#c",
+        ] {
+            assert!(wrong.parse::<VaultField>().is_err(), "{wrong}");
+        }
+    }
 }

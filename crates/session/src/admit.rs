@@ -1,8 +1,9 @@
 //! From somebody signed in to a session that may be opened: the connection exists, policy permits `connect`, the session is registered, and its
 //! access was looked at once more. An [`Admission`] is the proof; dialling a target takes one, and only this file makes them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
+use jiff::SignedDuration;
 use model::{ActorChain, Connection, ConnectionName, Outcome, SessionId, Timestamp, TokenId};
 use policy::{
     classify::postgres::{self as classify, SessionView, Statement},
@@ -100,7 +101,7 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
     let Some(connection) = connection else { return Err(unknown(guard, &signed_in.chain, wanted.connection, now)) };
     let database = wanted.database.unwrap_or(&connection.database).to_owned();
     // Registered first: a revocation after this line finds the session, one before it is found by the second look.
-    let live = guard.enter(ids::session(), signed_in, &connection.name, &database, now).await?;
+    let live = guard.enter(ids::session(), &bounded(signed_in, &connection, now), &connection.name, &database, now).await?;
     // After the registration, too: a write that fails after this line ends the registered session.
     if !guard.store().recordings().standing().writable {
         return Err(NotAdmitted::NotRecorded);
@@ -135,6 +136,16 @@ pub async fn admit(guard: &Arc<Guard>, signed_in: &SignedIn, wanted: Wanted<'_>,
         admitted_at: now,
         begins_with: None,
     })
+}
+
+/// Where credentials are made for one session each, they may bound how long it lasts.
+fn bounded<'a>(signed_in: &'a SignedIn, connection: &Connection, now: Timestamp) -> Cow<'a, SignedIn> {
+    let longest = connection.jit.as_ref().and_then(|jit| jit.valid_for_s);
+    let end = longest.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds.into())).ok());
+    match (end, signed_in.ends_at) {
+        (Some(end), ends_at) if ends_at.is_none_or(|at| end < at) => Cow::Owned(SignedIn { ends_at: Some(end), ..signed_in.clone() }),
+        _ => Cow::Borrowed(signed_in),
+    }
 }
 
 fn offers(connection: &Connection, database: &str) -> bool {
@@ -206,6 +217,17 @@ impl Admission {
     #[must_use]
     pub fn chain(&self) -> Arc<ActorChain> {
         self.live.chain()
+    }
+
+    /// When the session's access ends, if it does by itself.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.live.ends_at()
+    }
+
+    /// The session's access ends at this moment at the latest.
+    pub fn end_by(&self, at: Timestamp) {
+        self.live.end_by(at);
     }
 
     /// Whether the settings a session begins with are permitted: they mean what SET would mean. Settings of the caller's encoding, formats and name

@@ -133,6 +133,8 @@ pub struct Opening {
     pub target_pid: i32,
     /// The `application_name` the caller sent.
     pub application_name: Option<String>,
+    /// The role that was made for it at the target, if one was.
+    pub target_role: Option<String>,
     /// As long as the session, in the operator's traces.
     pub span: Span,
 }
@@ -178,6 +180,7 @@ impl Session {
             level: connection.record,
             target_pid: opening.target_pid,
             application_name: opening.application_name,
+            target_role: opening.target_role,
         };
         let recorded = guard.store().recordings().create(id, admitted_at).and_then(|mut recording| {
             recording.append(&Record::Opened(Box::new(opened)))?;

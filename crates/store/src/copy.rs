@@ -40,6 +40,7 @@ pub(crate) const STATE: &[&str] = &[
     "applications",
     "events",
     "secrets",
+    "target_roles",
 ];
 pub(crate) const INDEX: &[&str] = &[
     "index_counters",

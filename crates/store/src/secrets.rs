@@ -3,13 +3,17 @@
 //! AES-256-GCM with a random nonce; the name is authenticated with it, so that a row copied under another name does not open.
 //! What is written is hexadecimal: nonce (12 bytes), ciphertext, tag (16 bytes).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use evidence::{
     DeploymentKey, KeyId, KeyRing,
     key::{KEY_BYTES, KeyError},
 };
+use identity::vault::{Vault, VaultError};
 use model::{IdentityId, IdentityName, Secret, SignInId, Timestamp, connection::SecretSource};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -32,6 +36,7 @@ const PURPOSE: &str = "countersign secrets 1";
 pub struct Secrets {
     database: Database,
     keys: Arc<KeyRing>,
+    vault: Arc<OnceLock<Vault>>,
 }
 
 /// A stored secret as listings know it.
@@ -67,11 +72,30 @@ pub enum SourceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no vault.
+    #[error("countersign.toml names no vault: write a section [vault]")]
+    NoVault,
+    /// The vault does not give it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 impl Secrets {
-    pub(crate) const fn new(database: Database, keys: Arc<KeyRing>) -> Self {
-        Self { database, keys }
+    pub(crate) fn new(database: Database, keys: Arc<KeyRing>) -> Self {
+        Self { database, keys, vault: Arc::default() }
+    }
+
+    /// Asks this vault from now on for what is kept in one. The first one counts.
+    pub fn use_vault(&self, vault: Vault) {
+        let _ = self.vault.set(vault);
+    }
+
+    /// The vault, if there is one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn vault(&self) -> Result<&Vault, SourceError> {
+        self.vault.get().ok_or(SourceError::NoVault)
     }
 
     /// Puts a secret under a name, in place of the one that was there.
@@ -108,6 +132,17 @@ impl Secrets {
         SealingKey::of(key)?.open(name, &sealed).map(Some)
     }
 
+    /// As [`of`](Self::of), or as it was last where the vault that has it cannot be asked: for readings of the gateway's own, which live sessions need.
+    ///
+    /// # Errors
+    /// As for `of`.
+    pub async fn of_or_last(&self, source: &SecretSource) -> Result<Secret, SourceError> {
+        match source {
+            SecretSource::Vault(field) => Ok(self.vault()?.read_or_last(field).await?),
+            SecretSource::Env(_) | SecretSource::File(_) | SecretSource::Store(_) => self.of(source).await,
+        }
+    }
+
     /// A credential where its source says.
     ///
     /// # Errors
@@ -122,6 +157,7 @@ impl Secrets {
                 }
                 Ok(Secret::new(bytes))
             }
+            SecretSource::Vault(field) => Ok(self.vault()?.read(field).await?),
             SecretSource::Store(name) => self.get(name).await?.ok_or_else(|| SourceError::Missing(name.clone())),
         }
     }

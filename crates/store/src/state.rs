@@ -8,6 +8,7 @@ mod holds;
 mod identities;
 mod owners;
 mod requests;
+mod roles;
 mod sessions;
 mod tokens;
 mod trust;
@@ -18,6 +19,7 @@ pub use accounts::{Account, AccountRow, EndedSignIn, LinkError, NewSignIn, SignI
 pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
 pub use owners::{LeftBehind, OwnerLeft};
+pub use roles::TargetRole;
 pub use sessions::SessionFilter;
 pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
 pub use trust::{TrustError, TrustRule};
@@ -47,6 +49,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (7, "owners", include_str!("../migrations/state/0007_owners.sql")),
         (8, "expiry told", include_str!("../migrations/state/0008_expiry_told.sql")),
         (9, "second factor", include_str!("../migrations/state/0009_second_factor.sql")),
+        (10, "target roles", include_str!("../migrations/state/0010_target_roles.sql")),
     ],
 };
 

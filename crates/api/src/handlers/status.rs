@@ -12,6 +12,7 @@ use crate::{
     caller::Caller,
     json::{Answer, Answered},
     metrics,
+    refused::Refused,
     types::{Refusal, ReindexAnswer, StatusAnswer},
 };
 
@@ -30,7 +31,16 @@ pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answe
         gateway: api.gateway.clone(),
         troubles: metrics::troubles(&api.guard),
         ending: ending.into_iter().map(Into::into).collect(),
+        left_roles: left_roles(&api, &caller).await?,
     }))
+}
+
+async fn left_roles(api: &Api, caller: &Caller) -> Result<Vec<String>, Refused> {
+    if !api.guard.may(&caller.actor, SystemAction::Administer, caller.now) {
+        return Ok(Vec::new());
+    }
+    let roles = api.guard.store().state().target_roles().await?;
+    Ok(roles.iter().filter_map(|role| Some(format!("{} at {} ({}): {}", role.name, role.connection, role.session, role.failure.as_ref()?))).collect())
 }
 
 /// Forget the search index and read every recording again.

@@ -17,6 +17,7 @@ use api::{Api, types::GatewayView};
 use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
 use identity::{
     oidc::{Provider, Settings},
+    vault::Vault,
     workload,
 };
 use model::{IdentityName, ProviderName, Timestamp};
@@ -126,6 +127,9 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     outlive_file_limits()?;
     let store = Store::open_with(&config.data.dir, &config.store.home(dir)?, config.recording.settings()).await?;
     tell_of_masks(&store);
+    if let Some(vault) = &config.vault {
+        store.secrets().use_vault(Vault::new(vault.clone(), dir).context("[vault]")?);
+    }
     let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
     tell_what_was_left(&store, since).await?;
     let limits = Limits { holds: config.holds.clone(), identities: config.identities.clone(), ..config.limits.clone() };
@@ -147,6 +151,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
 
     let mut others = JoinSet::new();
     others.spawn(guard.clone().watch());
+    others.spawn(gateway.watch_roles());
     others.spawn(keep_index(api.clone()));
     if config.policy.watch {
         others.spawn(watch_directory(dir.to_owned(), guard.clone()));
@@ -160,6 +165,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     supervisor::tell(supervisor::State::Stopping);
     let _ = stop.send(Stop::Drain);
     drain(&guard, &mut sessions, Duration::from_millis(config.listen.drain_ms)).await;
+    gateway.finish_roles(LAST_WORDS).await;
     let _ = std::fs::remove_file(addresses_file(config));
     let _ = std::fs::remove_file(config.socket());
     others.shutdown().await;

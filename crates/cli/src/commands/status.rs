@@ -25,6 +25,7 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
             ("postgres", answer.gateway.postgres.join(", ")),
         ];
         fields.extend(super::identity::ends(&answer.ending));
+        fields.extend(answer.left_roles.iter().map(|left| ("left role", left.clone())));
         output.fields(&fields)
     })
 }

@@ -6,33 +6,18 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::BytesMut;
 use model::{Connection, ConnectionName, connection::TargetLogin};
 use policy::classify::postgres::catalog::Catalog;
-use protocol::{
-    Side,
-    postgres::{
-        dialogue::{MAX_ANSWER_BYTES, Rows, kept_bytes},
-        frame::{self, HEAD_BYTES},
-        message::{
-            backend,
-            frontend::{self, Kind},
-        },
-        rows,
-    },
-};
+use protocol::postgres::dialogue::{MAX_ANSWER_BYTES, Rows};
 use session::catalogs::{Asked, CatalogSource};
 use store::Store;
 
-use crate::{
-    dial::{self, Dialled, Wish},
-    link::Wire,
-};
+use super::questions::{Question, Questions};
+use crate::dial::{self, Credential, Wish};
 
 /// How long the link that reads a catalog is kept for the next reading.
 const KEPT: Duration = Duration::from_secs(1);
@@ -89,12 +74,13 @@ impl TargetCatalogs {
     }
 
     async fn dial_as(&self, role: &TargetLogin, connection: &Arc<Connection>, database: &str) -> Result<Questions, String> {
-        let wish = Wish { connection, role, database, application_name: "countersign catalog".to_owned(), parameters: Vec::new() };
-        let Dialled { wire, input, .. } = dial::dial(&self.store, wish).await.map_err(|error| {
+        let credential = Credential::Familiar(role);
+        let wish = Wish { connection, credential, database, application_name: "countersign catalog".to_owned(), parameters: Vec::new() };
+        let dialled = dial::dial(&self.store, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "the catalog link could not be opened");
             dial::sentence(connection, &error)
         })?;
-        Ok(Questions { wire, input, room: MAX_ANSWER_BYTES, standing: false, nonce: nonce() })
+        Ok(Questions::of(dialled))
     }
 
     async fn read_catalog(&self, connection: &Arc<Connection>, database: &str, earlier: Option<Arc<Catalog>>) -> Result<Catalog, String> {
@@ -189,12 +175,17 @@ impl TargetCatalogs {
     }
 
     async fn ask_sample(&self, connection: &Arc<Connection>, database: &str, statement: &str) -> Result<Rows, String> {
+        if connection.jit.is_some() {
+            return Err(
+                "no rows are sampled where each session gets a role of its own: there is no role that the gateway could read them as".to_owned()
+            );
+        }
         let mut questions = self.dial_as(&connection.login, connection, database).await?;
         questions.room = MAX_SAMPLE_BYTES;
         let asked: Vec<Question<'_>> = BEGINNING.into_iter().map(Question::Once).chain([Question::Once(statement)]).collect();
         let sampled = questions.ask(&asked).await.map(|mut answers| answers.pop().unwrap_or_default());
         questions.end().await;
-        sampled
+        Ok(sampled?)
     }
 }
 
@@ -225,101 +216,6 @@ impl CatalogSource for TargetCatalogs {
     }
 }
 
-/// One statement, whatever is in it.
-#[derive(Debug, Clone, Copy)]
-enum Question<'a> {
-    Once(&'a str),
-    /// Asked again later: it stays prepared under its place, so that the target reads and plans it once.
-    Standing(&'a str),
-}
-
-/// Questions by the extended protocol.
-#[derive(Debug)]
-struct Questions {
-    wire: Wire,
-    input: BytesMut,
-    /// What may still be kept of the answers, in bytes.
-    room: usize,
-    /// Whether those that are asked again are prepared.
-    standing: bool,
-    /// In their names: behind a pooler the next transaction may be at a backend where somebody prepared something else.
-    nonce: u64,
-}
-
-/// Nobody guesses it: the standard library's hasher is keyed at random.
-fn nonce() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-impl Questions {
-    async fn ask_one(&mut self, statement: String) -> Result<Rows, String> {
-        self.ask(&[Question::Once(&statement)]).await.map(|answers| answers.into_iter().flatten().collect())
-    }
-
-    /// Asks all of them at once. Without an error there is an answer to each.
-    async fn ask(&mut self, questions: &[Question<'_>]) -> Result<Vec<Rows>, String> {
-        let mut out = BytesMut::new();
-        for (place, question) in questions.iter().enumerate() {
-            let (name, text) = match question {
-                Question::Once(text) => (String::new(), text),
-                Question::Standing(text) => (format!("countersign {:x} {place}", self.nonce), text),
-            };
-            let name = name.as_bytes();
-            let parsed = if name.is_empty() || !self.standing { frontend::parse(&mut out, name, text.as_bytes(), &[]) } else { Ok(()) };
-            let written = parsed
-                .and_then(|()| frontend::bind(&mut out, b"", name, &[], &[], &[]))
-                .and_then(|()| frontend::describe(&mut out, Kind::Portal, b""))
-                .and_then(|()| frontend::execute(&mut out, b"", 0));
-            written.map_err(|error| error.to_string())?;
-        }
-        frontend::sync(&mut out);
-        self.wire.push(out.freeze());
-        self.wire.drain().await.map_err(|error| error.to_string())?;
-        let answers = self.answers().await?;
-        self.standing |= questions.iter().any(|question| matches!(question, Question::Standing(_)));
-        if answers.len() == questions.len() { Ok(answers) } else { Err("the target did not answer every question".to_owned()) }
-    }
-
-    async fn answers(&mut self) -> Result<Vec<Rows>, String> {
-        let limits = frame::Limits::default();
-        let (mut answers, mut answer, mut failed) = (Vec::new(), Rows::new(), None);
-        loop {
-            let head = frame::head(&self.input, Side::Target, &limits).map_err(|error| error.to_string())?;
-            let Some(head) = head.filter(|head| head.len <= self.input.len()) else {
-                let read = self.wire.fill(&mut self.input, 64 << 10).await.map_err(|error| error.to_string())?;
-                if read == 0 {
-                    return Err("the target closed the connection".to_owned());
-                }
-                continue;
-            };
-            let frame = self.input.split_to(head.len).freeze();
-            let body = frame.get(HEAD_BYTES..).unwrap_or_default();
-            match head.tag {
-                b'D' => {
-                    let cells = rows::row(body).map_err(|error| error.to_string())?;
-                    let row: Vec<_> = cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
-                    self.room = self.room.checked_sub(kept_bytes(&row)).ok_or("the target's answers are above the limit")?;
-                    answer.push(row);
-                }
-                b'C' => answers.push(std::mem::take(&mut answer)),
-                b'E' => {
-                    let report = backend::Report::decode(body).map_err(|error| error.to_string())?;
-                    failed = Some(model::name::printable(&String::from_utf8_lossy(report.message())));
-                }
-                b'Z' => return failed.map_or(Ok(answers), Err),
-                _ => {}
-            }
-        }
-    }
-
-    async fn end(mut self) {
-        let mut out = BytesMut::new();
-        frontend::terminate(&mut out);
-        self.wire.push(out.freeze());
-        let _ = self.wire.finish().await;
-    }
-}
-
 /// The top node's row estimate, and the table's under a write: `Delete on payments  (cost=… rows=0 …)` says 0, its child says how many.
 fn estimate_of(plan: &[String]) -> Option<String> {
     let rows = |line: &String| line.split("rows=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
@@ -331,23 +227,7 @@ fn estimate_of(plan: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
-
     use super::*;
-    use crate::link::Link;
-
-    /// A target that answers without end fills no memory: the link is let go.
-    #[tokio::test]
-    async fn what_a_target_answers_the_gateway_itself_is_bounded() {
-        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
-        let mut row = BytesMut::new();
-        rows::data_row(&mut row, &[Some(b"twelve bytes"), None]).unwrap();
-        let mut questions = Questions { wire: Wire::new(Link::Unix(ours)), input: BytesMut::new(), room: 1_000, standing: false, nonce: nonce() };
-        let endless = tokio::spawn(async move { while theirs.write_all(&row).await.is_ok() {} });
-        assert_eq!(questions.ask_one("SELECT".to_owned()).await.unwrap_err(), "the target's answers are above the limit");
-        drop(questions);
-        endless.await.unwrap();
-    }
 
     #[test]
     fn an_estimate_is_that_of_the_rows_a_write_reaches() {

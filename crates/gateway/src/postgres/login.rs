@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use model::{Connection, ConnectionName, Timestamp, name::printable};
+use model::{Connection, ConnectionName, Timestamp, connection::JustInTime, name::printable};
 use protocol::{
     Side,
     postgres::{
         dialogue::{Dialogue, Limits, Settings},
         login::{
             caller::{CallerLogin, CallerMove, Peer, SignIn, TlsOffer},
+            startup::Parameter,
             target::TargetReady,
         },
         message::backend::{self, Transaction},
@@ -27,10 +28,11 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     cancel::{CancelPlace, TargetCancel},
     pump::Pump,
+    roles::{MadeRole, RoleError, RolePlace},
     signals::Signals,
 };
 use crate::{
-    dial::{self, DialError, Dialled, Wish},
+    dial::{self, Credential, DialError, Dialled, Wish},
     link::{Ahead, Link, Wire},
     listen::{Shared, Stop},
 };
@@ -129,13 +131,14 @@ struct Opened {
     dialogue: Dialogue<session::Permit>,
     cancels: CancelPlace,
     cancel: Option<TargetCancel>,
+    role: Option<RolePlace>,
 }
 
 impl Opened {
     fn pump(mut self, caller: Wire, ahead: &[u8], shared: &Shared) -> Box<Pump> {
         self.dialogue.input(Side::Caller).extend_from_slice(ahead);
         let signals = Signals::new(&self.session, self.cancels, shared.stop.clone());
-        Box::new(Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel))
+        Box::new(Pump::new(self.session, self.dialogue, caller, self.target, signals, self.cancel, self.role))
     }
 }
 
@@ -160,12 +163,17 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr, span: &Sp
     admission.check_settings(&settings, now).await.map_err(|why| Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, why))?;
     let callers_name = startup.parameter("application_name").map(|name| String::from_utf8_lossy(name).into_owned());
     let ours = admission.application_name();
-    let target = span.child("dial").over(dial_target(shared, &admission, &ours, startup.parameters).await)?;
+    let role = match &admission.connection().jit {
+        Some(jit) => Some(span.child("role").over(role_of_its_own(shared, &admission, jit, &settings).await)?),
+        None => None,
+    };
+    let target = span.child("dial").over(dial_target(shared, &admission, role.as_ref(), &ours, startup.parameters).await)?;
     let process_id = target.ready.key.as_ref().map_or(0, |key| key.process_id);
     let cancel =
         target.ready.key.clone().map(|key| TargetCancel { store: shared.guard.store().clone(), connection: admission.connection().clone(), key });
     let cancels = shared.cancels.register(process_id).ok_or_else(|| Refusal::new(Sqlstate::INTERNAL_ERROR, "the system gives no randomness"))?;
-    let opening = Opening { target_pid: process_id, application_name: callers_name.clone(), span: span.child("session") };
+    let target_role = role.as_ref().map(|role| role.name.clone());
+    let opening = Opening { target_pid: process_id, application_name: callers_name.clone(), target_role, span: span.child("session") };
     let session = Session::open(admission, opening).await.map_err(|error| {
         tracing::error!(%error, "a session could not be opened");
         Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, error.to_string())
@@ -173,17 +181,48 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr, span: &Sp
     let mut settings = Settings::new(&ours, callers_name.as_deref().unwrap_or_default());
     let greeting = greeting(&target.ready, &mut settings, &cancels)?;
     let dialogue = Dialogue::new(limits(shared), settings);
-    Ok((Opened { session, target, dialogue, cancels, cancel }, greeting))
+    Ok((Opened { session, target, dialogue, cancels, cancel, role: role.map(|role| role.place) }, greeting))
+}
+
+/// A role for this session alone. Which role it acts as the gateway says, and no setting it begins with.
+async fn role_of_its_own(shared: &Shared, admission: &Admission, jit: &JustInTime, settings: &[(&str, &[u8])]) -> Result<MadeRole, Refusal> {
+    let names = |name: &str| ["role", "session_authorization"].iter().any(|identity| name.eq_ignore_ascii_case(identity));
+    if let Some((name, _)) = settings.iter().find(|(name, _)| names(name)) {
+        let refusal = Refusal::new(Sqlstate::INVALID_AUTHORIZATION, format!("this session may not begin with setting {}", name.to_ascii_lowercase()));
+        return Err(refusal.hint(format!(
+            "Leave it out: sessions of connection {} act as role {}.",
+            admission.connection().name,
+            printable(&jit.acts_as)
+        )));
+    }
+    let connection = admission.connection();
+    shared.roles.make(admission, jit).await.map_err(|error| {
+        tracing::warn!(connection = %connection.name, session = %admission.session(), %error, "a session got no role at its target");
+        match &error {
+            RoleError::Admin(error) => undialled(connection, error),
+            RoleError::State(_) => Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, "the gateway cannot reach its state store; try again later"),
+            RoleError::Vault(_) | RoleError::Refused(_) | RoleError::Unknown(_) => {
+                let sentence = format!("connection {} is not available: the gateway cannot make a role there for this session", connection.name);
+                Refusal::new(Sqlstate::UNABLE_TO_CONNECT, sentence).hint("An administrator finds the cause in the gateway's log.")
+            }
+        }
+    })
 }
 
 async fn dial_target(
     shared: &Shared,
     admission: &Admission,
+    role: Option<&MadeRole>,
     ours: &str,
-    parameters: Vec<protocol::postgres::login::startup::Parameter>,
+    mut parameters: Vec<Parameter>,
 ) -> Result<Dialled, Refusal> {
     let connection = admission.connection();
-    let wish = Wish { connection, role: &connection.login, database: admission.database(), application_name: ours.to_owned(), parameters };
+    let credential = role.map_or(Credential::Standing(&connection.login), |role| Credential::Made(&role.name, &role.password));
+    if role.is_some() {
+        // A setting the session begins with: RESET ROLE and DISCARD ALL lead back to it. The last of all, so that it wins.
+        parameters.push(Parameter { name: "role".to_owned(), value: connection.login.user.as_bytes().to_vec() });
+    }
+    let wish = Wish { connection, credential, database: admission.database(), application_name: ours.to_owned(), parameters };
     dial::dial(shared.guard.store(), wish).await.map_err(|error| {
         tracing::warn!(connection = %connection.name, %error, "a target could not be dialled");
         undialled(connection, &error)

@@ -4,4 +4,6 @@ pub(crate) mod cancel;
 pub mod catalog;
 pub(crate) mod login;
 pub(crate) mod pump;
+mod questions;
+pub(crate) mod roles;
 pub(crate) mod signals;

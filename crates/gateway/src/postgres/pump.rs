@@ -31,6 +31,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::Sleep};
 
 use super::{
     cancel::TargetCancel,
+    roles::RolePlace,
     signals::{Signal, Signals},
 };
 use crate::{dial::Dialled, link::Wire};
@@ -77,6 +78,8 @@ pub(crate) struct Pump {
     lag: Lag,
     /// The caller says nothing more: how long what it said may still wait.
     leaving: Option<Pin<Box<Sleep>>>,
+    /// The target's role of this session alone, if it has one: it is dropped after everything else here.
+    _role: Option<RolePlace>,
 }
 
 /// What the operation being decided waits for.
@@ -173,6 +176,7 @@ impl Pump {
         target: Dialled,
         signals: Signals,
         cancel: Option<TargetCancel>,
+        role: Option<RolePlace>,
     ) -> Self {
         dialogue.input(Side::Target).unsplit(target.input);
         let (stage, began) = (Stage::Flowing, Instant::now());
@@ -191,6 +195,7 @@ impl Pump {
             turn: 0,
             lag: Lag::default(),
             leaving: None,
+            _role: role,
         }
     }
 

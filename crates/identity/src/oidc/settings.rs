@@ -132,6 +132,7 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretSour
         (Some((kind, name)), None) if kind == "store" => Ok(Some(SecretSource::Store(name))),
         (Some((kind, name)), None) if kind == "env" => Ok(Some(SecretSource::Env(name))),
         (Some((kind, name)), None) if kind == "file" => Ok(Some(SecretSource::File(name.into()))),
+        (Some((kind, name)), None) if kind == "vault" => Ok(Some(SecretSource::Vault(name.parse().map_err(de::Error::custom)?))),
         _ => Err(de::Error::custom(HELP)),
     }
 }

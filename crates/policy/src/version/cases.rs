@@ -360,6 +360,7 @@ fn any_connection(environment: EnvironmentName) -> Option<Connection> {
         tags: Vec::new(),
         description: None,
         login: TargetLogin { user: "any".to_owned(), password: None, certificate: None },
+        jit: None,
         catalog_login: None,
         tls: TargetTls::LoopbackPlain,
         record: model::RecordLevel::Statements,

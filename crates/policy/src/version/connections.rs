@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use model::{
     Connection, ConnectionName, DataClassName, GroupName, RecordLevel,
-    connection::{ClientCertificate, Protocol, SecretSource, TargetLogin, TargetTls},
+    connection::{ClientCertificate, JustInTime, Maker, Protocol, SecretSource, TargetLogin, TargetTls, is_vault_path},
 };
 use toml::{Spanned, de::DeValue};
 
@@ -16,6 +16,15 @@ use crate::detect::Entity;
 
 /// PostgreSQL's registered port. <https://www.iana.org/assignments/service-names-port-numbers>
 const POSTGRES_PORT: u16 = 5432;
+
+/// What names of roles begin with that are made for one session each.
+const PREFIX: &str = "countersign_";
+/// Where a vault's database secrets engine is, unless another place is named.
+const VAULT_MOUNT: &str = "database";
+/// Longest such beginning: with a session's id behind it PostgreSQL cuts nothing off the name (63 bytes).
+const MAX_PREFIX_BYTES: usize = 40;
+/// Longest time that credentials made for one session may be valid, in seconds: a day.
+const MAX_VALID_S: u32 = 86_400;
 
 /// Reads one connection. `None` when anything is wrong with it; the page then says what.
 pub(crate) fn read(page: &mut Page<'_>, name: ConnectionName) -> Option<Connection> {
@@ -42,12 +51,8 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
     let environment = top.parsed(page, "environment");
     let tags = top.texts(page, "tags").into_iter().map(|tag| tag.value.to_owned()).collect();
     let description = top.text(page, "description").map(|text| text.value.to_owned());
-    let login = read_login(page, top);
-    let catalog_login = top.table(page, "catalog").map(|mut section| {
-        let login = read_login(page, &mut section);
-        section.close(page);
-        login
-    });
+    let (login, jit) = if top.has("jit") { read_jit(page, top) } else { (read_login(page, top), None) };
+    let catalog_login = read_catalog(page, top);
     let tls = read_tls(page, top, host);
     let levels = [("statements", RecordLevel::Statements), ("full", RecordLevel::Full)];
     let record = top.word(page, "record", &levels).map_or_else(RecordLevel::default, |level| level.value);
@@ -64,7 +69,8 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
         tags,
         description,
         login: login?,
-        catalog_login: catalog_login.flatten(),
+        jit,
+        catalog_login,
         tls: tls?,
         record,
         detect,
@@ -114,9 +120,104 @@ fn read_login(page: &mut Page<'_>, section: &mut Section<'_, '_>) -> Option<Targ
     Some(TargetLogin { user: user?.value.to_owned(), password, certificate })
 }
 
-/// `{ env = "…" }`, `{ file = "…" }` or `{ store = "…" }`. A secret itself is refused, and not repeated in the message.
+fn read_catalog(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> Option<TargetLogin> {
+    if top.has("jit") && !top.has("catalog") {
+        let help = "with [jit] the catalog is read as a role that may sign in and nothing else: write [catalog] with its `user` and `password`";
+        top.missing(page, "[catalog]", help);
+    }
+    let mut section = top.table(page, "catalog")?;
+    let login = read_login(page, &mut section);
+    section.close(page);
+    login
+}
+
+/// `[jit]`: who makes roles for one session each, and the role they act as, which takes the place of the callers' login.
+fn read_jit(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> (Option<TargetLogin>, Option<JustInTime>) {
+    for key in ["user", "password", "certificate"] {
+        if let Some(at) = top.place(key) {
+            let help = "leave it out; the role they act as is `acts_as` in [jit]";
+            page.wrong_with_help(at, format!("with [jit] each session gets credentials of its own, and `{key}` would not be used"), help);
+        }
+    }
+    let Some(mut section) = top.table(page, "jit") else { return (None, None) };
+    let maker = read_maker(page, &mut section);
+    let acts_as = section.needed_text(page, "acts_as", "write the standing role that sessions act as: what they make is its own");
+    let acts_as = acts_as.filter(|role| check_acts_as(page, *role));
+    let valid_for_s = section.number(page, "valid_for_s", 1, MAX_VALID_S).map(|seconds| seconds.value);
+    section.close(page);
+    let (Some(maker), Some(acts_as)) = (maker, acts_as) else { return (None, None) };
+    let acts_as = acts_as.value.to_owned();
+    // The links of sessions show the certificate that the admin's shows: where a target asks everybody for one, it is not the role's proof.
+    let certificate = match &maker {
+        Maker::Admin { login, .. } => login.certificate.clone(),
+        Maker::Vault(_) => None,
+    };
+    let login = TargetLogin { user: acts_as.clone(), password: None, certificate };
+    (Some(login), Some(JustInTime { maker, acts_as, valid_for_s }))
+}
+
+/// Either `admin`, or `vault_database`.
+fn read_maker(page: &mut Page<'_>, section: &mut Section<'_, '_>) -> Option<Maker> {
+    const HELP: &str = "write either admin = { user = \"countersign_admin\", password = { store = \"name\" } }, or vault_database = \"role\"";
+    let prefix = section.text(page, "prefix").filter(|prefix| check_prefix(page, *prefix));
+    let mount = section.text(page, "vault_mount");
+    match (section.has("admin"), section.has("vault_database")) {
+        (true, false) => {
+            if let Some(mount) = mount {
+                page.wrong(mount.at, "`vault_mount` goes with `vault_database`");
+            }
+            let mut admin = section.table(page, "admin")?;
+            let login = read_login(page, &mut admin);
+            admin.close(page);
+            Some(Maker::Admin { login: login?, prefix: prefix.map_or(PREFIX, |prefix| prefix.value).to_owned() })
+        }
+        (false, true) => {
+            if let Some(prefix) = prefix {
+                page.wrong(prefix.at, "the names of these roles are the vault's: leave `prefix` out");
+            }
+            let role = section.text(page, "vault_database")?;
+            let path = format!("{}/creds/{}", mount.map_or(VAULT_MOUNT, |mount| mount.value), role.value);
+            if !is_vault_path(&path) {
+                page.wrong(role.at, format!("`{}` is no path of a vault", model::name::printable(&path)));
+                return None;
+            }
+            Some(Maker::Vault(path))
+        }
+        (true, true) => {
+            let at = section.place("vault_database").unwrap_or(section.at);
+            page.wrong_with_help(at, "[jit] has two who make roles", HELP);
+            None
+        }
+        (false, false) => {
+            section.missing(page, "admin", HELP);
+            None
+        }
+    }
+}
+
+/// A word of PostgreSQL's own names no role, neither here nor in a statement.
+fn check_acts_as(page: &mut Page<'_>, role: Placed<&str>) -> bool {
+    let fits = !matches!(role.value, "" | "none" | "public") && !role.value.starts_with("pg_") && !role.value.contains(['\0', '\\']);
+    if !fits {
+        page.wrong(role.at, format!("`{}` is no role that a session may act as", model::name::printable(role.value)));
+    }
+    fits
+}
+
+fn check_prefix(page: &mut Page<'_>, prefix: Placed<&str>) -> bool {
+    let letters = prefix.value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let begins = prefix.value.starts_with(|first: char| first.is_ascii_lowercase()) && !prefix.value.starts_with("pg_");
+    let fits = letters && begins && prefix.value.len() <= MAX_PREFIX_BYTES;
+    if !fits {
+        let help = format!("small letters, digits and `_`, a letter first and not `pg_`, {MAX_PREFIX_BYTES} at most");
+        page.wrong_with_help(prefix.at, format!("names of roles cannot begin with `{}`", model::name::printable(prefix.value)), help);
+    }
+    fits
+}
+
+/// `{ env = "…" }`, `{ file = "…" }`, `{ store = "…" }` or `{ vault = "…" }`. A secret itself is refused, and not repeated in the message.
 fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
-    const HELP: &str = "write where it is kept: { env = \"NAME\" }, { file = \"/path\" } or { store = \"name\" } (see `countersign secret set`)";
+    const HELP: &str = "write where it is kept: { env = \"NAME\" }, { file = \"/path\" }, { store = \"name\" } (see `countersign secret set`) or { vault = \"path#field\" }";
     let (at, value) = section.entries().find(|(name, _)| name.value == key).map(|(name, value)| (name.at, value))?;
     if value.get_ref().is_str() {
         section.text(page, key);
@@ -128,11 +229,12 @@ fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static
     let file = table.text(page, "file").map(|path| SecretSource::File(PathBuf::from(path.value)));
     let store = table.text(page, "store").map(|name| SecretSource::Store(name.value.to_owned()));
     let before = page.problems.len();
+    let vault = table.parsed(page, "vault").map(|field| SecretSource::Vault(field.value));
     table.close(page);
     if page.problems.len() > before {
         return None;
     }
-    let mut places: Vec<SecretSource> = [env, file, store].into_iter().flatten().collect();
+    let mut places: Vec<SecretSource> = [env, file, store, vault].into_iter().flatten().collect();
     if places.len() != 1 {
         page.wrong_with_help(at, format!("`{key}` needs exactly one place"), HELP);
         return None;

@@ -194,7 +194,7 @@ fn hash(sorted: &Sorted<'_>) -> VersionHash {
 mod tests {
     use model::{
         RecordLevel,
-        connection::{SecretSource, TargetTls},
+        connection::{Maker, SecretSource, TargetTls},
     };
 
     use super::*;
@@ -250,6 +250,43 @@ writer = "engineers"
     }
 
     #[test]
+    fn a_session_may_get_a_role_of_its_own() {
+        let text = "protocol = \"postgres\"\nhost = \"db\"\ndatabase = \"shop\"\nenvironment = \"production\"\n\
+                    [jit]\nadmin = { user = \"maker\", password = { store = \"maker\" } }\nacts_as = \"app_owner\"\n";
+        let catalog = "[catalog]\nuser = \"reader\"\n";
+        let mut files = Files::from([("connections/shop.toml".to_owned(), format!("{text}{catalog}"))]);
+        let version = fixtures::load_files(&files);
+        let shop = version.connections.values().next().unwrap();
+        let jit = shop.jit.as_ref().unwrap();
+        let Maker::Admin { login, prefix } = &jit.maker else { panic!("{jit:?}") };
+        assert_eq!((login.user.as_str(), jit.acts_as.as_str(), prefix.as_str(), jit.valid_for_s), ("maker", "app_owner", "countersign_", None));
+        assert_eq!((shop.login.user.as_str(), &shop.login.password), ("app_owner", &None));
+        files.insert("connections/shop.toml".to_owned(), format!("{text}prefix = \"cs_\"\nvalid_for_s = 900\n{catalog}"));
+        let version = fixtures::load_files(&files);
+        let jit = version.connections.values().next().unwrap().jit.clone().unwrap();
+        assert!(matches!(&jit.maker, Maker::Admin { prefix, .. } if prefix == "cs_") && jit.valid_for_s == Some(900));
+        let vaults = "[jit]\nvault_database = \"shop\"\nvault_mount = \"db/prod\"\nacts_as = \"app_owner\"\n";
+        let (head, _) = text.split_once("[jit]").unwrap();
+        files.insert("connections/shop.toml".to_owned(), format!("{head}{vaults}{catalog}"));
+        let version = fixtures::load_files(&files);
+        assert_eq!(version.connections.values().next().unwrap().jit.as_ref().unwrap().maker, Maker::Vault("db/prod/creds/shop".to_owned()));
+        for (text, expected) in [
+            (text.to_owned(), "a connection lacks `[catalog]`\n  help: with [jit] the catalog is read as a role that may sign in and nothing else"),
+            (format!("user = \"app\"\n{text}{catalog}"), "1:8: with [jit] each session gets credentials of its own, and `user` would not be used"),
+            (format!("{text}prefix = \"Cs\"\n{catalog}"), "8:10: names of roles cannot begin with `Cs`"),
+            (format!("{text}valid_for_s = 0\n{catalog}"), "8:15: `valid_for_s` must be a number from 1 to 86400"),
+            (text.replace("app_owner", "pg_monitor") + catalog, "7:11: `pg_monitor` is no role that a session may act as"),
+            (text.replace("acts_as = \"app_owner\"", "") + catalog, "5:1: [jit] lacks `acts_as`"),
+            (text.replace("admin = ", "maker = ") + catalog, "[jit] lacks `admin`"),
+            (format!("{text}vault_database = \"shop\"\n{catalog}"), "8:18: [jit] has two who make roles"),
+            (format!("{head}{}{catalog}", vaults.replace("shop", "../sys")), "6:18: `db/prod/creds/../sys` is no path of a vault"),
+        ] {
+            let found = problems("connections/shop.toml", &text);
+            assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_in_a_connection_has_its_place_and_help() {
         let table: [(&str, &str); 17] = [
             ("hots = \"x\"\n", "6:1: a connection has no key `hots`\n  help: did you mean `host`?"),
@@ -260,7 +297,7 @@ writer = "engineers"
             ("databases = [\"crm\"]\n", "3:12: `databases` does not name the default `shop`"),
             ("password = \"hunter2\"\n", "6:1: `password` holds the secret itself: secrets are never written in these files"),
             ("password = { env = \"A\", file = \"b\" }\n", "6:1: `password` needs exactly one place"),
-            ("password = { vault = \"A\" }\n", "6:14: [password] has no key `vault`"),
+            ("password = { safe = \"A\" }\n", "6:14: [password] has no key `safe`"),
             ("certificate = { file = \"c.pem\" }\n", "6:15: [certificate] lacks `key`"),
             ("[tls]\nmode = \"off\"\n", "7:8: `mode` cannot be `off`"),
             ("[tls]\nmode = \"loopback-plain\"\n", "7:8: loopback-plain is for this machine only, and `db` is not"),

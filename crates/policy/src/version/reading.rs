@@ -166,6 +166,11 @@ impl<'t, 'f> Section<'t, 'f> {
         sections
     }
 
+    /// Where the value of a key begins, whatever it is.
+    pub(crate) fn place(&mut self, key: &'static str) -> Option<usize> {
+        self.get(key).map(|value| value.span().start)
+    }
+
     /// Whether the key is there, whatever its value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

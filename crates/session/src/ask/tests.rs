@@ -58,7 +58,8 @@ async fn played_with(more: &str) -> Played {
         admitted_at: now(),
         begins_with: None,
     };
-    let session = Session::open(admission, Opening { target_pid: 7, application_name: None, span: Span::default() }).await.unwrap();
+    let session =
+        Session::open(admission, Opening { target_pid: 7, application_name: None, target_role: None, span: Span::default() }).await.unwrap();
     Played { gate, session, names: Names::default(), settings: Settings::new("ours", "theirs"), asked: 0 }
 }
 

@@ -6,7 +6,7 @@ use evidence::record::AskedOutcome;
 use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
 use super::accounts::{rule, sign_in};
-use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, request, server, session_row, token};
+use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, request, server, session_row, target_role, token};
 use crate::{
     Home, Query, Store, StoreError, copy,
     database::sql,
@@ -34,6 +34,7 @@ async fn filled(place: &Place) -> Store {
     state.save_hold(&hold(1)).await.unwrap();
     let files = BTreeMap::from([("policy/a.cedar".to_owned(), "permit ('\u{1F511}', \\, \"\n\");".to_owned())]);
     state.add_version(VersionHash([1; 32]), &files, &name("alice"), at(1)).await.unwrap();
+    state.add_target_role(&target_role(1, 10)).await.unwrap();
     let event = Event { at: at(0), actor: name("alice"), kind: "test".to_owned(), subject: "x".to_owned(), detail: serde_json::json!({ "n": 1 }) };
     state.append_event(&event).await.unwrap();
     store.secrets().put("prod", &Secret::from("one".to_owned()), &name("alice"), at(1)).await.unwrap();

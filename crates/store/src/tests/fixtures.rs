@@ -26,7 +26,7 @@ use model::{
 use tempfile::TempDir;
 use xtask::postgres::Server;
 
-use crate::{Home, Store, home::Postgres, recordings};
+use crate::{Home, Store, home::Postgres, recordings, state::TargetRole};
 
 /// Makes of each function two tests, one on each kind of store.
 macro_rules! on_both {
@@ -203,6 +203,22 @@ pub(super) fn request(number: u64, requester: &str) -> RequestRow {
     }
 }
 
+pub(super) fn target_role(number: u64, made: i64) -> TargetRole {
+    let session = SessionId::from_random(number);
+    TargetRole {
+        name: format!("countersign_{session}"),
+        session,
+        connection: "prod-pg".parse().unwrap(),
+        host: "db.example".to_owned(),
+        port: 5432,
+        database: "shop".to_owned(),
+        acts_as: "app_owner".to_owned(),
+        lease: Some(format!("database/creds/shop/{number}")).filter(|_| number > 1),
+        made_at: at(made),
+        failure: None,
+    }
+}
+
 pub(super) fn hold(number: u64) -> HoldRow {
     HoldRow {
         id: HoldId::from_random(number),
@@ -277,6 +293,7 @@ impl Script {
             level: RecordLevel::Statements,
             target_pid: 42,
             application_name: None,
+            target_role: None,
         };
         Self { session, records: vec![Record::Opened(Box::new(opened))], second, op: 0 }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{HoldId, Secret, SessionId, VersionHash, hold::HoldState};
 
-use super::fixtures::{Place, at, hold, name, on_both, session_row};
+use super::fixtures::{Place, at, hold, name, on_both, session_row, target_role};
 use crate::{
     StoreError,
     database::sql,
@@ -17,6 +17,7 @@ on_both! {
     a_restart_ends_sessions_and_withdraws_holds,
     the_version_applied_last_is_current_even_if_it_was_applied_before,
     events_written_at_once_are_numbered_without_gaps,
+    roles_at_targets_are_known_from_before_they_are_made_until_they_are_gone,
     secrets_are_kept_replaced_and_deleted,
     a_sealed_secret_opens_under_its_own_name_and_unchanged_only,
     after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go,
@@ -134,6 +135,21 @@ async fn events_written_at_once_are_numbered_without_gaps(place: Place) {
     assert!(page.len() <= 3 && page.iter().all(|row| row.event.subject == "s1" && row.number < 20));
     let json = serde_json::to_value(&page).unwrap();
     assert!(json.as_array().unwrap().iter().all(|row| row.get("number").is_some() && row.get("kind").is_some()));
+}
+
+async fn roles_at_targets_are_known_from_before_they_are_made_until_they_are_gone(place: Place) {
+    let store = place.open().await;
+    let state = store.state();
+    for (number, made_s) in [(1, 20), (2, 10)] {
+        state.add_target_role(&target_role(number, made_s)).await.unwrap();
+    }
+    assert!(state.add_target_role(&target_role(1, 30)).await.is_err(), "two of one name");
+    state.note_target_role(&target_role(1, 20).name, "it owns a table").await.unwrap();
+    let failed = crate::state::TargetRole { failure: Some("it owns a table".to_owned()), ..target_role(1, 20) };
+    assert_eq!(state.target_roles().await.unwrap(), [target_role(2, 10), failed.clone()]);
+    state.remove_target_role(&target_role(2, 10).name).await.unwrap();
+    state.remove_target_role("somebody").await.unwrap();
+    assert_eq!(state.target_roles().await.unwrap(), [failed]);
 }
 
 async fn secrets_are_kept_replaced_and_deleted(place: Place) {
