@@ -26,7 +26,17 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, refusal: Box::new(Refusal { code: code.to_owned(), message: message.into(), hint: None, problems: Vec::new() }) }
+        Self {
+            status,
+            refusal: Box::new(Refusal {
+                code: code.to_owned(),
+                message: message.into(),
+                hint: None,
+                problems: Vec::new(),
+                error: None,
+                error_description: None,
+            }),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -69,6 +79,25 @@ impl Refused {
         if self.status == StatusCode::UNAUTHORIZED {
             self.status = StatusCode::BAD_REQUEST;
         }
+        self
+    }
+
+    /// The same in the words of RFC 6749 section 5.2, for those who ask for tokens. Only whoever could not show who they are is answered 401.
+    pub(crate) fn in_oauth(mut self, error: &str) -> Self {
+        self.status = match (error, self.status) {
+            ("invalid_client", _) => StatusCode::UNAUTHORIZED,
+            (_, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => StatusCode::BAD_REQUEST,
+            (_, other) => other,
+        };
+        // That RFC's characters of a description.
+        let plain = |c: char| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        };
+        self.refusal.error_description = Some(self.refusal.message.chars().map(plain).collect());
+        self.refusal.error = Some(error.to_owned());
         self
     }
 
@@ -176,10 +205,14 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Several(_) => Self::invalid(message),
             NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotExchanged::Govern(error) => error.into(),
+            NotExchanged::Unnamed => Self::invalid(message),
+            NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
             | NotExchanged::Token(WorkloadError::Token(..))
             | NotExchanged::Nobody(_)
             | NotExchanged::Inactive(_)
+            | NotExchanged::Assertion(_)
+            | NotExchanged::UsedBefore
             | NotExchanged::Undelegated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message),
         }
     }

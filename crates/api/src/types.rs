@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, durations are seconds unless the name says otherwise. Unknown members of a request are refused: a misspelt
 //! restriction must not be read as no restriction.
 
+mod oauth;
 mod providers;
 mod requests;
 mod who;
@@ -21,13 +22,14 @@ use model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub use oauth::ServerMetadata;
 pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
-pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
+pub use workloads::{ExchangeAnswer, KeyRequest, KeyView, KeysAnswer, TrustRequest, TrustView};
 
 /// A secret on its way: wiped when dropped, shown by nothing but its serialisation.
 #[derive(Debug, Clone, ToSchema)]
@@ -59,6 +61,12 @@ pub struct Refusal {
     /// Mistakes in policy files, `file:line:column: message` each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub problems: Vec<String>,
+    /// Where tokens are given out, what RFC 6749 calls it: `invalid_client`, `invalid_grant`, `invalid_target`, …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// And the message once more, in the characters that RFC has for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error_description: Option<String>,
 }
 
 /// A name and its secret.
@@ -193,6 +201,8 @@ pub struct IdentityDetails {
     pub accounts: Vec<AccountView>,
     /// Which tokens of platforms are its own.
     pub trust: Vec<TrustView>,
+    /// Its own keys, those that are over too.
+    pub keys: Vec<KeyView>,
     /// Tokens it holds, live and past.
     pub tokens: Vec<TokenView>,
     /// What policy lets it do, by connection; empty once it is revoked or expired.

@@ -5,8 +5,10 @@
 //! wrong looks alike from outside.
 
 pub mod attempts;
+pub mod client_key;
 pub mod crowd;
 pub mod fetch;
+pub mod gateway_url;
 pub mod jwt;
 pub mod keys;
 pub mod oidc;
@@ -16,6 +18,8 @@ pub mod token;
 pub mod workload;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};
+pub use client_key::{PrivateKey, PublicKey};
 pub use crowd::{Crowd, InCrowd};
+pub use gateway_url::GatewayUrl;
 pub use register::{Machine, MachineKind, NewIdentity, Purpose, RegisterError};
 pub use token::{MalformedToken, PresentedToken, TokenDigest};

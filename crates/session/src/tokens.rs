@@ -75,6 +75,7 @@ impl Guard {
             sign_in: wanted.sign_in,
             run: None,
             trust: None,
+            key: None,
             actors: agent.into_iter().map(|agent| agent.name).collect(),
             parent: None,
             request: wanted.request,
@@ -224,6 +225,7 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Connections
             | AddTokenError::SignedOut
             | AddTokenError::Distrusted
+            | AddTokenError::KeyOver
             | AddTokenError::Undelegated
             | AddTokenError::Ungranted => Self::Invalid(error.to_string()),
         }

@@ -1,4 +1,4 @@
-//! Workloads without secrets: the token their platform gave a run is exchanged for one that opens connections.
+//! Workloads without secrets: the token their platform gave a run, or what they signed with a key of their own, is exchanged for one that opens connections.
 //!
 //! Administrators say which claims of which issuer are a workload's; a workload has owner, purpose and expiry before anybody can. The run it was given to goes
 //! with the token into every session and record.
@@ -11,11 +11,12 @@ use std::{
 };
 
 use identity::{
+    client_key::{self, AssertionError},
     token,
     workload::{Assertion, Issuer, WorkloadError},
 };
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityName, ProviderName, Secret, Timestamp, TrustId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId,
     token::{TokenRow, TokenUse},
 };
 use serde_json::json;
@@ -58,11 +59,20 @@ impl Issuers {
     }
 }
 
-/// A token to exchange.
+/// What shows who asks for a token, and acts with it.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// The token that a platform gave a run, or an assertion: whichever it says it is.
+    Either(&'a str),
+    /// What a workload or agent signed with a key of its own.
+    Assertion(&'a str),
+}
+
+/// A token asked for.
 #[derive(Debug)]
 pub struct Exchange<'a> {
-    /// The platform's: whose it is acts.
-    pub token: &'a str,
+    /// Who acts.
+    pub proof: Proof<'a>,
     /// What somebody gave an agent so that it may act for them.
     pub delegation: Option<&'a Secret>,
     /// The connections to open.
@@ -93,13 +103,25 @@ pub enum NotExchanged {
     /// It is several's.
     #[error("the token is good for {}: say which one is meant", .0.iter().map(IdentityName::as_str).collect::<Vec<_>>().join(" and "))]
     Several(Vec<IdentityName>),
+    /// What it signed is not believed.
+    #[error(transparent)]
+    Assertion(AssertionError),
+    /// Somebody came with it before.
+    #[error("the assertion was used before: each works once, so sign another")]
+    UsedBefore,
+    /// Nothing can be for this gateway.
+    #[error("this gateway has no name that an assertion could be for: an administrator sets `issuer` in [tokens] of countersign.toml")]
+    Unnamed,
     /// The workload is over.
     #[error("workload {0} was revoked or has expired: its owner can ask an administrator to renew it")]
     Inactive(IdentityName),
     /// What somebody gave the agent is none, or not this agent's.
     #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one")]
     Undelegated(IdentityName),
-    /// What is asked for makes no sense, or is not the workload's.
+    /// A connection is not the workload's to open, or not there.
+    #[error("{0}")]
+    Target(String),
+    /// What is asked for makes no sense.
     #[error(transparent)]
     Govern(#[from] GovernError),
 }
@@ -110,8 +132,58 @@ impl From<StoreError> for NotExchanged {
     }
 }
 
+/// Somebody who showed who they are.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    /// Who.
+    pub(crate) identity: Identity,
+    /// The run that they are.
+    pub(crate) run: Option<Run>,
+    /// The rule by which a platform's token is theirs.
+    pub(crate) trust: Option<TrustId>,
+    /// The key that they signed with.
+    pub(crate) key: Option<IdentityKeyId>,
+    /// When what they showed it by ends.
+    pub(crate) ends_at: Option<Timestamp>,
+}
+
+/// The token of whoever showed who they are: it ends with them, with what they showed, and with what they were given.
+fn minted(
+    connections: &[ConnectionName],
+    proven: Proven,
+    chain: ActorChain,
+    delegation: Option<TokenRow>,
+    mut expires_at: Timestamp,
+    now: Timestamp,
+) -> TokenRow {
+    let ends = [proven.identity.expires_at, proven.ends_at, delegation.as_ref().map(|row| row.expires_at)];
+    ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
+    TokenRow {
+        id: ids::token(),
+        subject: chain.subject.name,
+        purpose: TokenUse::Connect,
+        connections: connections.to_vec(),
+        statement: None,
+        minted_by: proven.identity.name,
+        created_at: now,
+        not_before: now,
+        expires_at,
+        last_used: None,
+        spent_at: None,
+        revoked_at: None,
+        revoked_by: None,
+        sign_in: delegation.as_ref().and_then(|row| row.sign_in),
+        run: proven.run,
+        trust: proven.trust,
+        key: proven.key,
+        actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
+        parent: delegation.map(|row| row.id),
+        request: None,
+    }
+}
+
 impl Guard {
-    /// Exchanges the token of a run for one that opens connections: RFC 8693.
+    /// Gives whoever shows who they are a token that opens connections: RFC 8693, RFC 7523.
     ///
     /// # Errors
     /// Why not.
@@ -119,11 +191,6 @@ impl Guard {
         if !self.issuers().begun.count(wanted.peer, MAX_PER_ADDRESS, MAX_IN_ALL, now) {
             return Err(NotExchanged::TooMany);
         }
-        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(wanted.token)).ok_or(NotExchanged::UnknownIssuer)?;
-        let assertion = issuer.verify(wanted.token, now).await?;
-        let rule = self.rule_for(issuer, &assertion, wanted.workload).await?;
-        let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
-        let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
         let seconds = wanted.expires_in_s.unwrap_or(DEFAULT_EXCHANGED_S);
         if seconds == 0 || seconds > MAX_EXCHANGED_S {
             return Err(GovernError::Invalid(format!("such a token works for 1 to {MAX_EXCHANGED_S} seconds")).into());
@@ -131,47 +198,67 @@ impl Guard {
         if wanted.connections.is_empty() || wanted.connections.len() > MAX_CONNECTIONS {
             return Err(GovernError::Invalid(format!("say which connections the token is to open, at most {MAX_CONNECTIONS}: `audience`")).into());
         }
-        let actor = Actor { run: Some(assertion.run.clone()), ..register::actor(&identity) };
-        let delegation = self.delegation(wanted.delegation, &identity.name, now).await?;
+        let proven = self.prove(wanted, now).await?;
+        let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
+        let delegation = self.delegation(wanted.delegation, &proven.identity.name, now).await?;
         let chain = match &delegation {
             None => ActorChain::alone(actor),
             Some((_, person)) => ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(person)) },
         };
-        let open = self.open_connections(&chain, now);
-        let lets = |name: &ConnectionName| delegation.as_ref().is_none_or(|(row, _)| row.connections.contains(name));
-        if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name) || !lets(name)) {
-            let open: Vec<ConnectionName> = open.into_iter().filter(|name| lets(name)).collect();
-            return Err(GovernError::NotFound(unknown_connection(name, &chain.subject.name, &open)).into());
-        }
+        let delegation = delegation.map(|(row, _)| row);
+        self.check_opens(wanted.connections, &chain, delegation.as_ref(), now)?;
         let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
-        let mut expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
-        let ends = [identity.expires_at, delegation.as_ref().map(|(row, _)| row.expires_at)];
-        ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
-        let row = TokenRow {
-            id: ids::token(),
-            subject: chain.subject.name,
-            purpose: TokenUse::Connect,
-            connections: wanted.connections.to_vec(),
-            statement: None,
-            minted_by: identity.name,
-            created_at: now,
-            not_before: now,
-            expires_at,
-            last_used: None,
-            spent_at: None,
-            revoked_at: None,
-            revoked_by: None,
-            sign_in: delegation.as_ref().and_then(|(row, _)| row.sign_in),
-            run: Some(assertion.run),
-            trust: Some(rule.id),
-            actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
-            parent: delegation.map(|(row, _)| row.id),
-            request: None,
-        };
+        let row = minted(wanted.connections, proven, chain, delegation, now.checked_add(Duration::from_secs(seconds)).unwrap_or(now), now);
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
-        self.store().state().touch_trust(rule.id, now).await?;
+        match (row.trust, row.key) {
+            (Some(rule), _) => self.store().state().touch_trust(rule, now).await?,
+            (None, Some(key)) => self.store().state().touch_key(key, now).await?,
+            (None, None) => {}
+        }
         events::append(self.store(), events::token_minted(&row, now)).await?;
         Ok((secret, row))
+    }
+
+    /// Who asks, by what they show.
+    async fn prove(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<Proven, NotExchanged> {
+        let proven = match wanted.proof {
+            Proof::Assertion(assertion) => self.prove_by_key(assertion, now).await?,
+            Proof::Either(token) => match self.issuers().known.values().find(|issuer| issuer.issued(token)) {
+                Some(issuer) => self.prove_by_run(issuer, token, wanted.workload, now).await?,
+                None if client_key::claimed(token).is_some() => self.prove_by_key(token, now).await?,
+                None => return Err(NotExchanged::UnknownIssuer),
+            },
+        };
+        match wanted.workload {
+            Some(meant) if *meant != proven.identity.name => {
+                Err(GovernError::Invalid(format!("what was shown is {}'s, not {meant}'s", proven.identity.name)).into())
+            }
+            Some(_) | None => Ok(proven),
+        }
+    }
+
+    async fn prove_by_run(&self, issuer: &Issuer, token: &str, meant: Option<&IdentityName>, now: Timestamp) -> Result<Proven, NotExchanged> {
+        let assertion = issuer.verify(token, now).await?;
+        let rule = self.rule_for(issuer, &assertion, meant).await?;
+        let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
+        let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
+        Ok(Proven { identity, run: Some(assertion.run), trust: Some(rule.id), key: None, ends_at: None })
+    }
+
+    /// What whoever acts may open, and whoever they act for gave them.
+    fn check_opens(
+        &self,
+        connections: &[ConnectionName],
+        chain: &ActorChain,
+        delegation: Option<&TokenRow>,
+        now: Timestamp,
+    ) -> Result<(), NotExchanged> {
+        let mut open = self.open_connections(chain, now);
+        open.retain(|name| delegation.is_none_or(|row| row.connections.contains(name)));
+        match connections.iter().find(|name| !open.contains(name)) {
+            Some(name) => Err(NotExchanged::Target(unknown_connection(name, &chain.subject.name, &open))),
+            None => Ok(()),
+        }
     }
 
     /// What somebody gave this agent, and who: if it works now.

@@ -6,6 +6,7 @@ mod accounts;
 mod events;
 mod holds;
 mod identities;
+mod keys;
 mod requests;
 mod sessions;
 mod tokens;
@@ -16,6 +17,7 @@ mod versions;
 pub use accounts::{Account, AccountRow, EndedSignIn, LinkError, NewSignIn, SignInError, SignInRow, SignedInAs, Which};
 pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
+pub use keys::{AddKeyError, IdentityKey, MAX_KEYS_IN_FORCE, MAX_REMEMBERED, Once};
 pub use sessions::SessionFilter;
 pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
 pub use trust::{TrustError, TrustRule};
@@ -42,6 +44,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (4, "trust", include_str!("../migrations/state/0004_trust.sql")),
         (5, "delegations", include_str!("../migrations/state/0005_delegations.sql")),
         (6, "requests", include_str!("../migrations/state/0006_requests.sql")),
+        (7, "keys", include_str!("../migrations/state/0007_keys.sql")),
     ],
 };
 

@@ -8,7 +8,7 @@ use model::{Identity, IdentityKind, IdentityName, Timestamp};
 use session::reach::{IdentityFacts, Reach};
 use store::{
     index::Use,
-    state::{AccountRow, TrustRule},
+    state::{AccountRow, IdentityKey, TrustRule},
 };
 
 use super::after;
@@ -66,14 +66,16 @@ pub(crate) async fn show(caller: Caller, State(api): State<Arc<Api>>, Path(name)
     let facts = api.guard.identity_facts(&name, &caller.actor, caller.now).await?;
     let accounts = api.guard.accounts(&name, &caller.actor, caller.now).await?;
     let trust = api.guard.trust_of(&name, &caller.actor, caller.now).await?;
-    Ok(Answer(details(facts, accounts, trust)))
+    let keys = api.guard.keys_of(&name, &caller.actor, caller.now).await?;
+    Ok(Answer(details(facts, accounts, trust, keys)))
 }
 
-fn details(facts: IdentityFacts, accounts: Vec<AccountRow>, trust: Vec<TrustRule>) -> IdentityDetails {
+fn details(facts: IdentityFacts, accounts: Vec<AccountRow>, trust: Vec<TrustRule>, keys: Vec<IdentityKey>) -> IdentityDetails {
     IdentityDetails {
         identity: facts.identity.into(),
         accounts: accounts.into_iter().map(Into::into).collect(),
         trust: trust.into_iter().map(Into::into).collect(),
+        keys: keys.into_iter().map(Into::into).collect(),
         tokens: facts.tokens.into_iter().map(Into::into).collect(),
         reach: facts.reach.into_iter().map(reached).collect(),
         used: facts.used.into_iter().map(used).collect(),

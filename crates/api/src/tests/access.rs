@@ -8,7 +8,8 @@ use super::{House, document::operations, session_of_alice};
 use crate::PUBLIC;
 
 /// What nobody may ask for without a token. It only shrinks.
-const FOR_EVERYBODY: [(&str, &str); 9] = [
+const FOR_EVERYBODY: [(&str, &str); 10] = [
+    ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("POST", "/v1/back-channel-logout"),
@@ -24,7 +25,7 @@ const FOR_EVERYBODY: [(&str, &str); 9] = [
 fn nothing_to_show(path: &str) -> Option<u16> {
     match path {
         "/v1/login" | "/v1/sign-in/finish" | "/v1/sign-in/poll" => Some(401),
-        "/v1/sign-in/browser" | "/v1/sign-in/device" => Some(404),
+        "/v1/sign-in/browser" | "/v1/sign-in/device" | "/.well-known/oauth-authorization-server" => Some(404),
         "/v1/back-channel-logout" | "/v1/token" => Some(400),
         _ => None,
     }
@@ -55,6 +56,7 @@ fn filled(path: &str) -> String {
         Some("sessions") => session_of_alice().to_string(),
         Some("holds") => "h_000000000001".to_owned(),
         Some("requests") => "q_000000000001".to_owned(),
+        Some("identities") if path.contains("/keys/") => "k_000000000001".to_owned(),
         Some("identities") => "r_000000000001".to_owned(),
         _ => "t_000000000001".to_owned(),
     };
@@ -79,6 +81,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/sign-in/poll") => json!({ "flow": "x" }),
         ("PUT", "/v1/identities/{name}/accounts") => json!({ "provider": "idp", "subject": "x" }),
         ("POST", "/v1/identities/{name}/trust") => json!({ "issuer": "ci", "claims": { "sub": "x" } }),
+        ("POST", "/v1/identities/{name}/keys") => json!({ "public_key": "{}", "expires_in_s": 60 }),
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),

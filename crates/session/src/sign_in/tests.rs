@@ -43,6 +43,7 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         sign_in: None,
         run: None,
         trust: None,
+        key: None,
         actors: Vec::new(),
         parent: None,
         request: None,

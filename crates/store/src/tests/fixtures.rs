@@ -157,6 +157,7 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         sign_in: None,
         run: None,
         trust: None,
+        key: None,
         actors: Vec::new(),
         parent: None,
         request: None,

@@ -1,0 +1,267 @@
+//! Where tokens are given out to whoever shows who they are: RFC 6749 with RFC 7523, RFC 8693 and RFC 8414.
+
+use std::sync::Arc;
+
+use axum::{
+    Form,
+    extract::{State, rejection::FormRejection},
+};
+use identity::client_key;
+use model::{ConnectionName, IdentityName, Secret, Timestamp};
+use session::workloads::{Exchange, NotExchanged, Proof};
+
+use crate::{
+    Api,
+    caller::Peer,
+    json::{Answer, Answered},
+    refused::Refused,
+    types::{ExchangeAnswer, Refusal, SecretText, ServerMetadata},
+};
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// What a client's assertion is called: RFC 7523 section 2.2.
+const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// What a platform's token may be called: RFC 8693 section 3.
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// A token asked for: RFC 6749 section 4.4, RFC 7523 section 2, RFC 8693 section 2.1.
+#[derive(Default, utoipa::ToSchema)]
+pub(crate) struct TokenForm {
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`, `client_credentials` or `urn:ietf:params:oauth:grant-type:jwt-bearer`.
+    grant_type: Option<String>,
+    /// For an exchange: the token of the run; or, for an agent that acts for somebody, what they gave it.
+    subject_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`; `…:access_token` for what somebody gave an agent.
+    subject_token_type: Option<String>,
+    /// The token of the agent's run, or its assertion, if it acts for somebody.
+    actor_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`.
+    actor_token_type: Option<String>,
+    /// For `client_credentials`: what the workload or agent signed with its key.
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    client_assertion_type: Option<String>,
+    /// Its name, if anything: the assertion says it too.
+    client_id: Option<String>,
+    /// For `jwt-bearer`: what the workload or agent signed with its key, or the token of its run.
+    assertion: Option<String>,
+    /// The connections to open, with spaces between, or the parameter several times.
+    audience: Vec<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
+    requested_token_type: Option<String>,
+    /// Not of the RFCs: how long the token is to work, in seconds.
+    expires_in: Option<String>,
+    /// Not of the RFCs: which workload is meant, where the token could be several's.
+    workload: Option<String>,
+}
+
+/// How a token is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Grant {
+    Exchange,
+    Client,
+    Bearer,
+}
+
+impl Grant {
+    /// What it is called when what was shown is not believed: RFC 8693 section 2.2.2, RFC 7523 section 3.1 and 3.2.
+    const fn disbelieved(self) -> &'static str {
+        match self {
+            Self::Exchange => "invalid_request",
+            Self::Client => "invalid_client",
+            Self::Bearer => "invalid_grant",
+        }
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Refused {
+    Refused::invalid(message).in_oauth("invalid_request")
+}
+
+impl TokenForm {
+    /// Reads parameters: none twice but those that may be (RFC 6749 section 3.2), and none that is not known, which could have been meant as a restriction.
+    fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
+        let mut form = Self::default();
+        for (name, value) in pairs {
+            let place = match name.as_str() {
+                "audience" => {
+                    form.audience.push(value);
+                    continue;
+                }
+                "grant_type" => &mut form.grant_type,
+                "subject_token" => &mut form.subject_token,
+                "subject_token_type" => &mut form.subject_token_type,
+                "actor_token" => &mut form.actor_token,
+                "actor_token_type" => &mut form.actor_token_type,
+                "client_assertion" => &mut form.client_assertion,
+                "client_assertion_type" => &mut form.client_assertion_type,
+                "client_id" => &mut form.client_id,
+                "assertion" => &mut form.assertion,
+                "requested_token_type" => &mut form.requested_token_type,
+                "expires_in" => &mut form.expires_in,
+                "workload" => &mut form.workload,
+                // Without a value it is as if it were not there.
+                "scope" if value.is_empty() => continue,
+                "scope" => return Err(Refused::invalid("there are no scopes here: policy says what a token may do").in_oauth("invalid_scope")),
+                other => return Err(invalid(format!("there is no parameter `{}` here", model::name::printable(other)))),
+            };
+            if !value.is_empty() && place.replace(value).is_some() {
+                return Err(invalid(format!("the parameter `{name}` is there twice")));
+            }
+        }
+        Ok(form)
+    }
+
+    /// How it is asked for, by what shown, and for whom.
+    fn shown(&self) -> Result<(Grant, Proof<'_>, Option<Secret>), Refused> {
+        match self.grant_type.as_deref() {
+            Some(EXCHANGE) => self.exchanged().map(|(proof, delegation)| (Grant::Exchange, proof, delegation)),
+            Some(CLIENT_CREDENTIALS) => {
+                let assertion = self.client_assertion.as_deref().filter(|_| self.client_assertion_type.as_deref() == Some(CLIENT_ASSERTION));
+                let assertion = assertion.ok_or_else(|| {
+                    Refused::invalid(format!("a client shows who it is by `client_assertion`, and `client_assertion_type` {CLIENT_ASSERTION}"))
+                        .in_oauth("invalid_client")
+                })?;
+                let named = client_key::claimed(assertion);
+                if self.client_id.as_ref().is_some_and(|id| named.is_none_or(|name| name.as_str() != id)) {
+                    return Err(Refused::invalid("`client_id` is not whom the assertion names").in_oauth("invalid_client"));
+                }
+                Ok((Grant::Client, Proof::Assertion(assertion), None))
+            }
+            Some(JWT_BEARER) => {
+                let assertion = self.assertion.as_deref().ok_or_else(|| invalid("`assertion` is missing"))?;
+                Ok((Grant::Bearer, Proof::Either(assertion), None))
+            }
+            _ => {
+                let known = format!("what there is as grant_type: {EXCHANGE}, {CLIENT_CREDENTIALS}, {JWT_BEARER}");
+                Err(Refused::invalid(known).in_oauth(if self.grant_type.is_some() { "unsupported_grant_type" } else { "invalid_request" }))
+            }
+        }
+    }
+
+    /// Who acts in an exchange, and what somebody gave them.
+    fn exchanged(&self) -> Result<(Proof<'_>, Option<Secret>), Refused> {
+        let kind = |kind: &Option<String>| match kind.as_deref() {
+            Some(JWT | ID_TOKEN) => Kind::Signed,
+            Some(ACCESS_TOKEN) => Kind::Ours,
+            Some(_) => Kind::Other,
+            None => Kind::Missing,
+        };
+        let (subject, actor) = (kind(&self.subject_token_type), kind(&self.actor_token_type));
+        match (&self.subject_token, subject, &self.actor_token, actor) {
+            (Some(token), Kind::Signed, None, Kind::Missing) => Ok((Proof::Either(token), None)),
+            (Some(given), Kind::Ours, Some(token), Kind::Signed) => Ok((Proof::Either(token), Some(Secret::from(given.clone())))),
+            _ => Err(invalid(format!(
+                "a run's token is {JWT} or {ID_TOKEN}, and the subject's; an agent that acts for somebody gives it, or its assertion, as actor_token, and \
+                 as subject_token what they gave it, which is {ACCESS_TOKEN}"
+            ))),
+        }
+    }
+
+    /// The connections to open.
+    fn connections(&self) -> Result<Vec<ConnectionName>, Refused> {
+        let names: Result<Vec<ConnectionName>, _> = self.audience.iter().flat_map(|names| names.split_whitespace()).map(str::parse).collect();
+        names.map_err(|error| Refused::invalid(error.to_string()).in_oauth("invalid_target"))
+    }
+}
+
+/// What sort of token one is said to be.
+enum Kind {
+    Signed,
+    Ours,
+    Other,
+    Missing,
+}
+
+/// Give out a token that opens connections: for the token that a platform gave a run, for what a workload or agent signed with its key, and for what somebody
+/// gave an agent.
+#[utoipa::path(post, path = "/v1/token", security(()), request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "Given out", body = ExchangeAnswer), (status = 400, description = "No token", body = Refusal), (status = 401, description = "The client is not believed", body = Refusal)))]
+pub(crate) async fn token(
+    State(api): State<Arc<Api>>,
+    Peer(peer): Peer,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Answered<ExchangeAnswer> {
+    let Form(pairs) = form.map_err(|error| invalid(format!("this takes a form: {}", error.body_text())))?;
+    let form = TokenForm::read(pairs)?;
+    let (grant, proof, delegation) = form.shown()?;
+    if form.requested_token_type.as_ref().is_some_and(|wanted| wanted != ACCESS_TOKEN) {
+        return Err(invalid(format!("what is given out is {ACCESS_TOKEN}")));
+    }
+    let workload: Option<IdentityName> =
+        form.workload.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))?;
+    let expires_in_s = form.expires_in.as_deref().map(str::parse).transpose().map_err(|_| invalid("`expires_in` is a number of seconds"))?;
+    let connections = form.connections()?;
+    let wanted = Exchange { proof, delegation: delegation.as_ref(), connections: &connections, workload: workload.as_ref(), expires_in_s, peer };
+    let now = Timestamp::now();
+    let (secret, row) = api.guard.exchange_token(&wanted, now).await.map_err(|error| refused(error, grant))?;
+    Ok(Answer(ExchangeAnswer {
+        access_token: SecretText(secret),
+        issued_token_type: ACCESS_TOKEN.to_owned(),
+        token_type: "N_A".to_owned(),
+        expires_in: row.expires_at.as_second().saturating_sub(now.as_second()),
+        identity: row.subject,
+    }))
+}
+
+/// Why not, as RFC 6749 says it.
+fn refused(error: NotExchanged, grant: Grant) -> Refused {
+    let called = match &error {
+        NotExchanged::Target(_) => "invalid_target",
+        NotExchanged::UnknownIssuer
+        | NotExchanged::Token(identity::workload::WorkloadError::Token(..))
+        | NotExchanged::Nobody(_)
+        | NotExchanged::Assertion(_)
+        | NotExchanged::UsedBefore
+        | NotExchanged::Inactive(_) => grant.disbelieved(),
+        NotExchanged::TooMany
+        | NotExchanged::Token(identity::workload::WorkloadError::Unreachable(..))
+        | NotExchanged::Govern(session::guard::GovernError::State(_)) => "temporarily_unavailable",
+        NotExchanged::Several(_) | NotExchanged::Undelegated(_) | NotExchanged::Unnamed | NotExchanged::Govern(_) => "invalid_request",
+    };
+    Refused::from(error).in_oauth(called)
+}
+
+/// Where tokens are given out, and for what: RFC 8414.
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", security(()),
+    responses((status = 200, description = "Where and how", body = ServerMetadata), (status = 404, description = "This gateway has no name in tokens", body = Refusal)))]
+pub(crate) async fn metadata(State(api): State<Arc<Api>>) -> Answered<ServerMetadata> {
+    let url = api.guard.url().ok_or_else(|| Refused::not_found(NotExchanged::Unnamed.to_string()))?;
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    Ok(Answer(ServerMetadata {
+        issuer: url.to_string(),
+        token_endpoint: url.token_endpoint(),
+        grant_types_supported: owned(&[EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER]),
+        token_endpoint_auth_methods_supported: owned(&["private_key_jwt", "none"]),
+        token_endpoint_auth_signing_alg_values_supported: owned(&["ES256", "EdDSA", "RS256"]),
+        response_types_supported: Vec::new(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<TokenForm, Refused> {
+        TokenForm::read(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_parameter_is_known_and_there_once() {
+        assert!(read(&[("grant_type", EXCHANGE), ("audience", "a"), ("audience", "b c"), ("client_id", ""), ("scope", "")]).is_ok());
+        for wrong in [
+            [("subject_token", "a"), ("subject_token", "b")],
+            [("grant_type", "x"), ("authorization_detail", "[]")],
+            [("scope", "all"), ("audience", "a")],
+        ] {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
+        }
+        let form = read(&[("audience", "prod-pg"), ("audience", "staging-pg dev-pg")]).unwrap();
+        let names: Vec<String> = form.connections().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["prod-pg", "staging-pg", "dev-pg"]);
+    }
+}

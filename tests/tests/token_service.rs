@@ -1,0 +1,241 @@
+//! Workloads and agents that have no platform: keys of their own, and what they get with them.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    gateway::{CONNECTION, Gateway, Setup},
+    issuer::json_of,
+    postgres::{DATABASE, PATIENCE, Postgres},
+};
+use identity::PrivateKey;
+use rcgen::{KeyPair, PKCS_ED25519};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::form_urlencoded;
+
+/// What the gateways here are called in tokens.
+const CALLED: &str = "https://gateway.test:7443";
+const FORM: &str = "application/x-www-form-urlencoded";
+const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A gateway that is called [`CALLED`], with workloads `nightly` and `weekly` and an agent `support-bot`, all of alice's.
+fn start(target: &Postgres) -> Result<Gateway> {
+    let setup = Setup::init()?;
+    setup.target(target, DATABASE, "")?;
+    let before = fs::read_to_string(setup.file("countersign.toml"))?;
+    setup.write("countersign.toml", &format!("{before}[tokens]\nissuer = \"{CALLED}\"\n"))?;
+    let mut gateway = setup.serve()?;
+    gateway.add_user("alice", &["engineers"])?;
+    let admin = gateway.administrator().to_owned();
+    for (name, kind) in [("nightly", "workload"), ("weekly", "workload"), ("support-bot", "agent")] {
+        let more = ["--kind", kind, "--group", "engineers", "--owner", "alice", "--purpose", "exports", "--expires-in", "60d"];
+        gateway.run(&admin, &[["identity", "add", name].as_slice(), &more].concat())?;
+    }
+    Ok(gateway)
+}
+
+/// A key in two files, as whoever has it makes it.
+struct Key {
+    folder: TempDir,
+    private: String,
+}
+
+impl Key {
+    fn new() -> Result<Self> {
+        Self::of(&KeyPair::generate()?)
+    }
+
+    fn of(pair: &KeyPair) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("private.pem"), pair.serialize_pem())?;
+        fs::write(folder.path().join("public.pem"), pair.public_key_pem())?;
+        Ok(Self { folder, private: pair.serialize_pem() })
+    }
+
+    fn file(&self, name: &str) -> Result<String> {
+        let path: PathBuf = self.folder.path().join(name);
+        Ok(path.to_str().context("no path")?.to_owned())
+    }
+
+    /// Signed by hand, so that it can come twice.
+    fn assertion(&self, who: &str, audience: &str) -> Result<String> {
+        let key = PrivateKey::from_pem(self.private.as_bytes())?;
+        let signed = key.assertion(&who.parse()?, audience, model::Timestamp::now())?;
+        Ok(signed.reveal_str().context("no text")?.to_owned())
+    }
+}
+
+/// Gives a key to an identity: the key's id.
+fn give(gateway: &Gateway, name: &str, key: &Key) -> Result<String> {
+    let admin = gateway.administrator().to_owned();
+    let given = gateway.json(&admin, &["identity", "key", "add", name, "--public-key", &key.file("public.pem")?, "--expires-in", "30d"])?;
+    given.get("id").and_then(Value::as_str).map(str::to_owned).context("no key")
+}
+
+/// `countersign token --key`: what it printed.
+fn token(gateway: &Gateway, who: &str, key: &Key, more: &[&str]) -> Result<String> {
+    let file = key.file("private.pem")?;
+    gateway.run("a job", &[["token", CONNECTION, "--key", &file, "--as", who].as_slice(), more].concat())
+}
+
+fn refused(answer: Result<String>) -> Result<String> {
+    match answer {
+        Ok(printed) => anyhow::bail!("it was given out: {printed}"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
+}
+
+fn opens(gateway: &Gateway, target: &Postgres, name: &str, secret: &str) -> Result<bool> {
+    Ok(gateway.login_with(name, secret)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success())
+}
+
+/// Status and JSON of a form posted by nobody in particular.
+fn post(gateway: &Gateway, path: &str, parameters: &[(&str, &str)]) -> Result<(u16, Value)> {
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let answer = gateway.post(path, FORM, &form)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+}
+
+fn client_credentials(gateway: &Gateway, assertion: &str, more: &[(&str, &str)]) -> Result<(u16, Value)> {
+    let shown = [("grant_type", "client_credentials"), ("client_assertion_type", CLIENT_ASSERTION), ("client_assertion", assertion)];
+    post(gateway, "/v1/token", &[shown.as_slice(), more].concat())
+}
+
+#[test]
+fn a_workload_without_a_platform_has_a_key_and_no_secret_at_the_gateway() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let admin = gateway.administrator().to_owned();
+    let key = Key::new()?;
+    ensure!(refused(token(&gateway, "nightly", &key, &[]))?.contains("no key in force"));
+    let public = key.file("public.pem")?;
+    let add = |who: &str, name: &str, file: &str, span: &str| {
+        refused(gateway.run(who, &["identity", "key", "add", name, "--public-key", file, "--expires-in", span]))
+    };
+    ensure!(add("alice", "nightly", &public, "30d")?.contains("administer"), "its owner is no administrator");
+    ensure!(add(&admin, "nightly", &key.file("private.pem")?, "30d")?.contains("private key"));
+    ensure!(add(&admin, "nightly", &public, "91d")?.contains("90 days"));
+    ensure!(add(&admin, "alice", &public, "30d")?.contains("no workload or agent"));
+    let id = give(&gateway, "nightly", &key)?;
+    ensure!(add(&admin, "weekly", &public, "30d")?.contains("one identity"));
+
+    let secret = token(&gateway, "nightly", &key, &["--expires-in", "5m"])?;
+    ensure!(opens(&gateway, &target, "nightly", &secret)? && !opens(&gateway, &target, "weekly", &secret)?);
+    ensure!(refused(token(&gateway, "weekly", &key, &[]))?.contains("no key in force"), "another's key");
+    // What is signed is for the gateway that is reached: another one that was called so could use it there.
+    let api = gateway.addresses().get("api").and_then(Value::as_str).context("no API over TLS")?;
+    let ca = gateway.setup().file("data/tls/ca.pem");
+    let over_tls = ["--server", &format!("https://{api}"), "--ca", ca.to_str().context("no path")?];
+    let called_otherwise = refused(token(&gateway, "nightly", &key, &over_tls))?;
+    ensure!(called_otherwise.contains(&format!("--issuer {CALLED}")), "{called_otherwise}");
+    token(&gateway, "nightly", &key, &[over_tls.as_slice(), &["--issuer", CALLED]].concat())?;
+    let listed = gateway.run("alice", &["identity", "key", "list", "nightly"])?;
+    ensure!(listed.contains(&id) && listed.contains("ES256") && listed.contains("works"), "{listed}");
+    ensure!(gateway.run(&admin, &["identity", "show", "nightly"])?.contains(&id));
+
+    // Rotation: the other key works beside it, and a third has no place.
+    let next = Key::of(&KeyPair::generate_for(&PKCS_ED25519)?)?;
+    give(&gateway, "nightly", &next)?;
+    ensure!(add(&admin, "nightly", &Key::new()?.file("public.pem")?, "30d")?.contains("2 keys in force"));
+    ensure!(opens(&gateway, &target, "nightly", &token(&gateway, "nightly", &next, &[])?)?);
+
+    // What was asked for with a key ends with it, the other's does not.
+    let mut psql = gateway.login_with("nightly", &secret)?.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select pg_sleep(3003);")?;
+    target.wait_until_logged("pg_sleep(3003)")?;
+    let other = token(&gateway, "nightly", &next, &[])?;
+    gateway.run("alice", &["identity", "key", "revoke", "nightly", &id])?;
+    psql.wait_for("was revoked", PATIENCE)?;
+    ensure!(!opens(&gateway, &target, "nightly", &secret)? && opens(&gateway, &target, "nightly", &other)?);
+    ensure!(refused(token(&gateway, "nightly", &key, &[]))?.contains("no key in force"));
+    Ok(())
+}
+
+#[test]
+fn an_assertion_is_answered_as_the_rfcs_say_and_works_once() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut gateway = start(&target)?;
+    let key = Key::new()?;
+    give(&gateway, "nightly", &key)?;
+    let assertion = key.assertion("nightly", CALLED)?;
+    let (status, answer) = client_credentials(&gateway, &assertion, &[("audience", CONNECTION), ("client_id", "nightly")])?;
+    ensure!(status == 200 && answer.get("identity") == Some(&json!("nightly")), "{status} {answer}");
+    ensure!(answer.get("issued_token_type") == Some(&json!("urn:ietf:params:oauth:token-type:access_token")), "{answer}");
+    let secret = answer.get("access_token").and_then(Value::as_str).context("no token")?;
+    ensure!(opens(&gateway, &target, "nightly", secret)?);
+    // Not again, not by way of another grant, nor after a restart.
+    let called = |answer: &(u16, Value)| (answer.0, answer.1.get("error").and_then(Value::as_str).unwrap_or_default().to_owned());
+    let again = client_credentials(&gateway, &assertion, &[("audience", CONNECTION)])?;
+    ensure!(called(&again) == (401, "invalid_client".to_owned()), "{again:?}");
+    let bearer = |gateway: &Gateway, assertion: &str, audience: &str| {
+        let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        post(gateway, "/v1/token", &[grant, ("assertion", assertion), ("audience", audience)])
+    };
+    ensure!(called(&bearer(&gateway, &assertion, CONNECTION)?) == (400, "invalid_grant".to_owned()));
+    gateway.kill();
+    gateway.start_again()?;
+    ensure!(called(&bearer(&gateway, &assertion, CONNECTION)?) == (400, "invalid_grant".to_owned()));
+    let endpoint = format!("{CALLED}/v1/token");
+    let well = bearer(&gateway, &key.assertion("nightly", &endpoint)?, CONNECTION)?;
+    ensure!(well.0 == 200, "{well:?}");
+    for (audience, expected) in [("https://other.test", "invalid_client"), ("https://gateway.test", "invalid_client"), ("prod-pg", "invalid_client")]
+    {
+        let answer = client_credentials(&gateway, &key.assertion("nightly", audience)?, &[("audience", CONNECTION)])?;
+        ensure!(called(&answer) == (401, expected.to_owned()), "{audience}: {answer:?}");
+    }
+    let fresh = || key.assertion("nightly", CALLED);
+    for (more, expected) in [
+        (vec![("audience", "missing-pg")], (400, "invalid_target")),
+        (vec![], (400, "invalid_request")),
+        (vec![("audience", CONNECTION), ("client_id", "weekly")], (401, "invalid_client")),
+        (vec![("audience", CONNECTION), ("expires_in", "7200")], (400, "invalid_request")),
+        (vec![("audience", CONNECTION), ("scope", "all")], (400, "invalid_scope")),
+        (vec![("audience", CONNECTION), ("statment", "select 1")], (400, "invalid_request")),
+        (vec![("audience", CONNECTION), ("client_assertion", "x")], (400, "invalid_request")),
+        (vec![("audience", CONNECTION), ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token")], (400, "invalid_request")),
+    ] {
+        let answer = client_credentials(&gateway, &fresh()?, &more)?;
+        ensure!(called(&answer) == (expected.0, expected.1.to_owned()), "{more:?}: {answer:?}");
+    }
+    ensure!(called(&post(&gateway, "/v1/token", &[("grant_type", "password")])?) == (400, "unsupported_grant_type".to_owned()));
+    ensure!(called(&client_credentials(&gateway, &"x".repeat(200_000), &[("audience", CONNECTION)])?) == (401, "invalid_client".to_owned()));
+    let metadata = gateway.get("/.well-known/oauth-authorization-server")?;
+    ensure!(json_of(&metadata)?.get("issuer") == Some(&json!(CALLED)), "{metadata}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_without_a_platform_acts_for_a_person() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let (key, other) = (Key::new()?, Key::new()?);
+    give(&gateway, "support-bot", &key)?;
+    give(&gateway, "nightly", &other)?;
+    let given = tempfile::NamedTempFile::new()?;
+    fs::write(given.path(), gateway.run("alice", &["token", CONNECTION, "--to", "support-bot", "--expires-in", "1h"])?)?;
+    let delegation = ["--on-behalf-of", given.path().to_str().context("no path")?];
+    ensure!(refused(token(&gateway, "nightly", &other, &delegation))?.contains("none of nightly's"), "it is not to nightly");
+    let secret = token(&gateway, "support-bot", &key, &delegation)?;
+    ensure!(opens(&gateway, &target, "alice", &secret)? && !opens(&gateway, &target, "support-bot", &secret)?);
+    target.wait_until_logged("alice via support-bot")?;
+    let id = gateway.json("alice", &["identity", "key", "list", "support-bot"])?;
+    let id = id.pointer("/keys/0/id").and_then(Value::as_str).context("no key")?;
+    gateway.run("alice", &["identity", "key", "revoke", "support-bot", id])?;
+    ensure!(!opens(&gateway, &target, "alice", &secret)?);
+    Ok(())
+}
+
+#[test]
+fn a_gateway_without_a_name_says_what_is_missing() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = Gateway::permitting_all(&target)?;
+    let key = Key::new()?;
+    let said = refused(token(&gateway, "nightly", &key, &[]))?;
+    ensure!(said.contains("[tokens]") && said.contains("issuer"), "{said}");
+    let (status, answer) = client_credentials(&gateway, &key.assertion("nightly", CALLED)?, &[("audience", CONNECTION)])?;
+    ensure!(status == 400 && answer.to_string().contains("[tokens]"), "{status} {answer}");
+    Ok(())
+}
