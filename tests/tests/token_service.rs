@@ -239,3 +239,19 @@ fn a_gateway_without_a_name_says_what_is_missing() -> Result<()> {
     ensure!(status == 400 && answer.to_string().contains("[tokens]"), "{status} {answer}");
     Ok(())
 }
+
+#[test]
+fn whoever_holds_a_token_ends_it_and_what_it_opened() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let key = Key::new()?;
+    give(&gateway, "nightly", &key)?;
+    let secret = token(&gateway, "nightly", &key, &[])?;
+    let mut psql = gateway.login_with("nightly", &secret)?.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select pg_sleep(3004);")?;
+    target.wait_until_logged("pg_sleep(3004)")?;
+    ensure!(post(&gateway, "/v1/token/revoke", &[("token", secret.trim())])? == (200, Value::Null));
+    psql.wait_for("was revoked", PATIENCE)?;
+    ensure!(!opens(&gateway, &target, "nightly", &secret)?);
+    Ok(())
+}

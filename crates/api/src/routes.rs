@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What is answered to anybody: signing in and asking for tokens, what providers say of those who did, and what the API looks like.
-pub const PUBLIC: [(&str, &str); 10] = [
+pub const PUBLIC: [(&str, &str); 11] = [
     ("POST", "/v1/login"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
@@ -32,6 +32,7 @@ pub const PUBLIC: [(&str, &str); 10] = [
     ("POST", "/v1/sign-in/poll"),
     ("POST", "/v1/back-channel-logout"),
     ("POST", "/v1/token"),
+    ("POST", "/v1/token/revoke"),
     ("GET", "/.well-known/oauth-authorization-server"),
 ];
 /// Longest body of a request, in bytes.
@@ -67,6 +68,8 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/sign-in/poll", providers::poll)
         .on(Method::POST, "/v1/back-channel-logout", providers::back_channel_logout)
         .on(Method::POST, "/v1/token", oauth::token)
+        .on(Method::POST, "/v1/token/revoke", oauth::revoke)
+        .on(Method::POST, "/v1/token/introspect", oauth::introspection)
         .on(Method::GET, "/.well-known/oauth-authorization-server", oauth::metadata)
         .on(Method::POST, "/v1/logout", sign_in::logout)
         .on(Method::GET, "/v1/whoami", sign_in::whoami)

@@ -3,6 +3,7 @@
 mod access;
 mod document;
 mod listeners;
+mod oauth;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -124,6 +125,11 @@ impl House {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = match body {
+            // A form.
+            Some(Value::String(form)) => {
+                request = request.header("content-type", "application/x-www-form-urlencoded");
+                Body::from(form)
+            }
             Some(body) => {
                 request = request.header("content-type", "application/json");
                 Body::from(body.to_string())

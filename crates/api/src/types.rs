@@ -22,7 +22,7 @@ use model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use oauth::ServerMetadata;
+pub use oauth::{IntrospectionAnswer, ServerMetadata};
 pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,

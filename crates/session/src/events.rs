@@ -109,8 +109,8 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
     event(now, &row.minted_by, "token.minted", row.id, detail)
 }
 
-pub(crate) fn token_revoked(id: TokenId, subject: &IdentityName, ended: usize, by: &Actor, now: Timestamp) -> Event {
-    event(now, &by.name, "token.revoked", id, json!({ "subject": subject, "sessions_ended": ended }))
+pub(crate) fn token_revoked(id: TokenId, subject: &IdentityName, ended: usize, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "token.revoked", id, json!({ "subject": subject, "sessions_ended": ended }))
 }
 
 pub(crate) fn identity_added(identity: &Identity, now: Timestamp) -> Event {

@@ -14,6 +14,7 @@ mod fixtures;
 mod grants;
 pub mod guard;
 mod ids;
+pub mod introspect;
 mod keys;
 mod known;
 pub mod limits;

@@ -99,7 +99,7 @@ impl Guard {
         }
         let revoked = self.store().state().revoke_token(id, &by.name, now).await?;
         let ended = revoked.into_iter().map(|token| self.live().end_by_token(token, &EndReason::TokenRevoked(token))).sum();
-        events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
+        events::note(self.store(), events::token_revoked(id, &row.subject, ended, &by.name, now)).await;
         Ok(ended)
     }
 

@@ -188,7 +188,7 @@ impl Guard {
     /// # Errors
     /// Why not.
     pub async fn exchange_token(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
-        if !self.issuers().begun.count(wanted.peer, MAX_PER_ADDRESS, MAX_IN_ALL, now) {
+        if !self.may_ask(wanted.peer, now) {
             return Err(NotExchanged::TooMany);
         }
         let seconds = wanted.expires_in_s.unwrap_or(DEFAULT_EXCHANGED_S);
@@ -217,6 +217,11 @@ impl Guard {
         }
         events::append(self.store(), events::token_minted(&row, now)).await?;
         Ok((secret, row))
+    }
+
+    /// Whether there are not too many yet who come from there, or in all.
+    pub(crate) fn may_ask(&self, peer: IpAddr, now: Timestamp) -> bool {
+        self.issuers().begun.count(peer, MAX_PER_ADDRESS, MAX_IN_ALL, now)
     }
 
     /// Who asks, by what they show.

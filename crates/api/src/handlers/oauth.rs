@@ -1,4 +1,4 @@
-//! Where tokens are given out to whoever shows who they are: RFC 6749 with RFC 7523, RFC 8693 and RFC 8414.
+//! Where tokens are given out to whoever shows who they are, ended and looked at: RFC 6749 with RFC 7009, RFC 7523, RFC 7662, RFC 8414 and RFC 8693.
 
 use std::sync::Arc;
 
@@ -7,15 +7,21 @@ use axum::{
     extract::{State, rejection::FormRejection},
 };
 use identity::client_key;
-use model::{ConnectionName, IdentityName, Secret, Timestamp};
-use session::workloads::{Exchange, NotExchanged, Proof};
+use model::{
+    ConnectionName, IdentityName, Secret, Timestamp,
+    token::{TokenRow, TokenUse},
+};
+use session::{
+    introspect,
+    workloads::{Exchange, NotExchanged, Proof},
+};
 
 use crate::{
     Api,
-    caller::Peer,
+    caller::{Caller, Peer},
     json::{Answer, Answered},
     refused::Refused,
-    types::{ExchangeAnswer, Refusal, SecretText, ServerMetadata},
+    types::{ExchangeAnswer, IntrospectionAnswer, Refusal, SecretText, ServerMetadata},
 };
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -226,6 +232,75 @@ fn refused(error: NotExchanged, grant: Grant) -> Refused {
     Refused::from(error).in_oauth(called)
 }
 
+/// A token that is shown: RFC 7009 section 2.1, RFC 7662 section 2.1.
+#[derive(utoipa::ToSchema)]
+pub(crate) struct ShownForm {
+    /// The token.
+    #[schema(value_type = String)]
+    token: Secret,
+    /// What it might be, if anything; it is looked for everywhere.
+    #[expect(dead_code, reason = "it is for the document")]
+    token_type_hint: Option<String>,
+}
+
+impl ShownForm {
+    fn read(form: Result<Form<Vec<(String, String)>>, FormRejection>) -> Result<Self, Refused> {
+        let Form(pairs) = form.map_err(|error| invalid(format!("this takes a form: {}", error.body_text())))?;
+        let mut tokens = pairs.into_iter().filter(|(name, _)| name == "token").map(|(_, token)| Secret::from(token));
+        match (tokens.next(), tokens.next()) {
+            (Some(token), None) => Ok(Self { token, token_type_hint: None }),
+            _ => Err(invalid("`token` is to be there, once")),
+        }
+    }
+}
+
+/// End the token that is shown, and what it opened. One that is unknown is as good as ended.
+#[utoipa::path(post, path = "/v1/token/revoke", security(()), request_body(content = ShownForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "It works no more"), (status = 400, description = "None was shown", body = Refusal)))]
+pub(crate) async fn revoke(State(api): State<Arc<Api>>, Peer(peer): Peer, form: Result<Form<Vec<(String, String)>>, FormRejection>) -> Answered<()> {
+    let shown = ShownForm::read(form)?;
+    let ended = api.guard.revoke_shown(&shown.token, peer, Timestamp::now()).await;
+    ended.map_err(|error| refused(error, Grant::Exchange))?;
+    Ok(Answer(()))
+}
+
+/// What a token is: told to whom it speaks for, whoever owns or minted it, and auditors. To others it is unknown.
+#[utoipa::path(post, path = "/v1/token/introspect", request_body(content = ShownForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "What it is, if it works", body = IntrospectionAnswer), (status = 401, description = "Nobody is signed in", body = Refusal)))]
+pub(crate) async fn introspection(
+    caller: Caller,
+    State(api): State<Arc<Api>>,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Answered<IntrospectionAnswer> {
+    let shown = ShownForm::read(form)?;
+    let row = api.guard.introspect(&shown.token, &caller.actor, caller.now).await?;
+    Ok(Answer(row.map_or_else(IntrospectionAnswer::default, |row| told(&api, row))))
+}
+
+fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
+    let details = introspect::authorization_details(&row);
+    // Whom a delegation is to does not act yet.
+    let (act, may_act) = match row.purpose {
+        TokenUse::Delegate => (None, introspect::act(&row.actors)),
+        TokenUse::Connect | TokenUse::Api => (introspect::act(&row.actors), None),
+    };
+    IntrospectionAnswer {
+        active: true,
+        iss: api.guard.url().map(ToString::to_string),
+        jti: Some(row.id),
+        client_id: Some(row.actors.last().unwrap_or(&row.subject).clone()),
+        token_type: Some(if row.purpose == TokenUse::Api { "Bearer" } else { "N_A" }.to_owned()),
+        aud: api.guard.audience(&row.connections),
+        iat: Some(row.created_at.as_second()),
+        nbf: Some(row.not_before.as_second()),
+        exp: Some(row.expires_at.as_second()),
+        act,
+        may_act,
+        authorization_details: details,
+        sub: Some(row.subject),
+    }
+}
+
 /// Where tokens are given out, and for what: RFC 8414.
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", security(()),
     responses((status = 200, description = "Where and how", body = ServerMetadata), (status = 404, description = "This gateway has no name in tokens", body = Refusal)))]
@@ -235,6 +310,8 @@ pub(crate) async fn metadata(State(api): State<Arc<Api>>) -> Answered<ServerMeta
     Ok(Answer(ServerMetadata {
         issuer: url.to_string(),
         token_endpoint: url.token_endpoint(),
+        revocation_endpoint: url.at("/v1/token/revoke"),
+        introspection_endpoint: url.at("/v1/token/introspect"),
         grant_types_supported: owned(&[EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER]),
         token_endpoint_auth_methods_supported: owned(&["private_key_jwt", "none"]),
         token_endpoint_auth_signing_alg_values_supported: owned(&["ES256", "EdDSA", "RS256"]),
