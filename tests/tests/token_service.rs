@@ -241,6 +241,31 @@ fn a_gateway_without_a_name_says_what_is_missing() -> Result<()> {
 }
 
 #[test]
+fn a_token_for_one_statement_runs_it_once_and_nothing_else() -> Result<()> {
+    let target = Postgres::start()?;
+    target.sql(DATABASE, "create table orders (id int); alter table orders owner to app")?;
+    let gateway = start(&target)?;
+    let key = Key::new()?;
+    give(&gateway, "nightly", &key)?;
+    let statement = "select count(*) from orders";
+    let run = |secret: &str, text: &str| -> Result<bool> {
+        Ok(gateway.login_with("nightly", secret)?.psql(&target.program("psql"))?.args(&["-c", text]).run()?.status.success())
+    };
+    let resource = format!("{CALLED}/connections/{CONNECTION}");
+    let details = json!([{ "type": "countersign_statement", "locations": [resource], "statement": statement }]).to_string();
+    let asked = client_credentials(&gateway, &key.assertion("nightly", CALLED)?, &[("authorization_details", &details), ("resource", &resource)])?;
+    let secret = asked.1.get("access_token").and_then(Value::as_str).with_context(|| format!("{asked:?}"))?;
+    ensure!(asked.1.pointer("/authorization_details/0/statement") == Some(&json!(statement)), "{asked:?}");
+    ensure!(!run(secret, "select 1")? && run(secret, statement)? && !run(secret, statement)?);
+    let secret = token(&gateway, "nightly", &key, &["--statement", statement])?;
+    ensure!(!run(&secret, "select 1")? && run(&secret, statement)? && !run(&secret, statement)?);
+    let wider = json!([{ "type": "countersign_statement", "locations": [CONNECTION], "statement": statement, "also": "select 1" }]).to_string();
+    let (status, answer) = client_credentials(&gateway, &key.assertion("nightly", CALLED)?, &[("authorization_details", &wider)])?;
+    ensure!(status == 400 && answer.get("error") == Some(&json!("invalid_authorization_details")), "{status} {answer}");
+    Ok(())
+}
+
+#[test]
 fn whoever_holds_a_token_ends_it_and_what_it_opened() -> Result<()> {
     let target = Postgres::start()?;
     let gateway = start(&target)?;

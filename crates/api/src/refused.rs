@@ -205,7 +205,7 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Several(_) => Self::invalid(message),
             NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotExchanged::Govern(error) => error.into(),
-            NotExchanged::Unnamed => Self::invalid(message),
+            NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
             NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
             | NotExchanged::Token(WorkloadError::Token(..))

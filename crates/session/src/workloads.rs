@@ -32,7 +32,7 @@ use crate::{
     live::EndReason,
     providers::Begun,
     register,
-    tokens::unknown_connection,
+    tokens::{MAX_TOKEN_STATEMENT_BYTES, unknown_connection},
 };
 
 /// How long such a token works at most, and how long if nobody says, in seconds.
@@ -77,6 +77,8 @@ pub struct Exchange<'a> {
     pub delegation: Option<&'a Secret>,
     /// The connections to open.
     pub connections: &'a [ConnectionName],
+    /// The one statement to run there, once, if it is for a single operation.
+    pub statement: Option<&'a str>,
     /// Which workload, where the token could be several's.
     pub workload: Option<&'a IdentityName>,
     /// How long, in seconds.
@@ -121,6 +123,9 @@ pub enum NotExchanged {
     /// A connection is not the workload's to open, or not there.
     #[error("{0}")]
     Target(String),
+    /// The one statement it is to run is none.
+    #[error("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")]
+    Statement,
     /// What is asked for makes no sense.
     #[error(transparent)]
     Govern(#[from] GovernError),
@@ -149,7 +154,7 @@ pub(crate) struct Proven {
 
 /// The token of whoever showed who they are: it ends with them, with what they showed, and with what they were given.
 fn minted(
-    connections: &[ConnectionName],
+    wanted: &Exchange<'_>,
     proven: Proven,
     chain: ActorChain,
     delegation: Option<TokenRow>,
@@ -162,8 +167,8 @@ fn minted(
         id: ids::token(),
         subject: chain.subject.name,
         purpose: TokenUse::Connect,
-        connections: connections.to_vec(),
-        statement: None,
+        connections: wanted.connections.to_vec(),
+        statement: wanted.statement.map(str::to_owned),
         minted_by: proven.identity.name,
         created_at: now,
         not_before: now,
@@ -198,6 +203,9 @@ impl Guard {
         if wanted.connections.is_empty() || wanted.connections.len() > MAX_CONNECTIONS {
             return Err(GovernError::Invalid(format!("say which connections the token is to open, at most {MAX_CONNECTIONS}: `audience`")).into());
         }
+        if wanted.statement.is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
+            return Err(NotExchanged::Statement);
+        }
         let proven = self.prove(wanted, now).await?;
         let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
         let delegation = self.delegation(wanted.delegation, &proven.identity.name, now).await?;
@@ -208,7 +216,7 @@ impl Guard {
         let delegation = delegation.map(|(row, _)| row);
         self.check_opens(wanted.connections, &chain, delegation.as_ref(), now)?;
         let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
-        let row = minted(wanted.connections, proven, chain, delegation, now.checked_add(Duration::from_secs(seconds)).unwrap_or(now), now);
+        let row = minted(wanted, proven, chain, delegation, now.checked_add(Duration::from_secs(seconds)).unwrap_or(now), now);
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
         match (row.trust, row.key) {
             (Some(rule), _) => self.store().state().touch_trust(rule, now).await?,

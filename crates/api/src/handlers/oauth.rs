@@ -6,11 +6,12 @@ use axum::{
     Form,
     extract::{State, rejection::FormRejection},
 };
-use identity::client_key;
+use identity::{GatewayUrl, client_key};
 use model::{
     ConnectionName, IdentityName, Secret, Timestamp,
     token::{TokenRow, TokenUse},
 };
+use serde::Deserialize;
 use session::{
     introspect,
     workloads::{Exchange, NotExchanged, Proof},
@@ -57,6 +58,10 @@ pub(crate) struct TokenForm {
     assertion: Option<String>,
     /// The connections to open, with spaces between, or the parameter several times.
     audience: Vec<String>,
+    /// The same, one in each: a connection's name, or its URL, which is what the gateway is called in tokens and `/connections/NAME`.
+    resource: Vec<String>,
+    /// For one statement, once: `[{"type": "countersign_statement", "locations": ["CONNECTION"], "statement": "SQL"}]`.
+    authorization_details: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
     requested_token_type: Option<String>,
     /// Not of the RFCs: how long the token is to work, in seconds.
@@ -98,6 +103,11 @@ impl TokenForm {
                     form.audience.push(value);
                     continue;
                 }
+                "resource" => {
+                    form.resource.push(value);
+                    continue;
+                }
+                "authorization_details" => &mut form.authorization_details,
                 "grant_type" => &mut form.grant_type,
                 "subject_token" => &mut form.subject_token,
                 "subject_token_type" => &mut form.subject_token_type,
@@ -168,11 +178,50 @@ impl TokenForm {
         }
     }
 
-    /// The connections to open.
-    fn connections(&self) -> Result<Vec<ConnectionName>, Refused> {
-        let names: Result<Vec<ConnectionName>, _> = self.audience.iter().flat_map(|names| names.split_whitespace()).map(str::parse).collect();
-        names.map_err(|error| Refused::invalid(error.to_string()).in_oauth("invalid_target"))
+    /// The connections to open, and the one statement to run there.
+    fn target(&self, url: Option<&GatewayUrl>) -> Result<(Vec<ConnectionName>, Option<String>), Refused> {
+        let named = self.audience.iter().flat_map(|names| names.split_whitespace()).chain(self.resource.iter().map(String::as_str));
+        let mut named: Vec<ConnectionName> = named.map(|name| connection(name, url)).collect::<Result<_, _>>()?;
+        named.sort();
+        named.dedup();
+        let Some(details) = &self.authorization_details else { return Ok((named, None)) };
+        let wrong = |why: String| Refused::invalid(why).in_oauth("invalid_authorization_details");
+        let details: Vec<Detail> = serde_json::from_str(details)
+            .map_err(|error| wrong(format!("`authorization_details` is a list with one object, of `type`, `locations` and `statement`: {error}")))?;
+        let Ok([detail]) = <[Detail; 1]>::try_from(details) else {
+            return Err(wrong("`authorization_details` has one member: a token is for one statement".to_owned()));
+        };
+        if detail.kind != introspect::STATEMENT {
+            return Err(wrong(format!("the only type of `authorization_details` here is {}", introspect::STATEMENT)));
+        }
+        let located = detail.locations.iter().map(|name| connection(name, url)).collect::<Result<_, _>>();
+        let mut located: Vec<ConnectionName> = located.map_err(|refused| refused.in_oauth("invalid_authorization_details"))?;
+        located.sort();
+        located.dedup();
+        if located.is_empty() {
+            return Err(wrong("`locations` says on which connection".to_owned()));
+        }
+        if !named.is_empty() && named != located {
+            return Err(Refused::invalid("`locations` are other connections than `audience` and `resource`").in_oauth("invalid_target"));
+        }
+        Ok((located, Some(detail.statement)))
     }
+}
+
+/// A connection, by its name or as a resource of this gateway.
+fn connection(named: &str, url: Option<&GatewayUrl>) -> Result<ConnectionName, Refused> {
+    let name = url.and_then(|url| url.name_in(named)).unwrap_or(named);
+    name.parse().map_err(|error: model::NameError| Refused::invalid(error.to_string()).in_oauth("invalid_target"))
+}
+
+/// What one statement is to be permitted: RFC 9396 section 2.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detail {
+    #[serde(rename = "type")]
+    kind: String,
+    locations: Vec<String>,
+    statement: String,
 }
 
 /// What sort of token one is said to be.
@@ -201,8 +250,16 @@ pub(crate) async fn token(
     let workload: Option<IdentityName> =
         form.workload.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))?;
     let expires_in_s = form.expires_in.as_deref().map(str::parse).transpose().map_err(|_| invalid("`expires_in` is a number of seconds"))?;
-    let connections = form.connections()?;
-    let wanted = Exchange { proof, delegation: delegation.as_ref(), connections: &connections, workload: workload.as_ref(), expires_in_s, peer };
+    let (connections, statement) = form.target(api.guard.url())?;
+    let wanted = Exchange {
+        proof,
+        delegation: delegation.as_ref(),
+        connections: &connections,
+        statement: statement.as_deref(),
+        workload: workload.as_ref(),
+        expires_in_s,
+        peer,
+    };
     let now = Timestamp::now();
     let (secret, row) = api.guard.exchange_token(&wanted, now).await.map_err(|error| refused(error, grant))?;
     Ok(Answer(ExchangeAnswer {
@@ -210,6 +267,7 @@ pub(crate) async fn token(
         issued_token_type: ACCESS_TOKEN.to_owned(),
         token_type: "N_A".to_owned(),
         expires_in: row.expires_at.as_second().saturating_sub(now.as_second()),
+        authorization_details: introspect::authorization_details(&row),
         identity: row.subject,
     }))
 }
@@ -218,6 +276,7 @@ pub(crate) async fn token(
 fn refused(error: NotExchanged, grant: Grant) -> Refused {
     let called = match &error {
         NotExchanged::Target(_) => "invalid_target",
+        NotExchanged::Statement => "invalid_authorization_details",
         NotExchanged::UnknownIssuer
         | NotExchanged::Token(identity::workload::WorkloadError::Token(..))
         | NotExchanged::Nobody(_)
@@ -315,6 +374,7 @@ pub(crate) async fn metadata(State(api): State<Arc<Api>>) -> Answered<ServerMeta
         grant_types_supported: owned(&[EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER]),
         token_endpoint_auth_methods_supported: owned(&["private_key_jwt", "none"]),
         token_endpoint_auth_signing_alg_values_supported: owned(&["ES256", "EdDSA", "RS256"]),
+        authorization_details_types_supported: owned(&[introspect::STATEMENT]),
         response_types_supported: Vec::new(),
     }))
 }
@@ -337,8 +397,57 @@ mod tests {
         ] {
             assert!(read(&wrong).is_err(), "{wrong:?}");
         }
-        let form = read(&[("audience", "prod-pg"), ("audience", "staging-pg dev-pg")]).unwrap();
-        let names: Vec<String> = form.connections().unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["prod-pg", "staging-pg", "dev-pg"]);
+        let form = read(&[("audience", "prod-pg"), ("audience", "staging-pg dev-pg"), ("resource", "prod-pg")]).unwrap();
+        let names: Vec<String> = form.target(None).unwrap().0.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["dev-pg", "prod-pg", "staging-pg"]);
+    }
+
+    #[test]
+    fn a_resource_is_a_connection_of_this_gateway() {
+        let url: GatewayUrl = "https://gw.example".parse().unwrap();
+        let target = |resource: &str| read(&[("resource", resource)]).unwrap().target(Some(&url));
+        assert_eq!(target("https://gw.example/connections/prod-pg").unwrap().0, ["prod-pg".parse().unwrap()]);
+        assert_eq!(target("prod-pg").unwrap().0, ["prod-pg".parse().unwrap()]);
+        for wrong in [
+            "https://other.example/connections/prod-pg",
+            "https://gw.example/connections/prod-pg#x",
+            "https://gw.example/connections/",
+            "https://gw.example",
+        ] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&[("resource", "https://gw.example/connections/prod-pg")]).unwrap().target(None).is_err(), "it has no name");
+    }
+
+    #[test]
+    fn details_are_for_one_statement_and_nothing_unknown() {
+        let target = |details: &str, audience: &str| read(&[("authorization_details", details), ("audience", audience)]).unwrap().target(None);
+        let good = r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1"}]"#;
+        for audience in ["", "prod-pg"] {
+            let (connections, statement) = target(good, audience).unwrap();
+            assert_eq!((connections.as_slice(), statement.as_deref()), (["prod-pg".parse().unwrap()].as_slice(), Some("select 1")));
+        }
+        // Nor wider by the other parameter.
+        assert!(target(good, "prod-pg staging-pg").is_err() && target(good, "staging-pg").is_err());
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"[{"type":"other","locations":["prod-pg"],"statement":"select 1"}]"#,
+            r#"[{"type":"countersign_statement","locations":[],"statement":"select 1"}]"#,
+            r#"[{"type":"countersign_statement","locations":["not a name"],"statement":"select 1"}]"#,
+            r#"[{"type":"countersign_statement","statement":"select 1"}]"#,
+            r#"[{"type":"countersign_statement","locations":["prod-pg"]}]"#,
+            r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","times":2}]"#,
+            r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","statement":"select 2"}]"#,
+            r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"a"},{"type":"countersign_statement","locations":["prod-pg"],"statement":"b"}]"#,
+            &deep,
+        ] {
+            // A parameter without a value is as good as none, and then there is no connection.
+            let none = wrong.is_empty() && target(wrong, "").is_ok_and(|(connections, _)| connections.is_empty());
+            assert!(none || target(wrong, "").is_err(), "{wrong}");
+        }
     }
 }

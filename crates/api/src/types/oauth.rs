@@ -22,6 +22,8 @@ pub struct ServerMetadata {
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// What it may be signed with.
     pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
+    /// What a token can be restricted to: RFC 9396.
+    pub authorization_details_types_supported: Vec<String>,
     /// None: nobody is sent here in a browser.
     pub response_types_supported: Vec<String>,
 }

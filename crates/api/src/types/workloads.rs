@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use identity::PublicKey;
 use model::{IdentityKeyId, IdentityName, ProviderName, Timestamp, TrustId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use store::state::{IdentityKey, TrustRule};
 use utoipa::ToSchema;
 
@@ -21,6 +22,10 @@ pub struct ExchangeAnswer {
     pub token_type: String,
     /// How long it works, in seconds.
     pub expires_in: i64,
+    /// The one statement it may run, if it is for one: RFC 9396 section 7.
+    #[schema(value_type = Option<Vec<Object>>)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub authorization_details: Option<Value>,
     /// Not of the RFC: the workload it speaks for, which is the user name to connect with.
     #[schema(value_type = String)]
     pub identity: IdentityName,

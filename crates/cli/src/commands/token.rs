@@ -66,16 +66,16 @@ struct Mint {
     #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "not_before", "statement", "identity_token", "github_actions", "to", "on_behalf_of"])]
     request: Option<RequestId>,
     /// A file with the token that the platform gave this run, or - for standard input: a workload's, which needs no sign-in
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before", "statement"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before"])]
     identity_token: Option<PathBuf>,
     /// Ask GitHub Actions for that token: the job needs `permissions: id-token: write`
-    #[arg(long, conflicts_with_all = ["identity_token", "subject", "not_before", "statement"])]
+    #[arg(long, conflicts_with_all = ["identity_token", "subject", "not_before"])]
     github_actions: bool,
     /// Whom the token from GitHub is to be for
     #[arg(long, default_value = "countersign", requires = "github_actions")]
     audience: String,
     /// A file with the private key of a workload or agent that has no platform, in PEM: it signs here and is sent nowhere
-    #[arg(long, value_name = "FILE", requires = "signer", conflicts_with_all = ["identity_token", "github_actions", "subject", "not_before", "statement"])]
+    #[arg(long, value_name = "FILE", requires = "signer", conflicts_with_all = ["identity_token", "github_actions", "subject", "not_before"])]
     key: Option<PathBuf>,
     /// Whose key that is
     #[arg(id = "signer", long = "as", value_name = "IDENTITY", requires = "key")]
@@ -163,9 +163,16 @@ async fn signed(client: &Client, issuer: Option<&GatewayUrl>, place: &Path, sign
 
 /// RFC 8693, RFC 7523: what shows who asks for a token that opens connections.
 async fn exchange(global: &Global, mint: &Mint, shown: &Shown) -> anyhow::Result<()> {
-    let audience = mint.connections.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("audience", &audience);
+    match &mint.statement {
+        Some(statement) => {
+            let details = serde_json::json!([{ "type": "countersign_statement", "locations": mint.connections, "statement": statement }]);
+            form.append_pair("authorization_details", &details.to_string());
+        }
+        None => {
+            form.extend_pairs(mint.connections.iter().map(|name| ("audience", name.as_str())));
+        }
+    }
     let (exchange, jwt) = ("urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:jwt");
     match (&mint.on_behalf_of, shown) {
         (None, Shown::Run(token)) => {

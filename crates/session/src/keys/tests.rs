@@ -39,7 +39,7 @@ fn assertion(key: &PrivateKey, who: &str, at: Timestamp) -> Secret {
 async fn ask(gate: &Gate, assertion: &Secret, at: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
     let connections: [ConnectionName; 1] = ["prod-pg".parse().unwrap()];
     let proof = Proof::Assertion(assertion.reveal_str().unwrap());
-    let wanted = Exchange { proof, delegation: None, connections: &connections, workload: None, expires_in_s: None, peer: PEER };
+    let wanted = Exchange { proof, delegation: None, connections: &connections, statement: None, workload: None, expires_in_s: None, peer: PEER };
     gate.guard.exchange_token(&wanted, at).await
 }
 
