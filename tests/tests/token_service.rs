@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     gateway::{CONNECTION, Gateway, Setup},
-    issuer::json_of,
+    issuer::{CLIENT_SECRET, Issuer, json_of},
     postgres::{DATABASE, PATIENCE, Postgres},
 };
 use identity::PrivateKey;
@@ -21,10 +21,15 @@ const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-
 
 /// A gateway that is called [`CALLED`], with workloads `nightly` and `weekly` and an agent `support-bot`, all of alice's.
 fn start(target: &Postgres) -> Result<Gateway> {
+    start_with(target, "")
+}
+
+/// The same with further lines of its configuration.
+fn start_with(target: &Postgres, more: &str) -> Result<Gateway> {
     let setup = Setup::init()?;
     setup.target(target, DATABASE, "")?;
     let before = fs::read_to_string(setup.file("countersign.toml"))?;
-    setup.write("countersign.toml", &format!("{before}[tokens]\nissuer = \"{CALLED}\"\n"))?;
+    setup.write("countersign.toml", &format!("{before}[tokens]\nissuer = \"{CALLED}\"\n{more}"))?;
     let mut gateway = setup.serve()?;
     gateway.add_user("alice", &["engineers"])?;
     let admin = gateway.administrator().to_owned();
@@ -278,5 +283,153 @@ fn whoever_holds_a_token_ends_it_and_what_it_opened() -> Result<()> {
     ensure!(post(&gateway, "/v1/token/revoke", &[("token", secret.trim())])? == (200, Value::Null));
     psql.wait_for("was revoked", PATIENCE)?;
     ensure!(!opens(&gateway, &target, "nightly", &secret)?);
+    Ok(())
+}
+
+/// Posts who asks for an exchange.
+fn exchange(gateway: &Gateway, more: &[(&str, &str)]) -> Result<(u16, Value)> {
+    let exchange = [("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), ("audience", CONNECTION)];
+    post(gateway, "/v1/token", &[exchange.as_slice(), more].concat())
+}
+
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+#[test]
+fn a_token_that_others_can_read_works_and_ends_like_any_other() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let key = Key::new()?;
+    give(&gateway, "support-bot", &key)?;
+    let given = tempfile::NamedTempFile::new()?;
+    fs::write(given.path(), gateway.run("alice", &["token", CONNECTION, "--to", "support-bot"])?)?;
+    let printed = token(&gateway, "support-bot", &key, &["--jwt", "--on-behalf-of", given.path().to_str().context("no path")?])?;
+    let secret = printed.trim();
+    // Whoever has the published key reads it.
+    let jwks = json_of(&gateway.get("/v1/jwks")?)?;
+    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwks.pointer("/keys/0").context("no key")?.clone())?;
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    validation.set_issuer(&[CALLED]);
+    validation.set_audience(&[format!("{CALLED}/connections/{CONNECTION}")]);
+    let read = jsonwebtoken::decode::<Value>(secret, &jsonwebtoken::DecodingKey::from_jwk(&jwk)?, &validation)?;
+    ensure!(read.header.typ.as_deref() == Some("at+jwt") && read.header.kid == jwk.common.key_id, "{:?}", read.header);
+    ensure!(read.claims.get("sub") == Some(&json!("alice")) && read.claims.get("act") == Some(&json!({ "sub": "support-bot" })), "{}", read.claims);
+    ensure!(read.claims.get("client_id") == Some(&json!("support-bot")), "{}", read.claims);
+    ensure!(opens(&gateway, &target, "alice", secret)? && !opens(&gateway, &target, "support-bot", secret)?);
+    let id = read.claims.get("jti").and_then(Value::as_str).context("no id")?;
+    gateway.run("alice", &["token", "revoke", id])?;
+    ensure!(!opens(&gateway, &target, "alice", secret)?);
+    Ok(())
+}
+
+#[test]
+fn an_agent_acts_for_a_run_that_says_so_itself() -> Result<()> {
+    let (target, ci) = (Postgres::start()?, Issuer::start()?);
+    let gateway = start_with(&target, &format!("[issuers.ci]\nplatform = \"github\"\nissuer = \"{}\"\ninternal = true\n", ci.url))?;
+    let admin = gateway.administrator().to_owned();
+    gateway.run(&admin, &["identity", "trust", "nightly", "--issuer", "ci", "--claim", "repository_id=74"])?;
+    let (bot, weekly) = (Key::new()?, Key::new()?);
+    give(&gateway, "support-bot", &bot)?;
+    give(&gateway, "weekly", &weekly)?;
+    let run = |may_act: Value| ci.token(Some("JWT"), &json!({ "sub": "repo:shop", "repository_id": "74", "run_id": "812", "may_act": may_act }));
+    let ask = |subject: &str, actor: &str| {
+        exchange(&gateway, &[("subject_token", subject), ("subject_token_type", JWT), ("actor_token", actor), ("actor_token_type", JWT)])
+    };
+    let (status, answer) = ask(&run(json!({ "sub": "support-bot" }))?, &bot.assertion("support-bot", CALLED)?)?;
+    ensure!(status == 200, "{answer}");
+    let secret = answer.get("access_token").and_then(Value::as_str).context("no token")?;
+    ensure!(opens(&gateway, &target, "nightly", secret)?);
+    target.wait_until_logged("nightly (run 812) via support-bot")?;
+    for (subject, actor) in [
+        (run(Value::Null)?, bot.assertion("support-bot", CALLED)?),
+        (run(json!({ "sub": "other-bot" }))?, bot.assertion("support-bot", CALLED)?),
+        (run(json!({ "sub": "support-bot", "iss": "https://other.test" }))?, bot.assertion("support-bot", CALLED)?),
+        // A workload is no agent, and a run of the same platform has no key.
+        (run(json!({ "sub": "weekly" }))?, weekly.assertion("weekly", CALLED)?),
+        (run(json!({ "sub": "support-bot" }))?, run(Value::Null)?),
+    ] {
+        let (status, answer) = ask(&subject, &actor)?;
+        ensure!(status == 400, "{status} {answer}");
+    }
+    // A run's own token does as an assertion, too.
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let (status, answer) = post(&gateway, "/v1/token", &[grant, ("assertion", &run(Value::Null)?), ("audience", CONNECTION)])?;
+    ensure!(status == 200 && answer.get("identity") == Some(&json!("nightly")), "{status} {answer}");
+    // Who acts ends it.
+    let id = gateway.json(&admin, &["identity", "key", "list", "support-bot"])?;
+    gateway.run(&admin, &["identity", "key", "revoke", "support-bot", id.pointer("/keys/0/id").and_then(Value::as_str).context("no key")?])?;
+    ensure!(!opens(&gateway, &target, "nightly", secret)?);
+    Ok(())
+}
+
+/// WEB-09: every class of token at every door; each opens its own, and no other.
+#[test]
+fn web_09_no_class_of_token_passes_for_another() -> Result<()> {
+    let (target, idp) = (Postgres::start()?, Issuer::start()?);
+    let issuer = format!("[issuers.ci]\nissuer = \"{}\"\ninternal = true\n{}", idp.url, idp.settings(""));
+    let gateway = start_with(&target, &issuer)?;
+    let admin = gateway.administrator().to_owned();
+    gateway.run_with(&admin, &["secret", "set", "idp"], CLIENT_SECRET)?;
+    gateway.run(&admin, &["identity", "trust", "nightly", "--issuer", "ci", "--claim", "sub=nightly-at-ci"])?;
+    let (key, bot) = (Key::new()?, Key::new()?);
+    give(&gateway, "nightly", &key)?;
+    give(&gateway, "support-bot", &bot)?;
+    let logout = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} }, "sub": "nightly-at-ci", "jti": "l" });
+    let proof = {
+        let key = PrivateKey::from_pem(key.private.as_bytes())?;
+        let jwk: Value = serde_json::from_str(&key.public().to_jwk())?;
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+        key.sign(&header, &json!({ "iss": "nightly", "sub": "nightly", "aud": CALLED, "exp": model::Timestamp::now().as_second() + 60, "jti": "p" }))?
+    };
+    let api = {
+        let login = json!({ "name": "alice", "password": "the password of alice" }).to_string();
+        let answer = json_of(&gateway.post("/v1/login", "application/json", &login)?)?;
+        answer.get("token").and_then(Value::as_str).map(str::to_owned).context("no token")?
+    };
+    // Signed tokens of everybody else are made for the same gateway, of the same person, by the same keys.
+    let class = |name: &str| -> Result<String> {
+        let shaped = |more: &[&str]| token(&gateway, "nightly", &key, more);
+        match name {
+            "opaque" => shaped(&[]),
+            "readable" => shaped(&["--jwt"]),
+            "api" => Ok(api.clone()),
+            "delegation" => gateway.run("alice", &["token", CONNECTION, "--to", "support-bot"]),
+            "assertion" => key.assertion("nightly", CALLED),
+            "platform" => idp.token(Some("JWT"), &json!({ "sub": "nightly-at-ci" })),
+            "id" => idp.token(Some("JWT"), &json!({ "sub": "nightly-at-ci", "nonce": "n" })),
+            "logout" => idp.token(Some("logout+jwt"), &logout),
+            _ => Ok(proof.clone()),
+        }
+    };
+    let enters = |door: &str, token: &str| -> Result<bool> {
+        let bot = bot.assertion("support-bot", CALLED)?;
+        Ok(match door {
+            "connect" => opens(&gateway, &target, "nightly", token)? || opens(&gateway, &target, "alice", token)?,
+            "api" => gateway.get_with("/v1/whoami", &[("authorization", &format!("Bearer {token}"))])?.starts_with("HTTP/1.1 200"),
+            "client" => client_credentials(&gateway, token, &[("audience", CONNECTION)])?.0 == 200,
+            "exchange" => exchange(&gateway, &[("subject_token", token), ("subject_token_type", JWT)])?.0 == 200,
+            "for somebody" => {
+                let kind = "urn:ietf:params:oauth:token-type:access_token";
+                exchange(&gateway, &[("subject_token", token), ("subject_token_type", kind), ("actor_token", &bot), ("actor_token_type", JWT)])?.0
+                    == 200
+            }
+            _ => gateway.post("/v1/back-channel-logout", FORM, &format!("logout_token={token}"))?.starts_with("HTTP/1.1 200"),
+        })
+    };
+    for (name, own) in [
+        ("opaque", &["connect"][..]),
+        ("readable", &["connect"]),
+        ("api", &["api"]),
+        ("delegation", &["for somebody"]),
+        ("assertion", &["client", "exchange"]),
+        ("platform", &["exchange"]),
+        ("id", &[]),
+        ("logout", &["logout"]),
+        ("proof", &[]),
+    ] {
+        for door in ["connect", "api", "client", "exchange", "for somebody", "logout"] {
+            let shown = class(name)?;
+            ensure!(enters(door, shown.trim())? == own.contains(&door), "{name} at {door}");
+        }
+    }
     Ok(())
 }

@@ -213,6 +213,7 @@ impl From<NotExchanged> for Refused {
             | NotExchanged::Inactive(_)
             | NotExchanged::Assertion(_)
             | NotExchanged::UsedBefore
+            | NotExchanged::MayNotAct(_)
             | NotExchanged::Undelegated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message),
         }
     }

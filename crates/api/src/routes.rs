@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What is answered to anybody: signing in and asking for tokens, what providers say of those who did, and what the API looks like.
-pub const PUBLIC: [(&str, &str); 11] = [
+pub const PUBLIC: [(&str, &str); 12] = [
     ("POST", "/v1/login"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
@@ -34,6 +34,7 @@ pub const PUBLIC: [(&str, &str); 11] = [
     ("POST", "/v1/token"),
     ("POST", "/v1/token/revoke"),
     ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/v1/jwks"),
 ];
 /// Longest body of a request, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 2 << 20;
@@ -71,6 +72,7 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/token/revoke", oauth::revoke)
         .on(Method::POST, "/v1/token/introspect", oauth::introspection)
         .on(Method::GET, "/.well-known/oauth-authorization-server", oauth::metadata)
+        .on(Method::GET, "/v1/jwks", oauth::jwks)
         .on(Method::POST, "/v1/logout", sign_in::logout)
         .on(Method::GET, "/v1/whoami", sign_in::whoami)
         .on(Method::GET, "/v1/status", status::status)

@@ -4,6 +4,7 @@
 //! Nothing here may tell a caller whether a name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be
 //! wrong looks alike from outside.
 
+pub mod access;
 pub mod attempts;
 pub mod client_key;
 pub mod crowd;

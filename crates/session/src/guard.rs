@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use identity::{AttemptLimits, Attempts, GatewayUrl};
+use identity::{AttemptLimits, Attempts, GatewayUrl, access::Signer};
 use model::{Actor, Identity, IdentityId, IdentityName, Outcome, SessionId, SystemAction, Timestamp, TokenId, VersionHash, session::SessionRow};
 use policy::{
     decide,
@@ -60,6 +60,7 @@ pub struct Guard {
     /// One act on a request comes after the other.
     requesting: tokio::sync::Mutex<()>,
     url: OnceLock<GatewayUrl>,
+    signer: Option<Signer>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
     /// Sessions are decided anew one time after the other: what was read earlier must not be put in place of what was read later.
@@ -124,6 +125,7 @@ impl Guard {
             grants: Grants::default(),
             requesting: tokio::sync::Mutex::new(()),
             url: OnceLock::new(),
+            signer: Signer::from_seed(store.signing().as_slice()).ok(),
             applying: tokio::sync::Mutex::new(()),
             deciding: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
@@ -231,6 +233,12 @@ impl Guard {
     /// Calls it so from now on. The first name counts.
     pub fn call_it(&self, url: GatewayUrl) {
         let _ = self.url.set(url);
+    }
+
+    /// What access tokens are signed with.
+    #[must_use]
+    pub const fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// The held operations.

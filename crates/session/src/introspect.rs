@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use identity::token;
+use identity::{access, token};
 use model::{Actor, ConnectionName, IdentityName, Secret, SystemAction, Timestamp, token::TokenRow};
 use serde_json::{Value, json};
 use store::StoreError;
@@ -58,6 +58,7 @@ impl Guard {
     async fn shown(&self, shown: &Secret) -> Result<Option<TokenRow>, StoreError> {
         match token::parse(shown) {
             Ok(presented) => self.store().state().token_by_digest(&presented.digest).await,
+            Err(_) if access::claimed(shown).is_some() => self.store().state().token_by_digest(&token::sha256(shown.reveal())).await,
             Err(_) => Ok(None),
         }
     }

@@ -11,12 +11,14 @@ use std::{
 };
 
 use identity::{
+    TokenDigest,
+    access::MAX_ACCESS_BYTES,
     client_key::{self, AssertionError},
     token,
-    workload::{Assertion, Issuer, WorkloadError},
+    workload::{Assertion, Issuer, MayAct, WorkloadError},
 };
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityKind, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId,
     token::{TokenRow, TokenUse},
 };
 use serde_json::json;
@@ -28,7 +30,7 @@ use store::{
 use crate::{
     events,
     guard::{GovernError, Guard},
-    ids,
+    ids, introspect,
     live::EndReason,
     providers::Begun,
     register,
@@ -68,6 +70,15 @@ pub enum Proof<'a> {
     Assertion(&'a str),
 }
 
+/// What a token is to look like. Both are the same row, and end alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Random characters.
+    Opaque,
+    /// A JWT that others can read: RFC 9068.
+    Jwt,
+}
+
 /// A token asked for.
 #[derive(Debug)]
 pub struct Exchange<'a> {
@@ -75,6 +86,8 @@ pub struct Exchange<'a> {
     pub proof: Proof<'a>,
     /// What somebody gave an agent so that it may act for them.
     pub delegation: Option<&'a Secret>,
+    /// The token of a run that says itself who may act for it.
+    pub run: Option<&'a str>,
     /// The connections to open.
     pub connections: &'a [ConnectionName],
     /// The one statement to run there, once, if it is for a single operation.
@@ -83,6 +96,8 @@ pub struct Exchange<'a> {
     pub workload: Option<&'a IdentityName>,
     /// How long, in seconds.
     pub expires_in_s: Option<u64>,
+    /// What it is to look like.
+    pub shape: Shape,
     /// Where it comes from.
     pub peer: IpAddr,
 }
@@ -120,6 +135,9 @@ pub enum NotExchanged {
     /// What somebody gave the agent is none, or not this agent's.
     #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one")]
     Undelegated(IdentityName),
+    /// The token of a run does not say that whoever acts may act for it.
+    #[error("the subject's token does not say that {0} may act for it (`may_act`), or {0} is no agent with a key of its own")]
+    MayNotAct(IdentityName),
     /// A connection is not the workload's to open, or not there.
     #[error("{0}")]
     Target(String),
@@ -152,16 +170,25 @@ pub(crate) struct Proven {
     pub(crate) ends_at: Option<Timestamp>,
 }
 
+/// What whoever acts for somebody was given: one of the two, or nothing.
+#[derive(Debug, Default)]
+struct Given {
+    delegation: Option<TokenRow>,
+    /// The run that says that they may.
+    subject: Option<Proven>,
+}
+
 /// The token of whoever showed who they are: it ends with them, with what they showed, and with what they were given.
 fn minted(
     wanted: &Exchange<'_>,
     proven: Proven,
     chain: ActorChain,
-    delegation: Option<TokenRow>,
+    Given { delegation, subject }: Given,
     mut expires_at: Timestamp,
     now: Timestamp,
 ) -> TokenRow {
-    let ends = [proven.identity.expires_at, proven.ends_at, delegation.as_ref().map(|row| row.expires_at)];
+    let behind = subject.as_ref().and_then(|subject| subject.identity.expires_at);
+    let ends = [proven.identity.expires_at, proven.ends_at, delegation.as_ref().map(|row| row.expires_at), behind];
     ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
     TokenRow {
         id: ids::token(),
@@ -178,8 +205,8 @@ fn minted(
         revoked_at: None,
         revoked_by: None,
         sign_in: delegation.as_ref().and_then(|row| row.sign_in),
-        run: proven.run,
-        trust: proven.trust,
+        trust: subject.as_ref().map_or(proven.trust, |subject| subject.trust),
+        run: subject.map_or(proven.run, |subject| subject.run),
         key: proven.key,
         actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
         parent: delegation.map(|row| row.id),
@@ -207,21 +234,20 @@ impl Guard {
             return Err(NotExchanged::Statement);
         }
         let proven = self.prove(wanted, now).await?;
-        let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
-        let delegation = self.delegation(wanted.delegation, &proven.identity.name, now).await?;
-        let chain = match &delegation {
-            None => ActorChain::alone(actor),
-            Some((_, person)) => ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(person)) },
+        let (chain, given) = self.acting(wanted, &proven, now).await?;
+        self.check_opens(wanted.connections, &chain, given.delegation.as_ref(), now)?;
+        let expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let row = minted(wanted, proven, chain, given, expires_at, now);
+        let (secret, digest) = match wanted.shape {
+            Shape::Opaque => token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?,
+            Shape::Jwt => self.readable(&row)?,
         };
-        let delegation = delegation.map(|(row, _)| row);
-        self.check_opens(wanted.connections, &chain, delegation.as_ref(), now)?;
-        let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
-        let row = minted(wanted, proven, chain, delegation, now.checked_add(Duration::from_secs(seconds)).unwrap_or(now), now);
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
-        match (row.trust, row.key) {
-            (Some(rule), _) => self.store().state().touch_trust(rule, now).await?,
-            (None, Some(key)) => self.store().state().touch_key(key, now).await?,
-            (None, None) => {}
+        if let Some(rule) = row.trust {
+            self.store().state().touch_trust(rule, now).await?;
+        }
+        if let Some(key) = row.key {
+            self.store().state().touch_key(key, now).await?;
         }
         events::append(self.store(), events::token_minted(&row, now)).await?;
         Ok((secret, row))
@@ -237,7 +263,7 @@ impl Guard {
         let proven = match wanted.proof {
             Proof::Assertion(assertion) => self.prove_by_key(assertion, now).await?,
             Proof::Either(token) => match self.issuers().known.values().find(|issuer| issuer.issued(token)) {
-                Some(issuer) => self.prove_by_run(issuer, token, wanted.workload, now).await?,
+                Some(issuer) => self.prove_by_run(issuer, token, wanted.workload, now).await?.0,
                 None if client_key::claimed(token).is_some() => self.prove_by_key(token, now).await?,
                 None => return Err(NotExchanged::UnknownIssuer),
             },
@@ -250,12 +276,59 @@ impl Guard {
         }
     }
 
-    async fn prove_by_run(&self, issuer: &Issuer, token: &str, meant: Option<&IdentityName>, now: Timestamp) -> Result<Proven, NotExchanged> {
+    async fn prove_by_run(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        meant: Option<&IdentityName>,
+        now: Timestamp,
+    ) -> Result<(Proven, Option<MayAct>), NotExchanged> {
         let assertion = issuer.verify(token, now).await?;
         let rule = self.rule_for(issuer, &assertion, meant).await?;
         let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
         let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
-        Ok(Proven { identity, run: Some(assertion.run), trust: Some(rule.id), key: None, ends_at: None })
+        let may_act = assertion.may_act();
+        Ok((Proven { identity, run: Some(assertion.run), trust: Some(rule.id), key: None, ends_at: None }, may_act))
+    }
+
+    /// Who acts for whom, and by what they gave or said.
+    async fn acting(&self, wanted: &Exchange<'_>, proven: &Proven, now: Timestamp) -> Result<(ActorChain, Given), NotExchanged> {
+        let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
+        if let Some((row, person)) = self.delegation(wanted.delegation, &proven.identity.name, now).await? {
+            let chain = ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(&person)) };
+            return Ok((chain, Given { delegation: Some(row), subject: None }));
+        }
+        let Some(token) = wanted.run else { return Ok((ActorChain::alone(actor), Given::default())) };
+        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(token)).ok_or(NotExchanged::UnknownIssuer)?;
+        let (subject, may_act) = self.prove_by_run(issuer, token, None, now).await?;
+        // Its own run and rule, and the actor's key: each ends the token.
+        let by_key = proven.key.is_some() && proven.identity.kind == IdentityKind::Agent;
+        let named = may_act.is_some_and(|who| who.names(&proven.identity.name, self.url()));
+        if !by_key || !named {
+            return Err(NotExchanged::MayNotAct(proven.identity.name.clone()));
+        }
+        let behind = Actor { run: subject.run.clone(), ..register::actor(&subject.identity) };
+        Ok((ActorChain { actors: vec![actor], ..ActorChain::alone(behind) }, Given { delegation: None, subject: Some(subject) }))
+    }
+
+    /// A token as a JWT, signed with the gateway's own key.
+    fn readable(&self, row: &TokenRow) -> Result<(Secret, TokenDigest), NotExchanged> {
+        let (Some(signer), Some(url)) = (self.signer(), self.url()) else { return Err(NotExchanged::Unnamed) };
+        let mut claims = json!({
+            "iss": url.as_str(), "sub": row.subject, "client_id": row.actors.last().unwrap_or(&row.subject), "aud": self.audience(&row.connections),
+            "iat": row.created_at.as_second(), "exp": row.expires_at.as_second(), "jti": row.id,
+        });
+        if let Some(members) = claims.as_object_mut() {
+            let more = [("act", introspect::act(&row.actors)), ("authorization_details", introspect::authorization_details(row))];
+            members.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        }
+        let secret = signer.sign(&claims).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        if secret.reveal().len() > MAX_ACCESS_BYTES {
+            let long = format!("the token would have more than {MAX_ACCESS_BYTES} bytes: ask for one that is no JWT, or for less");
+            return Err(GovernError::Invalid(long).into());
+        }
+        let digest = token::sha256(secret.reveal());
+        Ok((secret, digest))
     }
 
     /// What whoever acts may open, and whoever they act for gave them.

@@ -12,9 +12,10 @@ use model::{
     token::{TokenRow, TokenUse},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use session::{
     introspect,
-    workloads::{Exchange, NotExchanged, Proof},
+    workloads::{Exchange, NotExchanged, Proof, Shape},
 };
 
 use crate::{
@@ -62,7 +63,7 @@ pub(crate) struct TokenForm {
     resource: Vec<String>,
     /// For one statement, once: `[{"type": "countersign_statement", "locations": ["CONNECTION"], "statement": "SQL"}]`.
     authorization_details: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything, or `urn:ietf:params:oauth:token-type:jwt` for one that others can read.
     requested_token_type: Option<String>,
     /// Not of the RFCs: how long the token is to work, in seconds.
     expires_in: Option<String>,
@@ -133,9 +134,9 @@ impl TokenForm {
     }
 
     /// How it is asked for, by what shown, and for whom.
-    fn shown(&self) -> Result<(Grant, Proof<'_>, Option<Secret>), Refused> {
+    fn shown(&self) -> Result<(Grant, Proof<'_>, Behind<'_>), Refused> {
         match self.grant_type.as_deref() {
-            Some(EXCHANGE) => self.exchanged().map(|(proof, delegation)| (Grant::Exchange, proof, delegation)),
+            Some(EXCHANGE) => self.exchanged().map(|(proof, behind)| (Grant::Exchange, proof, behind)),
             Some(CLIENT_CREDENTIALS) => {
                 let assertion = self.client_assertion.as_deref().filter(|_| self.client_assertion_type.as_deref() == Some(CLIENT_ASSERTION));
                 let assertion = assertion.ok_or_else(|| {
@@ -146,11 +147,11 @@ impl TokenForm {
                 if self.client_id.as_ref().is_some_and(|id| named.is_none_or(|name| name.as_str() != id)) {
                     return Err(Refused::invalid("`client_id` is not whom the assertion names").in_oauth("invalid_client"));
                 }
-                Ok((Grant::Client, Proof::Assertion(assertion), None))
+                Ok((Grant::Client, Proof::Assertion(assertion), Behind::Nobody))
             }
             Some(JWT_BEARER) => {
                 let assertion = self.assertion.as_deref().ok_or_else(|| invalid("`assertion` is missing"))?;
-                Ok((Grant::Bearer, Proof::Either(assertion), None))
+                Ok((Grant::Bearer, Proof::Either(assertion), Behind::Nobody))
             }
             _ => {
                 let known = format!("what there is as grant_type: {EXCHANGE}, {CLIENT_CREDENTIALS}, {JWT_BEARER}");
@@ -159,8 +160,8 @@ impl TokenForm {
         }
     }
 
-    /// Who acts in an exchange, and what somebody gave them.
-    fn exchanged(&self) -> Result<(Proof<'_>, Option<Secret>), Refused> {
+    /// Who acts in an exchange, and for whom.
+    fn exchanged(&self) -> Result<(Proof<'_>, Behind<'_>), Refused> {
         let kind = |kind: &Option<String>| match kind.as_deref() {
             Some(JWT | ID_TOKEN) => Kind::Signed,
             Some(ACCESS_TOKEN) => Kind::Ours,
@@ -169,8 +170,9 @@ impl TokenForm {
         };
         let (subject, actor) = (kind(&self.subject_token_type), kind(&self.actor_token_type));
         match (&self.subject_token, subject, &self.actor_token, actor) {
-            (Some(token), Kind::Signed, None, Kind::Missing) => Ok((Proof::Either(token), None)),
-            (Some(given), Kind::Ours, Some(token), Kind::Signed) => Ok((Proof::Either(token), Some(Secret::from(given.clone())))),
+            (Some(token), Kind::Signed, None, Kind::Missing) => Ok((Proof::Either(token), Behind::Nobody)),
+            (Some(given), Kind::Ours, Some(token), Kind::Signed) => Ok((Proof::Either(token), Behind::Person(Secret::from(given.clone())))),
+            (Some(run), Kind::Signed, Some(token), Kind::Signed) => Ok((Proof::Assertion(token), Behind::Run(run))),
             _ => Err(invalid(format!(
                 "a run's token is {JWT} or {ID_TOKEN}, and the subject's; an agent that acts for somebody gives it, or its assertion, as actor_token, and \
                  as subject_token what they gave it, which is {ACCESS_TOKEN}"
@@ -224,6 +226,15 @@ struct Detail {
     statement: String,
 }
 
+/// Whom somebody acts for.
+enum Behind<'a> {
+    Nobody,
+    /// Whoever gave them this.
+    Person(Secret),
+    /// The run with this token, which says so itself.
+    Run(&'a str),
+}
+
 /// What sort of token one is said to be.
 enum Kind {
     Signed,
@@ -243,28 +254,32 @@ pub(crate) async fn token(
 ) -> Answered<ExchangeAnswer> {
     let Form(pairs) = form.map_err(|error| invalid(format!("this takes a form: {}", error.body_text())))?;
     let form = TokenForm::read(pairs)?;
-    let (grant, proof, delegation) = form.shown()?;
-    if form.requested_token_type.as_ref().is_some_and(|wanted| wanted != ACCESS_TOKEN) {
-        return Err(invalid(format!("what is given out is {ACCESS_TOKEN}")));
-    }
+    let (grant, proof, behind) = form.shown()?;
+    let (shape, issued) = match form.requested_token_type.as_deref() {
+        None | Some(ACCESS_TOKEN) => (Shape::Opaque, ACCESS_TOKEN),
+        Some(JWT) => (Shape::Jwt, JWT),
+        Some(_) => return Err(invalid(format!("what is given out is {ACCESS_TOKEN} or {JWT}"))),
+    };
     let workload: Option<IdentityName> =
         form.workload.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))?;
     let expires_in_s = form.expires_in.as_deref().map(str::parse).transpose().map_err(|_| invalid("`expires_in` is a number of seconds"))?;
     let (connections, statement) = form.target(api.guard.url())?;
     let wanted = Exchange {
         proof,
-        delegation: delegation.as_ref(),
+        delegation: if let Behind::Person(given) = &behind { Some(given) } else { None },
+        run: if let Behind::Run(token) = &behind { Some(*token) } else { None },
         connections: &connections,
         statement: statement.as_deref(),
         workload: workload.as_ref(),
         expires_in_s,
+        shape,
         peer,
     };
     let now = Timestamp::now();
     let (secret, row) = api.guard.exchange_token(&wanted, now).await.map_err(|error| refused(error, grant))?;
     Ok(Answer(ExchangeAnswer {
         access_token: SecretText(secret),
-        issued_token_type: ACCESS_TOKEN.to_owned(),
+        issued_token_type: issued.to_owned(),
         token_type: "N_A".to_owned(),
         expires_in: row.expires_at.as_second().saturating_sub(now.as_second()),
         authorization_details: introspect::authorization_details(&row),
@@ -286,7 +301,9 @@ fn refused(error: NotExchanged, grant: Grant) -> Refused {
         NotExchanged::TooMany
         | NotExchanged::Token(identity::workload::WorkloadError::Unreachable(..))
         | NotExchanged::Govern(session::guard::GovernError::State(_)) => "temporarily_unavailable",
-        NotExchanged::Several(_) | NotExchanged::Undelegated(_) | NotExchanged::Unnamed | NotExchanged::Govern(_) => "invalid_request",
+        NotExchanged::Several(_) | NotExchanged::Undelegated(_) | NotExchanged::MayNotAct(_) | NotExchanged::Unnamed | NotExchanged::Govern(_) => {
+            "invalid_request"
+        }
     };
     Refused::from(error).in_oauth(called)
 }
@@ -360,6 +377,13 @@ fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
     }
 }
 
+/// The key that access tokens are signed with, so that others can read them: RFC 7517.
+#[utoipa::path(get, path = "/v1/jwks", security(()), responses((status = 200, description = "The keys", body = Object)))]
+pub(crate) async fn jwks(State(api): State<Arc<Api>>) -> Answered<Value> {
+    let signer = api.guard.signer().ok_or_else(|| Refused::unavailable("there is no key"))?;
+    Ok(Answer(signer.jwks()))
+}
+
 /// Where tokens are given out, and for what: RFC 8414.
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", security(()),
     responses((status = 200, description = "Where and how", body = ServerMetadata), (status = 404, description = "This gateway has no name in tokens", body = Refusal)))]
@@ -369,6 +393,7 @@ pub(crate) async fn metadata(State(api): State<Arc<Api>>) -> Answered<ServerMeta
     Ok(Answer(ServerMetadata {
         issuer: url.to_string(),
         token_endpoint: url.token_endpoint(),
+        jwks_uri: url.at("/v1/jwks"),
         revocation_endpoint: url.at("/v1/token/revoke"),
         introspection_endpoint: url.at("/v1/token/introspect"),
         grant_types_supported: owned(&[EXCHANGE, CLIENT_CREDENTIALS, JWT_BEARER]),

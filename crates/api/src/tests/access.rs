@@ -8,8 +8,9 @@ use super::{House, document::operations, session_of_alice};
 use crate::PUBLIC;
 
 /// What nobody may ask for without a token. It only shrinks.
-const FOR_EVERYBODY: [(&str, &str); 11] = [
+const FOR_EVERYBODY: [(&str, &str); 12] = [
     ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/v1/jwks"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("POST", "/v1/back-channel-logout"),
@@ -35,10 +36,11 @@ fn nothing_to_show(path: &str) -> Option<u16> {
 }
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 16] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 17] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
+    ("GET", "/v1/jwks"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("GET", "/v1/requests"),

@@ -12,6 +12,8 @@ pub struct ServerMetadata {
     pub issuer: String,
     /// Where tokens are given out.
     pub token_endpoint: String,
+    /// The key that those are signed with which others can read.
+    pub jwks_uri: String,
     /// Where whoever holds one ends it.
     pub revocation_endpoint: String,
     /// Where those it concerns ask what one is.

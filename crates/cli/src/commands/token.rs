@@ -83,6 +83,9 @@ struct Mint {
     /// What the gateway is called in tokens, if that is not the address it is reached at
     #[arg(long, value_name = "URL", requires = "key")]
     issuer: Option<GatewayUrl>,
+    /// Print a token that others can read, a JWT; it works and ends like any other
+    #[arg(long)]
+    jwt: bool,
     /// Let this agent act for you: it exchanges what is printed, with its own token, for one that opens the connections
     #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "identity_token", "github_actions", "key"])]
     to: Option<IdentityName>,
@@ -117,6 +120,9 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
     }
     if mint.github_actions {
         return exchange(global, &mint, &Shown::Run(from_github(&mint.audience).await?)).await;
+    }
+    if mint.jwt {
+        bail!("--jwt is for those who show who they are by --identity-token FILE, --github-actions, or --key FILE --as IDENTITY");
     }
     let request = TokenRequest {
         connections: mint.connections,
@@ -191,6 +197,9 @@ async fn exchange(global: &Global, mint: &Mint, shown: &Shown) -> anyhow::Result
                 .append_pair("actor_token", token)
                 .append_pair("actor_token_type", jwt);
         }
+    }
+    if mint.jwt {
+        form.append_pair("requested_token_type", jwt);
     }
     if let Some(seconds) = mint.expires_in {
         form.append_pair("expires_in", &seconds.to_string());

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     fixtures::{Gate, gate, later, name, now},
     sign_in::{SignInFor, SignInRefused, TokenRefused},
-    workloads::{Exchange, Proof},
+    workloads::{Exchange, Proof, Shape},
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -39,7 +39,7 @@ fn assertion(key: &PrivateKey, who: &str, at: Timestamp) -> Secret {
 async fn ask(gate: &Gate, assertion: &Secret, at: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
     let connections: [ConnectionName; 1] = ["prod-pg".parse().unwrap()];
     let proof = Proof::Assertion(assertion.reveal_str().unwrap());
-    let wanted = Exchange { proof, delegation: None, connections: &connections, statement: None, workload: None, expires_in_s: None, peer: PEER };
+    let wanted = plain(proof, &connections);
     gate.guard.exchange_token(&wanted, at).await
 }
 
@@ -141,4 +141,77 @@ async fn an_assertion_needs_a_gateway_with_a_name_and_an_identity_that_works() {
     gate.guard.revoke_identity(&name("nightly"), &olga, now()).await.unwrap();
     assert!(matches!(ask(&gate, &assertion(&key_of(1), "nightly", now()), now()).await, Err(NotExchanged::Inactive(_))));
     assert!(gate.guard.add_key(&name("nightly"), &key_of(3).public().to_jwk(), later(60), &root, now()).await.is_err());
+}
+
+async fn readable(gate: &Gate, at: Timestamp) -> (Secret, TokenRow) {
+    let connections: [ConnectionName; 1] = ["prod-pg".parse().unwrap()];
+    let assertion = assertion(&key_of(1), "nightly", at);
+    let proof = Proof::Assertion(assertion.reveal_str().unwrap());
+    let wanted = Exchange { shape: Shape::Jwt, expires_in_s: Some(600), ..plain(proof, &connections) };
+    gate.guard.exchange_token(&wanted, at).await.unwrap()
+}
+
+fn plain<'a>(proof: Proof<'a>, connections: &'a [ConnectionName]) -> Exchange<'a> {
+    Exchange {
+        proof,
+        delegation: None,
+        run: None,
+        connections,
+        statement: None,
+        workload: None,
+        expires_in_s: None,
+        shape: Shape::Opaque,
+        peer: PEER,
+    }
+}
+
+/// A token that others can read opens what its row does, as long as that does, and nothing by its words alone.
+#[tokio::test]
+async fn a_token_that_others_can_read_is_its_row() {
+    let (gate, root, olga, _) = with_key().await;
+    let (secret, row) = readable(&gate, now()).await;
+    let open = async |name: &str, secret: &Secret, connection: &str, at| {
+        gate.guard.sign_in(name, secret, SignInFor::Connection(&connection.parse().unwrap()), PEER, at).await
+    };
+    assert_eq!(open("nightly", &secret, "prod-pg", now()).await.unwrap().token.unwrap().id, row.id);
+    let refused = async |name: &str, secret: &Secret, connection: &str, at| open(name, secret, connection, at).await.unwrap_err();
+    assert!(matches!(refused("olga", &secret, "prod-pg", now()).await, SignInRefused::Token(TokenRefused::OtherName)));
+    assert!(matches!(refused("nightly", &secret, "staging-pg", now()).await, SignInRefused::Token(TokenRefused::OtherConnection(_))));
+    assert!(matches!(refused("nightly", &secret, "prod-pg", later(600)).await, SignInRefused::Token(TokenRefused::Expired(_))));
+    assert!(matches!(gate.guard.sign_in("nightly", &secret, SignInFor::Api, PEER, now()).await, Err(SignInRefused::Wrong(_))));
+    // The same words, signed by the gateway's own key once more with a second more of life: that text was never given out.
+    let claims = |id: model::TokenId, exp: i64| json!({ "iss": url().as_str(), "sub": "nightly", "aud": [url().connection(&"prod-pg".parse().unwrap())], "exp": exp, "jti": id });
+    let own = gate.guard.signer().unwrap();
+    let exp = row.expires_at.as_second();
+    let foreign = identity::access::Signer::from_seed(&[9; 32]).unwrap();
+    for forged in [own.sign(&claims(row.id, exp + 1)), own.sign(&claims(ids::token(), exp)), foreign.sign(&claims(row.id, exp))] {
+        assert!(matches!(refused("nightly", &forged.unwrap(), "prod-pg", now()).await, SignInRefused::Wrong(_)));
+    }
+    gate.guard.revoke_token(row.id, &olga, now()).await.unwrap();
+    assert!(matches!(refused("nightly", &secret, "prod-pg", now()).await, SignInRefused::Token(TokenRefused::Revoked)));
+    // It is shown like any other.
+    let (secret, _) = readable(&gate, now()).await;
+    assert!(gate.guard.introspect(&secret, &olga, now()).await.unwrap().is_some());
+    assert!(gate.guard.introspect(&secret, &root, now()).await.unwrap().is_none(), "who governs is no auditor");
+    gate.guard.revoke_shown(&secret, PEER, now()).await.unwrap();
+    assert!(gate.guard.introspect(&secret, &olga, now()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_token_for_one_statement_is_bounded_and_says_so() {
+    let (gate, ..) = with_key().await;
+    let connections: [ConnectionName; 1] = ["prod-pg".parse().unwrap()];
+    let long = "x".repeat(crate::tokens::MAX_TOKEN_STATEMENT_BYTES + 1);
+    for statement in ["", "  ", &long] {
+        let assertion = assertion(&key_of(1), "nightly", now());
+        let wanted = Exchange { statement: Some(statement), ..plain(Proof::Assertion(assertion.reveal_str().unwrap()), &connections) };
+        assert!(matches!(gate.guard.exchange_token(&wanted, now()).await, Err(NotExchanged::Statement)));
+    }
+    // A password has no room for it.
+    let long = format!("select '{}'", "x".repeat(20_000));
+    let assertion = assertion(&key_of(1), "nightly", now());
+    let proof = Proof::Assertion(assertion.reveal_str().unwrap());
+    let wanted = Exchange { statement: Some(&long), shape: Shape::Jwt, ..plain(proof, &connections) };
+    let refused = gate.guard.exchange_token(&wanted, now()).await.unwrap_err().to_string();
+    assert!(refused.contains("no JWT"), "{refused}");
 }
