@@ -433,3 +433,76 @@ fn web_09_no_class_of_token_passes_for_another() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_token_that_was_asked_for_with_a_proof_is_bound_to_its_key() -> Result<()> {
+    let target = Postgres::start()?;
+    let gateway = start(&target)?;
+    let key = Key::new()?;
+    give(&gateway, "nightly", &key)?;
+    let signer = PrivateKey::from_pem(key.private.as_bytes())?;
+    let jwk: Value = serde_json::from_str(&signer.public().to_jwk())?;
+    let proof = |id: &str, path: &str| {
+        let claims = json!({ "jti": id, "htm": "POST", "htu": format!("{CALLED}{path}"), "iat": model::Timestamp::now().as_second() });
+        signer.sign(&json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk }), &claims)
+    };
+    let ask = |proof: &str| -> Result<(u16, Value)> {
+        let assertion = key.assertion("nightly", CALLED)?;
+        let shown = [("grant_type", "client_credentials"), ("client_assertion_type", CLIENT_ASSERTION), ("client_assertion", &assertion)];
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(shown).append_pair("audience", CONNECTION).finish();
+        let answer = gateway.post_with("/v1/token", FORM, &form, &[("dpop", proof)])?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        Ok((head.split(' ').nth(1).context("no status")?.parse()?, serde_json::from_str(body)?))
+    };
+    let once = proof("a", "/v1/token")?;
+    let (status, answer) = ask(&once)?;
+    ensure!(status == 200 && answer.get("token_type") == Some(&json!("DPoP")), "{status} {answer}");
+    let login = json!({ "name": "alice", "password": "the password of alice" }).to_string();
+    let alice = json_of(&gateway.post("/v1/login", "application/json", &login)?)?;
+    let alice = format!("Bearer {}", alice.get("token").and_then(Value::as_str).context("no token")?);
+    let shown = format!("token={}", answer.get("access_token").and_then(Value::as_str).context("no token")?);
+    let told = json_of(&gateway.post_with("/v1/token/introspect", FORM, &shown, &[("authorization", &alice)])?)?;
+    ensure!(told.pointer("/cnf/jkt") == Some(&json!(signer.public().thumbprint())), "{told}");
+    for wrong in [once, proof("b", "/v1/login")?, "x".to_owned()] {
+        let (status, answer) = ask(&wrong)?;
+        ensure!(status == 400 && answer.get("error") == Some(&json!("invalid_dpop_proof")), "{status} {answer}");
+    }
+    Ok(())
+}
+
+/// A token of the API that somebody got at a provider, bound to a key: whoever takes it has nothing.
+#[test]
+fn a_sign_in_at_a_provider_is_bound_to_a_key_that_was_shown() -> Result<()> {
+    let (target, idp) = (Postgres::start()?, Issuer::start()?);
+    let gateway = start_with(&target, &idp.settings(""))?;
+    gateway.run_with(gateway.administrator(), &["secret", "set", "idp"], CLIENT_SECRET)?;
+    idp.say(|script| drop(script.claims.insert("preferred_username".to_owned(), json!("dora"))));
+    let signer = PrivateKey::from_seed(&[7; 32])?;
+    let jwk: Value = serde_json::from_str(&signer.public().to_jwk())?;
+    let proof = |method: &str, path: &str, token: Option<&str>| -> Result<String> {
+        let ath = token.map(|token| identity::dpop::hash_of(&model::Secret::from(token.to_owned())));
+        let claims = json!({ "jti": format!("{method} {path}"), "htm": method, "htu": format!("{CALLED}{path}"), "iat": model::Timestamp::now().as_second(), "ath": ath });
+        Ok(signer.sign(&json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk }), &claims)?)
+    };
+    let finish = |proof: &str| -> Result<String> {
+        let begin = json!({ "provider": "idp", "redirect_uri": "http://127.0.0.1:1/callback" }).to_string();
+        let begun = json_of(&gateway.post("/v1/sign-in/browser", "application/json", &begin)?)?;
+        let back = idp.browse(begun.get("url").and_then(Value::as_str).context("no URL")?)?;
+        let part = |name: &str| back.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let body = json!({ "flow": begun.get("flow"), "state": part("state"), "code": part("code"), "iss": part("iss") }).to_string();
+        gateway.post_with("/v1/sign-in/finish", "application/json", &body, &[("dpop", proof)])
+    };
+    let once = proof("POST", "/v1/sign-in/finish", None)?;
+    let entered = json_of(&finish(&once)?)?;
+    let token = entered.get("token").and_then(Value::as_str).context("no token")?;
+    let whoami = |scheme: &str, proof: &str| gateway.get_with("/v1/whoami", &[("authorization", &format!("{scheme} {token}")), ("dpop", proof)]);
+    ensure!(whoami("Bearer", "")?.starts_with("HTTP/1.1 401"));
+    let answer = whoami("DPoP", &proof("GET", "/v1/whoami", Some(token))?)?;
+    ensure!(json_of(&answer)?.pointer("/identity/name") == Some(&json!("dora")), "{answer}");
+    // A proof that was used signs nobody in, and leaves no sign-in behind.
+    ensure!(finish(&once)?.starts_with("HTTP/1.1 401"));
+    let tokens = gateway.json(gateway.administrator(), &["token", "list", "--all"])?;
+    let tokens = tokens.get("tokens").and_then(Value::as_array).context("no tokens")?;
+    ensure!(tokens.iter().filter(|token| token.get("subject") == Some(&json!("dora"))).count() == 1, "{tokens:?}");
+    Ok(())
+}

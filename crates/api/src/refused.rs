@@ -8,6 +8,7 @@ use identity::{oidc::OidcError, workload::WorkloadError};
 use session::{
     approve::VoteError,
     guard::{ApplyError, GovernError},
+    possession::NotPossessed,
     providers::NotEntered,
     requests::RequestRefused,
     sign_in::SignInRefused,
@@ -113,7 +114,7 @@ impl IntoResponse for Refused {
         let body = serde_json::to_vec(&self.refusal).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer, DPoP algs=\"ES256 EdDSA RS256\""));
         }
         response
     }
@@ -186,6 +187,7 @@ impl From<NotEntered> for Refused {
             NotEntered::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotEntered::NoSecret(_) | NotEntered::Provider(OidcError::Unreachable(..) | OidcError::NoRandomness) => Self::unavailable(message),
             NotEntered::Provider(OidcError::NotOffered(..)) => Self::invalid(message),
+            NotEntered::Possession(error) => error.into(),
             NotEntered::Govern(error) => error.into(),
             NotEntered::Provider(OidcError::Odd(..) | OidcError::Refused(..) | OidcError::Token(..) | OidcError::NotHere(..))
             | NotEntered::UnknownFlow
@@ -205,6 +207,7 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Several(_) => Self::invalid(message),
             NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotExchanged::Govern(error) => error.into(),
+            NotExchanged::Possession(error) => error.into(),
             NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
             NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
@@ -215,6 +218,20 @@ impl From<NotExchanged> for Refused {
             | NotExchanged::UsedBefore
             | NotExchanged::MayNotAct(_)
             | NotExchanged::Undelegated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message),
+        }
+    }
+}
+
+impl From<NotPossessed> for Refused {
+    fn from(error: NotPossessed) -> Self {
+        let message = error.to_string();
+        match error {
+            NotPossessed::State(error) => error.into(),
+            NotPossessed::Unnamed => Self::invalid(message),
+            NotPossessed::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotPossessed::Missing | NotPossessed::Proof(_) | NotPossessed::OtherKey | NotPossessed::UsedBefore => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }
         }
     }
 }

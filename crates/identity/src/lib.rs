@@ -8,6 +8,7 @@ pub mod access;
 pub mod attempts;
 pub mod client_key;
 pub mod crowd;
+pub mod dpop;
 pub mod fetch;
 pub mod gateway_url;
 pub mod jwt;

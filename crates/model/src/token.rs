@@ -53,6 +53,8 @@ pub struct TokenRow {
     pub trust: Option<TrustId>,
     /// The key of a workload or agent that it was asked for with, if it was: it ends with it.
     pub key: Option<IdentityKeyId>,
+    /// The thumbprint of the key that whoever uses it must have, if it is bound to one.
+    pub bound_to: Option<String>,
     /// Who acts for the subject, nearest first; empty when the subject acts alone.
     pub actors: Vec<IdentityName>,
     /// The delegation it was exchanged for: it ends with it.

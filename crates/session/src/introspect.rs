@@ -92,6 +92,12 @@ pub fn authorization_details(row: &TokenRow) -> Option<Value> {
     Some(json!([{ "type": STATEMENT, "locations": row.connections, "statement": statement }]))
 }
 
+/// The key that whoever uses a token must have: RFC 9449 section 6.
+#[must_use]
+pub fn confirmation(row: &TokenRow) -> Option<Value> {
+    row.bound_to.as_ref().map(|thumbprint| json!({ "jkt": thumbprint }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ mod known;
 pub mod limits;
 pub mod live;
 pub mod open;
+pub mod possession;
 pub mod providers;
 pub mod reach;
 mod record;

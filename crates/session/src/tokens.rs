@@ -43,6 +43,8 @@ pub struct TokenRequest {
     pub agent: Option<IdentityName>,
     /// The granted request for one statement that it is minted for: that statement is the one it runs.
     pub request: Option<RequestId>,
+    /// The thumbprint of the key that whoever uses it must have, if it is to be bound to one.
+    pub bound_to: Option<String>,
 }
 
 impl Guard {
@@ -76,6 +78,7 @@ impl Guard {
             run: None,
             trust: None,
             key: None,
+            bound_to: wanted.bound_to,
             actors: agent.into_iter().map(|agent| agent.name).collect(),
             parent: None,
             request: wanted.request,

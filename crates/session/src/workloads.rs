@@ -32,6 +32,7 @@ use crate::{
     guard::{GovernError, Guard},
     ids, introspect,
     live::EndReason,
+    possession::{self, NotPossessed},
     providers::Begun,
     register,
     tokens::{MAX_TOKEN_STATEMENT_BYTES, unknown_connection},
@@ -98,6 +99,8 @@ pub struct Exchange<'a> {
     pub expires_in_s: Option<u64>,
     /// What it is to look like.
     pub shape: Shape,
+    /// The key it is to be bound to, if there is one.
+    pub possession: Option<possession::Proven<'a>>,
     /// Where it comes from.
     pub peer: IpAddr,
 }
@@ -141,6 +144,9 @@ pub enum NotExchanged {
     /// A connection is not the workload's to open, or not there.
     #[error("{0}")]
     Target(String),
+    /// The key it is to be bound to is not theirs.
+    #[error(transparent)]
+    Possession(#[from] NotPossessed),
     /// The one statement it is to run is none.
     #[error("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")]
     Statement,
@@ -208,6 +214,7 @@ fn minted(
         trust: subject.as_ref().map_or(proven.trust, |subject| subject.trust),
         run: subject.map_or(proven.run, |subject| subject.run),
         key: proven.key,
+        bound_to: None,
         actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
         parent: delegation.map(|row| row.id),
         request: None,
@@ -233,11 +240,15 @@ impl Guard {
         if wanted.statement.is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
             return Err(NotExchanged::Statement);
         }
+        let possession = wanted.possession.map(|proven| self.check_possession(&proven, None, now)).transpose()?;
         let proven = self.prove(wanted, now).await?;
+        if let Some(possession) = &possession {
+            self.use_possession(possession, &proven.identity.name, now).await?;
+        }
         let (chain, given) = self.acting(wanted, &proven, now).await?;
         self.check_opens(wanted.connections, &chain, given.delegation.as_ref(), now)?;
         let expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
-        let row = minted(wanted, proven, chain, given, expires_at, now);
+        let row = TokenRow { bound_to: possession.map(|key| key.thumbprint), ..minted(wanted, proven, chain, given, expires_at, now) };
         let (secret, digest) = match wanted.shape {
             Shape::Opaque => token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?,
             Shape::Jwt => self.readable(&row)?,
@@ -319,7 +330,11 @@ impl Guard {
             "iat": row.created_at.as_second(), "exp": row.expires_at.as_second(), "jti": row.id,
         });
         if let Some(members) = claims.as_object_mut() {
-            let more = [("act", introspect::act(&row.actors)), ("authorization_details", introspect::authorization_details(row))];
+            let more = [
+                ("act", introspect::act(&row.actors)),
+                ("authorization_details", introspect::authorization_details(row)),
+                ("cnf", introspect::confirmation(row)),
+            ];
             members.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         }
         let secret = signer.sign(&claims).map_err(|error| GovernError::Invalid(error.to_string()))?;

@@ -45,6 +45,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (5, "delegations", include_str!("../migrations/state/0005_delegations.sql")),
         (6, "requests", include_str!("../migrations/state/0006_requests.sql")),
         (7, "keys", include_str!("../migrations/state/0007_keys.sql")),
+        (8, "bound tokens", include_str!("../migrations/state/0008_bound_tokens.sql")),
     ],
 };
 

@@ -6,7 +6,7 @@ use axum::{
     Form,
     extract::{State, rejection::FormRejection},
 };
-use identity::{GatewayUrl, client_key};
+use identity::{GatewayUrl, client_key, dpop};
 use model::{
     ConnectionName, IdentityName, Secret, Timestamp,
     token::{TokenRow, TokenUse},
@@ -15,12 +15,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use session::{
     introspect,
+    possession::NotPossessed,
     workloads::{Exchange, NotExchanged, Proof, Shape},
 };
 
 use crate::{
     Api,
-    caller::{Caller, Peer},
+    caller::{Caller, DpopProof, Peer},
     json::{Answer, Answered},
     refused::Refused,
     types::{ExchangeAnswer, IntrospectionAnswer, Refusal, SecretText, ServerMetadata},
@@ -244,12 +245,13 @@ enum Kind {
 }
 
 /// Give out a token that opens connections: for the token that a platform gave a run, for what a workload or agent signed with its key, and for what somebody
-/// gave an agent.
+/// gave an agent. With a proof in the header `DPoP` the token is bound to the key of that.
 #[utoipa::path(post, path = "/v1/token", security(()), request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "Given out", body = ExchangeAnswer), (status = 400, description = "No token", body = Refusal), (status = 401, description = "The client is not believed", body = Refusal)))]
 pub(crate) async fn token(
     State(api): State<Arc<Api>>,
     Peer(peer): Peer,
+    DpopProof(proof_of_key): DpopProof,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Answered<ExchangeAnswer> {
     let Form(pairs) = form.map_err(|error| invalid(format!("this takes a form: {}", error.body_text())))?;
@@ -273,6 +275,7 @@ pub(crate) async fn token(
         workload: workload.as_ref(),
         expires_in_s,
         shape,
+        possession: proof_of_key.as_ref().map(|proof| proof.of("POST", "/v1/token")),
         peer,
     };
     let now = Timestamp::now();
@@ -280,7 +283,7 @@ pub(crate) async fn token(
     Ok(Answer(ExchangeAnswer {
         access_token: SecretText(secret),
         issued_token_type: issued.to_owned(),
-        token_type: "N_A".to_owned(),
+        token_type: if row.bound_to.is_some() { "DPoP" } else { "N_A" }.to_owned(),
         expires_in: row.expires_at.as_second().saturating_sub(now.as_second()),
         authorization_details: introspect::authorization_details(&row),
         identity: row.subject,
@@ -292,6 +295,8 @@ fn refused(error: NotExchanged, grant: Grant) -> Refused {
     let called = match &error {
         NotExchanged::Target(_) => "invalid_target",
         NotExchanged::Statement => "invalid_authorization_details",
+        NotExchanged::Possession(NotPossessed::State(_)) => "temporarily_unavailable",
+        NotExchanged::Possession(_) => "invalid_dpop_proof",
         NotExchanged::UnknownIssuer
         | NotExchanged::Token(identity::workload::WorkloadError::Token(..))
         | NotExchanged::Nobody(_)
@@ -360,12 +365,18 @@ fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
         TokenUse::Delegate => (None, introspect::act(&row.actors)),
         TokenUse::Connect | TokenUse::Api => (introspect::act(&row.actors), None),
     };
+    let kind = match (&row.bound_to, row.purpose) {
+        (Some(_), _) => "DPoP",
+        (None, TokenUse::Api) => "Bearer",
+        (None, TokenUse::Connect | TokenUse::Delegate) => "N_A",
+    };
     IntrospectionAnswer {
         active: true,
         iss: api.guard.url().map(ToString::to_string),
         jti: Some(row.id),
         client_id: Some(row.actors.last().unwrap_or(&row.subject).clone()),
-        token_type: Some(if row.purpose == TokenUse::Api { "Bearer" } else { "N_A" }.to_owned()),
+        token_type: Some(kind.to_owned()),
+        cnf: introspect::confirmation(&row),
         aud: api.guard.audience(&row.connections),
         iat: Some(row.created_at.as_second()),
         nbf: Some(row.not_before.as_second()),
@@ -400,6 +411,7 @@ pub(crate) async fn metadata(State(api): State<Arc<Api>>) -> Answered<ServerMeta
         token_endpoint_auth_methods_supported: owned(&["private_key_jwt", "none"]),
         token_endpoint_auth_signing_alg_values_supported: owned(&["ES256", "EdDSA", "RS256"]),
         authorization_details_types_supported: owned(&[introspect::STATEMENT]),
+        dpop_signing_alg_values_supported: owned(&dpop::ALGORITHMS),
         response_types_supported: Vec::new(),
     }))
 }

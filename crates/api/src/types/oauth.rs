@@ -26,6 +26,8 @@ pub struct ServerMetadata {
     pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// What a token can be restricted to: RFC 9396.
     pub authorization_details_types_supported: Vec<String>,
+    /// What proofs of possession may be signed with: RFC 9449.
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// None: nobody is sent here in a browser.
     pub response_types_supported: Vec<String>,
 }
@@ -50,7 +52,7 @@ pub struct IntrospectionAnswer {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client_id: Option<IdentityName>,
-    /// `Bearer` for the API, `N_A` for connections and for what an agent acts with.
+    /// `DPoP` if it is bound to a key; otherwise `Bearer` for the API, `N_A` for connections and for what an agent acts with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub token_type: Option<String>,
     /// What it is for: connections, or the API.
@@ -65,6 +67,10 @@ pub struct IntrospectionAnswer {
     /// Until when.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exp: Option<i64>,
+    /// The key that whoever uses it must have: RFC 9449 section 6.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cnf: Option<Value>,
     /// Who acts for the subject: RFC 8693 section 4.1.
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -16,9 +16,9 @@ use super::SecretText;
 pub struct ExchangeAnswer {
     /// The token: the password of a connection.
     pub access_token: SecretText,
-    /// Always an access token.
+    /// `urn:ietf:params:oauth:token-type:access_token`, or `…:jwt` for one that others can read.
     pub issued_token_type: String,
-    /// `N_A`: it is no bearer token of this API.
+    /// `N_A`: it is no bearer token of this API; `DPoP` if it is bound to a key.
     pub token_type: String,
     /// How long it works, in seconds.
     pub expires_in: i64,

@@ -161,6 +161,7 @@ fn plain<'a>(proof: Proof<'a>, connections: &'a [ConnectionName]) -> Exchange<'a
         workload: None,
         expires_in_s: None,
         shape: Shape::Opaque,
+        possession: None,
         peer: PEER,
     }
 }

@@ -44,6 +44,7 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         run: None,
         trust: None,
         key: None,
+        bound_to: None,
         actors: Vec::new(),
         parent: None,
         request: None,

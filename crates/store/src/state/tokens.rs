@@ -260,7 +260,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
     sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
-         actors, delegates, parent, request, key_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)")
+         actors, delegates, parent, request, key_id, bound_to)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -279,6 +280,7 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(token.parent.map(|id| id.to_string()))
     .bind(token.request.map(|id| id.to_string()))
     .bind(token.key.map(|id| id.to_string()))
+    .bind(token.bound_to.as_deref())
     .run(&mut *write)
     .await?;
     Ok(())
@@ -315,6 +317,7 @@ struct Row {
     parent: Option<String>,
     request: Option<String>,
     key_id: Option<String>,
+    bound_to: Option<String>,
 }
 
 impl Row {
@@ -341,6 +344,7 @@ impl Row {
             request: optional("the id of a request", self.request.as_deref())?,
             trust: optional("the id of a trust rule", self.trust.as_deref())?,
             key: optional("the id of a key", self.key_id.as_deref())?,
+            bound_to: self.bound_to,
             run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })
     }

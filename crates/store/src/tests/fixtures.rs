@@ -158,6 +158,7 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         run: None,
         trust: None,
         key: None,
+        bound_to: None,
         actors: Vec::new(),
         parent: None,
         request: None,
