@@ -434,15 +434,44 @@ impl Gateway {
     /// # Errors
     /// It does not answer.
     pub fn post(&self, path: &str, kind: &str, body: &str) -> Result<String> {
-        let mut stream = std::os::unix::net::UnixStream::connect(self.setup.file("data/api.sock"))?;
+        self.post_with(path, kind, body, &[])
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn post_with(&self, path: &str, kind: &str, body: &str, headers: &[(&str, &str)]) -> Result<String> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
-        stream.write_all(
-            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}")
-                .as_bytes(),
-        )?;
+        self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn ask(&self, request: &str) -> Result<String> {
+        let mut stream = std::os::unix::net::UnixStream::connect(self.setup.file("data/api.sock"))?;
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         std::io::Read::read_to_string(&mut stream, &mut answer)?;
         Ok(answer)
+    }
+
+    /// What its API answers nobody in particular who asks for this, at the local socket.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn get(&self, path: &str) -> Result<String> {
+        self.get_with(path, &[])
+    }
+
+    /// The same with these headers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<String> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"))
     }
 
     /// Its process id.

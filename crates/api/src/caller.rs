@@ -16,7 +16,10 @@ use axum::{
 use http_body_util::{BodyExt, Limited};
 use identity::token;
 use model::{Actor, ActorChain, Secret, SystemAction, Timestamp, token::TokenRow};
-use session::sign_in::{SignInFor, SignedIn};
+use session::{
+    possession::{NotPossessed, Proven},
+    sign_in::{SignInFor, SignedIn},
+};
 
 use crate::{
     Api,
@@ -35,6 +38,34 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 
 impl Peer {
     pub(crate) const LOCAL: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
+}
+
+/// A proof of possession that came with a request, if one did.
+#[derive(Debug, Clone)]
+pub(crate) struct DpopProof(pub(crate) Option<ProofText>);
+
+/// Its text.
+#[derive(Debug, Clone)]
+pub(crate) struct ProofText(String);
+
+impl ProofText {
+    /// With the request that it came with.
+    pub(crate) fn of<'a>(&'a self, method: &'a str, path: &'a str) -> Proven<'a> {
+        Proven { proof: &self.0, method, path }
+    }
+
+    /// RFC 9449 section 4.3: one header of that name at most.
+    fn find(headers: &HeaderMap) -> Result<Option<Self>, Refused> {
+        let mut given = headers.get_all("dpop").iter();
+        match (given.next(), given.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => match value.to_str() {
+                Ok(text) => Ok(Some(Self(text.to_owned()))),
+                Err(_) => Err(Refused::invalid("the DPoP proof is no text").in_oauth("invalid_dpop_proof")),
+            },
+            (Some(_), Some(_)) => Err(Refused::invalid("there are several DPoP proofs").in_oauth("invalid_dpop_proof")),
+        }
+    }
 }
 
 /// Somebody who showed a token for this API that works now.
@@ -85,6 +116,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for DpopProof {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        ProofText::find(&parts.headers).map(Self)
+    }
+}
+
 /// Lets nobody pass without a token, except to what is [`PUBLIC`].
 pub(crate) async fn authenticate(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let public = PUBLIC.iter().any(|(method, path)| request.method().as_str() == *method && request.uri().path() == *path);
@@ -117,6 +156,7 @@ async fn run(api: &Api, next: Next, request: Request) -> Response {
 async fn with_caller(api: &Api, request: Request) -> Result<Request, Refused> {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::LOCAL);
     let mut caller = known(api, request.headers(), peer).await?;
+    must_possess(api, &caller, request.headers(), request.method(), request.uri().path()).await?;
     let files = (request.method(), request.uri().path()) == (&Method::POST, "/v1/versions");
     let most = if files && api.guard.may(&caller.actor, SystemAction::Administer, caller.now) { MAX_FILES_BYTES } else { MAX_BODY_BYTES };
     let waits = !request.body().is_end_stream();
@@ -141,7 +181,7 @@ async fn with_body(request: Request, most: usize) -> Result<Request, Refused> {
 }
 
 async fn known(api: &Api, headers: &HeaderMap, Peer(peer): Peer) -> Result<Caller, Refused> {
-    let secret = bearer(headers)?;
+    let (_, secret) = shown(headers)?;
     let now = Timestamp::now();
     let presented = token::parse(&secret).map_err(|error| Refused::nobody(format!("the token is not one of Countersign's: {error}")))?;
     let row = api.guard.store().state().token_by_digest(&presented.digest).await?;
@@ -153,9 +193,36 @@ async fn known(api: &Api, headers: &HeaderMap, Peer(peer): Peer) -> Result<Calle
     Ok(Caller { actor: chain.subject.clone(), chain, token, signed_in, now })
 }
 
-fn bearer(headers: &HeaderMap) -> Result<Secret, Refused> {
+/// Refuses who shows a token that is bound to a key, and not that they have the key; or the other way round.
+async fn must_possess(api: &Api, caller: &Caller, headers: &HeaderMap, method: &Method, path: &str) -> Result<(), Refused> {
+    let (scheme, token) = shown(headers)?;
+    let Some(bound_to) = &caller.token.bound_to else {
+        return match scheme {
+            Scheme::Bearer => Ok(()),
+            Scheme::Dpop => Err(Refused::nobody("the token is bound to no key: show it as `Authorization: Bearer …`")),
+        };
+    };
+    let proof = ProofText::find(headers)?.filter(|_| scheme == Scheme::Dpop).ok_or(NotPossessed::Missing)?;
+    let proven = proof.of(method.as_str(), path);
+    let possession = api.guard.check_possession(&proven, Some(&token), caller.now)?;
+    if possession.thumbprint != *bound_to {
+        return Err(NotPossessed::OtherKey.into());
+    }
+    Ok(api.guard.use_possession(&possession, &caller.actor.name, caller.now).await?)
+}
+
+/// How a token is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// RFC 6750: whoever bears it uses it.
+    Bearer,
+    /// RFC 9449: with a proof.
+    Dpop,
+}
+
+fn shown(headers: &HeaderMap) -> Result<(Scheme, Secret), Refused> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(Refused::nobody("sign in first")) };
-    let token = value.as_bytes().strip_prefix(b"Bearer ").ok_or_else(|| Refused::nobody("sign in first"))?;
-    Ok(Secret::new(token.to_vec()))
+    let after = |scheme: Scheme, prefix: &[u8]| Some((scheme, Secret::new(value.as_bytes().strip_prefix(prefix)?.to_vec())));
+    after(Scheme::Bearer, b"Bearer ").or_else(|| after(Scheme::Dpop, b"DPoP ")).ok_or_else(|| Refused::nobody("sign in first"))
 }

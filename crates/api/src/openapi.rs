@@ -7,7 +7,7 @@ use utoipa::{
 
 use crate::{
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
+        catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
         status, tokens, versions, who, workloads,
     },
     json::{Answer, Answered},
@@ -21,9 +21,12 @@ use crate::{
         sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, catalogs::classify, explain::statement,
         tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, second_factor::offer, second_factor::accept, second_factor::remove, providers::list, providers::begin, providers::finish, providers::begin_device, providers::poll,
-        providers::back_channel_logout, providers::link, providers::unlink, who::can, who::touched, workloads::exchange, workloads::trust,
-        workloads::distrust, holds::list, holds::show, holds::approve, holds::deny, requests::roles, requests::list, requests::ask, requests::show, requests::approve, requests::deny,
-        requests::comment, requests::end, sessions::list, sessions::show, sessions::kill,
+        providers::back_channel_logout, providers::link, providers::unlink, who::can, who::touched, oauth::token, oauth::revoke,
+        oauth::introspection, oauth::metadata, oauth::jwks,
+        workloads::trust,
+        workloads::distrust, workloads::keys, workloads::add_key, workloads::revoke_key, holds::list, holds::show, holds::approve, holds::deny,
+        requests::roles, requests::list, requests::ask, requests::show, requests::approve, requests::deny, requests::comment, requests::end,
+        sessions::list, sessions::show, sessions::kill,
         recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,
         secrets::delete,
     ),

@@ -8,6 +8,7 @@ use identity::{oidc::OidcError, workload::WorkloadError};
 use session::{
     approve::VoteError,
     guard::{ApplyError, GovernError},
+    possession::NotPossessed,
     providers::NotEntered,
     requests::RequestRefused,
     sign_in::SignInRefused,
@@ -26,7 +27,17 @@ pub(crate) struct Refused {
 
 impl Refused {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, refusal: Box::new(Refusal { code: code.to_owned(), message: message.into(), hint: None, problems: Vec::new() }) }
+        Self {
+            status,
+            refusal: Box::new(Refusal {
+                code: code.to_owned(),
+                message: message.into(),
+                hint: None,
+                problems: Vec::new(),
+                error: None,
+                error_description: None,
+            }),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -72,6 +83,25 @@ impl Refused {
         self
     }
 
+    /// The same in the words of RFC 6749 section 5.2, for those who ask for tokens. Only whoever could not show who they are is answered 401.
+    pub(crate) fn in_oauth(mut self, error: &str) -> Self {
+        self.status = match (error, self.status) {
+            ("invalid_client", _) => StatusCode::UNAUTHORIZED,
+            (_, StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => StatusCode::BAD_REQUEST,
+            (_, other) => other,
+        };
+        // That RFC's characters of a description.
+        let plain = |c: char| match c {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => c,
+            _ => '?',
+        };
+        self.refusal.error_description = Some(self.refusal.message.chars().map(plain).collect());
+        self.refusal.error = Some(error.to_owned());
+        self
+    }
+
     /// We failed; why is in the log, not in the answer.
     pub(crate) fn failed(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request could not be answered");
@@ -84,7 +114,7 @@ impl IntoResponse for Refused {
         let body = serde_json::to_vec(&self.refusal).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer, DPoP algs=\"ES256 EdDSA RS256\""));
         }
         response
     }
@@ -157,6 +187,7 @@ impl From<NotEntered> for Refused {
             NotEntered::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotEntered::NoSecret(_) | NotEntered::Provider(OidcError::Unreachable(..) | OidcError::NoRandomness) => Self::unavailable(message),
             NotEntered::Provider(OidcError::NotOffered(..)) => Self::invalid(message),
+            NotEntered::Possession(error) => error.into(),
             NotEntered::Govern(error) => error.into(),
             NotEntered::Provider(OidcError::Odd(..) | OidcError::Refused(..) | OidcError::Token(..) | OidcError::NotHere(..))
             | NotEntered::UnknownFlow
@@ -176,11 +207,31 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Several(_) => Self::invalid(message),
             NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
             NotExchanged::Govern(error) => error.into(),
+            NotExchanged::Possession(error) => error.into(),
+            NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
+            NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
             | NotExchanged::Token(WorkloadError::Token(..))
             | NotExchanged::Nobody(_)
             | NotExchanged::Inactive(_)
+            | NotExchanged::Assertion(_)
+            | NotExchanged::UsedBefore
+            | NotExchanged::MayNotAct(_)
             | NotExchanged::Undelegated(_) => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message),
+        }
+    }
+}
+
+impl From<NotPossessed> for Refused {
+    fn from(error: NotPossessed) -> Self {
+        let message = error.to_string();
+        match error {
+            NotPossessed::State(error) => error.into(),
+            NotPossessed::Unnamed => Self::invalid(message),
+            NotPossessed::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotPossessed::Missing | NotPossessed::Proof(_) | NotPossessed::OtherKey | NotPossessed::UsedBefore => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }
         }
     }
 }

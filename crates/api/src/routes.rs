@@ -15,14 +15,14 @@ use axum::{
 use crate::{
     Api, caller,
     handlers::{
-        catalogs, connections, explain, holds, identities, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
+        catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
         status, tokens, versions, who, workloads,
     },
     refused::Refused,
 };
 
-/// What is answered to anybody: signing in, what providers say of those who did, and what the API looks like.
-pub const PUBLIC: [(&str, &str); 9] = [
+/// What is answered to anybody: signing in and asking for tokens, what providers say of those who did, and what the API looks like.
+pub const PUBLIC: [(&str, &str); 12] = [
     ("POST", "/v1/login"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
@@ -32,6 +32,9 @@ pub const PUBLIC: [(&str, &str); 9] = [
     ("POST", "/v1/sign-in/poll"),
     ("POST", "/v1/back-channel-logout"),
     ("POST", "/v1/token"),
+    ("POST", "/v1/token/revoke"),
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/v1/jwks"),
 ];
 /// Longest body of a request, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 2 << 20;
@@ -65,7 +68,11 @@ fn routes() -> Routes {
         .on(Method::POST, "/v1/sign-in/device", providers::begin_device)
         .on(Method::POST, "/v1/sign-in/poll", providers::poll)
         .on(Method::POST, "/v1/back-channel-logout", providers::back_channel_logout)
-        .on(Method::POST, "/v1/token", workloads::exchange)
+        .on(Method::POST, "/v1/token", oauth::token)
+        .on(Method::POST, "/v1/token/revoke", oauth::revoke)
+        .on(Method::POST, "/v1/token/introspect", oauth::introspection)
+        .on(Method::GET, "/.well-known/oauth-authorization-server", oauth::metadata)
+        .on(Method::GET, "/v1/jwks", oauth::jwks)
         .on(Method::POST, "/v1/logout", sign_in::logout)
         .on(Method::GET, "/v1/whoami", sign_in::whoami)
         .on(Method::GET, "/v1/status", status::status)
@@ -91,6 +98,9 @@ fn routes() -> Routes {
         .on(Method::DELETE, "/v1/identities/{name}/accounts", providers::unlink)
         .on(Method::POST, "/v1/identities/{name}/trust", workloads::trust)
         .on(Method::DELETE, "/v1/identities/{name}/trust/{id}", workloads::distrust)
+        .on(Method::GET, "/v1/identities/{name}/keys", workloads::keys)
+        .on(Method::POST, "/v1/identities/{name}/keys", workloads::add_key)
+        .on(Method::DELETE, "/v1/identities/{name}/keys/{id}", workloads::revoke_key)
         .on(Method::POST, "/v1/identities/{name}/revoke", identities::revoke);
     routes
         .on(Method::GET, "/v1/holds", holds::list)

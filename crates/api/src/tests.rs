@@ -3,6 +3,7 @@
 mod access;
 mod document;
 mod listeners;
+mod oauth;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -119,11 +120,22 @@ impl House {
 
     /// One request; the answer's status and JSON.
     async fn ask(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (u16, Value) {
+        let bearer = token.map(|token| ("authorization", format!("Bearer {token}")));
+        self.ask_with(method, path, &bearer.into_iter().collect::<Vec<_>>(), body).await
+    }
+
+    /// One request with these headers.
+    async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, String)], body: Option<Value>) -> (u16, Value) {
         let mut request = Request::builder().method(method).uri(path);
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let body = match body {
+            // A form.
+            Some(Value::String(form)) => {
+                request = request.header("content-type", "application/x-www-form-urlencoded");
+                Body::from(form)
+            }
             Some(body) => {
                 request = request.header("content-type", "application/json");
                 Body::from(body.to_string())

@@ -4,6 +4,7 @@
 //! restriction must not be read as no restriction.
 
 mod ending;
+mod oauth;
 mod providers;
 mod requests;
 mod second_factor;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use ending::EndingView;
+pub use oauth::{IntrospectionAnswer, ServerMetadata};
 pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
     PolledAnswer, ProviderView, ProvidersAnswer,
@@ -33,7 +35,7 @@ pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, Reques
 pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};
 pub use through::{ChangeView, ThroughView};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
-pub use workloads::{ExchangeAnswer, TrustRequest, TrustView};
+pub use workloads::{ExchangeAnswer, KeyRequest, KeyView, KeysAnswer, TrustRequest, TrustView};
 
 /// A secret on its way: wiped when dropped, shown by nothing but its serialisation.
 #[derive(Debug, Clone, ToSchema)]
@@ -65,6 +67,12 @@ pub struct Refusal {
     /// Mistakes in policy files, `file:line:column: message` each.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub problems: Vec<String>,
+    /// Where tokens are given out, what RFC 6749 calls it: `invalid_client`, `invalid_grant`, `invalid_target`, …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// And the message once more, in the characters that RFC has for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error_description: Option<String>,
 }
 
 /// A name and its secret.
@@ -215,6 +223,8 @@ pub struct IdentityDetails {
     pub accounts: Vec<AccountView>,
     /// Which tokens of platforms are its own.
     pub trust: Vec<TrustView>,
+    /// Its own keys, those that are over too.
+    pub keys: Vec<KeyView>,
     /// Tokens it holds, live and past.
     pub tokens: Vec<TokenView>,
     /// What policy lets it do, by connection; empty once it is revoked or expired.

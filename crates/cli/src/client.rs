@@ -256,6 +256,8 @@ impl Client {
             message: format!("{} answered with status {status}", self.server),
             hint: Some("Is there a Countersign server at this address?".to_owned()),
             problems: Vec::new(),
+            error: None,
+            error_description: None,
         });
         Err(Refused(refusal).into())
     }

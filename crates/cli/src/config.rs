@@ -14,7 +14,7 @@ use std::{
 };
 
 use ::store::recordings::{DEFAULT_SEGMENT_BYTES, Durability, MIN_SEGMENT_BYTES, Settings};
-use identity::{oidc, vault, workload};
+use identity::{GatewayUrl, oidc, vault, workload};
 use model::ProviderName;
 use serde::{Deserialize, Deserializer, de};
 use session::limits::{HoldLimits, IdentityLimits, Limits};
@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) issuers: BTreeMap<ProviderName, workload::Settings>,
     /// `[vault]`: an OpenBao or Vault that has secrets of targets.
     pub(crate) vault: Option<vault::Settings>,
+    /// `[tokens]`: what the gateway is called in tokens.
+    pub(crate) tokens: Tokens,
     /// `[telemetry]`: where traces of sessions go.
     pub(crate) telemetry: telemetry::Telemetry,
 }
@@ -96,6 +98,14 @@ pub(crate) struct Tls {
     pub(crate) key: Option<PathBuf>,
     /// PEM file of the root callers should trust; shown to them by `countersign connect`.
     pub(crate) ca: Option<PathBuf>,
+}
+
+/// `[tokens]`: tokens that are made for this gateway, or by it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tokens {
+    /// The URL of the API as others reach it. Whoever signs for this gateway names it.
+    pub(crate) issuer: Option<GatewayUrl>,
 }
 
 /// `[recording]`: what a crash may cost, and how recordings are cut into files.
@@ -325,6 +335,8 @@ mod tests {
             ("[vault]\naddress = \"https://bao.example\"\n", "countersign.toml:1:1: say how to sign in"),
             ("[data\n", "countersign.toml:1:6: "),
             ("[issuers.ci]\nplatform = \"kubernetes\"\n", "countersign.toml:1:1: `issuer` is missing"),
+            ("[tokens]\nissuer = \"gw\"\n", "countersign.toml:2:10: `gw` is not what a gateway can be called"),
+            ("[tokens]\nissuer = \"http://gw.example\"\n", "countersign.toml:2:10: `http://gw.example` would send"),
             ("[providers.a]\nissuer = \"idp\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `idp` is no issuer"),
             ("[providers.a]\nissuer = \"http://idp.example\"\nclient_id = \"us\"\n", "countersign.toml:2:10: `http://idp.example` would send"),
             (

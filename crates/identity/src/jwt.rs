@@ -199,6 +199,15 @@ impl Claims {
         }
     }
 
+    /// How many there are in a claim that is a list, or the one that is none.
+    pub(crate) fn members(&self, path: &str) -> usize {
+        match self.get(path) {
+            None => 0,
+            Some(Value::Array(list)) => list.len(),
+            Some(_) => 1,
+        }
+    }
+
     /// A claim that is a time (RFC 7519 section 2, NumericDate).
     #[must_use]
     pub fn time(&self, path: &str) -> Option<Timestamp> {

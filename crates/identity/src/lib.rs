@@ -4,9 +4,13 @@
 //! Nothing here may tell a caller whether a name exists: [`password::verify`] costs the same for an unknown one, and every way a token can be
 //! wrong looks alike from outside.
 
+pub mod access;
 pub mod attempts;
+pub mod client_key;
 pub mod crowd;
+pub mod dpop;
 pub mod fetch;
+pub mod gateway_url;
 pub mod jwt;
 pub mod keys;
 pub mod oidc;
@@ -18,6 +22,8 @@ pub mod vault;
 pub mod workload;
 
 pub use attempts::{Attempt, AttemptLimits, Attempts, TooManyAttempts};
+pub use client_key::{PrivateKey, PublicKey};
 pub use crowd::{Crowd, InCrowd};
+pub use gateway_url::GatewayUrl;
 pub use register::{Machine, MachineKind, NewIdentity, Purpose, RegisterError};
 pub use token::{MalformedToken, PresentedToken, TokenDigest};

@@ -155,7 +155,9 @@ fn checksum(class: TokenUse, body: &[u8]) -> String {
     text
 }
 
-fn sha256(bytes: &[u8]) -> TokenDigest {
+/// SHA-256, as what the store keeps of a text that somebody presents.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> TokenDigest {
     let mut out = [0u8; 32];
     out.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
     TokenDigest(out)

@@ -5,12 +5,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use model::{ProviderName, Run, Timestamp};
+use model::{IdentityName, ProviderName, Run, Timestamp};
 use serde::Deserialize;
 use url::Url;
 
 use crate::{
     fetch::{FetchError, Fetcher, Reach},
+    gateway_url::GatewayUrl,
     jwt::{Claims, MAX_PRESENTED_BYTES, TokenError},
     keys::{Disbelieved, Keys},
     oidc::{Cached, IssuerUrl},
@@ -189,6 +190,32 @@ impl Assertion {
     #[must_use]
     pub fn has(&self, claims: &BTreeMap<String, String>) -> bool {
         !claims.is_empty() && claims.iter().all(|(name, value)| self.claims.plain(name).as_deref() == Some(value))
+    }
+
+    /// Who it says may act for whom it speaks for, if it says so in a way that can be understood whole.
+    #[must_use]
+    pub fn may_act(&self) -> Option<MayAct> {
+        let members = self.claims.get("may_act")?.as_object()?;
+        let text = |name: &str| members.get(name).map(|value| value.as_str().map(str::to_owned));
+        let known = members.keys().all(|name| name == "sub" || name == "iss");
+        // A member that says more would narrow it.
+        Some(MayAct { issuer: text("iss").map_or(Some(None), |issuer| issuer.map(Some))?, subject: text("sub")?? }).filter(|_| known)
+    }
+}
+
+/// Who may act for whom a token speaks for: RFC 8693 section 4.4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MayAct {
+    issuer: Option<String>,
+    subject: String,
+}
+
+impl MayAct {
+    /// Whether that is an identity of this gateway.
+    #[must_use]
+    pub fn names(&self, who: &IdentityName, url: Option<&GatewayUrl>) -> bool {
+        let here = self.issuer.as_deref().is_none_or(|issuer| url.is_some_and(|url| url.as_str() == issuer));
+        here && self.subject == who.as_str()
     }
 }
 
@@ -391,6 +418,30 @@ mod tests {
             rule(&[("repository", "Shop/Jobs")]),
         ] {
             assert!(!assertion.has(&wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_act_is_named_whole_and_here() {
+        let issuer = issuer("platform = \"github\"");
+        let url: GatewayUrl = "https://gw.example".parse().unwrap();
+        let names = |may_act: Value| {
+            let claims = github(|claims| claims["may_act"] = may_act);
+            let may_act = Assertion { run: issuer.run(&claims), claims }.may_act();
+            may_act.is_some_and(|who| who.names(&"support-bot".parse().unwrap(), Some(&url)))
+        };
+        assert!(names(json!({ "sub": "support-bot" })) && names(json!({ "sub": "support-bot", "iss": "https://gw.example" })));
+        for wrong in [
+            json!(null),
+            json!("support-bot"),
+            json!({}),
+            json!({ "sub": "other-bot" }),
+            json!({ "sub": ["support-bot"] }),
+            json!({ "sub": "support-bot", "iss": "https://other.example" }),
+            json!({ "sub": "support-bot", "iss": 7 }),
+            json!({ "sub": "support-bot", "scope": "read" }),
+        ] {
+            assert!(!names(wrong.clone()), "{wrong}");
         }
     }
 

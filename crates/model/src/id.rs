@@ -103,6 +103,10 @@ identifier!(
     RequestId, 'q', "the id of a request"
 );
 identifier!(
+    /// One public key of a workload or agent.
+    IdentityKeyId, 'k', "the id of a key"
+);
+identifier!(
     /// One identity; stays when its name is given to somebody else.
     IdentityId, 'i', "an identity id"
 );

@@ -23,7 +23,7 @@ pub use action::{Action, SystemAction};
 pub use connection::{Connection, RecordLevel};
 pub use decision::{Decision, Outcome, Requirement, VersionHash};
 pub use facts::{Effects, Facts, Risk, RowScope, Understanding};
-pub use id::{HoldId, IdentityId, RequestId, SessionId, SignInId, TokenId, TrustId};
+pub use id::{HoldId, IdentityId, IdentityKeyId, RequestId, SessionId, SignInId, TokenId, TrustId};
 pub use identity::{Actor, ActorChain, Granted, Identity, IdentityKind, Run};
 pub use name::{ConnectionName, DataClassName, EnvironmentName, GroupName, IdentityName, NameError, PolicyId, ProviderName};
 pub use object::{Object, Pair};

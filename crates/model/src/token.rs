@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionName, IdentityName, RequestId, Run, SignInId, Timestamp, TokenId, TrustId};
+use crate::{ConnectionName, IdentityKeyId, IdentityName, RequestId, Run, SignInId, Timestamp, TokenId, TrustId};
 
 /// What a token may be used for. One class never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,6 +51,10 @@ pub struct TokenRow {
     pub run: Option<Run>,
     /// The rule by which it was.
     pub trust: Option<TrustId>,
+    /// The key of a workload or agent that it was asked for with, if it was: it ends with it.
+    pub key: Option<IdentityKeyId>,
+    /// The thumbprint of the key that whoever uses it must have, if it is bound to one.
+    pub bound_to: Option<String>,
     /// Who acts for the subject, nearest first; empty when the subject acts alone.
     pub actors: Vec<IdentityName>,
     /// The delegation it was exchanged for: it ends with it.

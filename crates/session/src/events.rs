@@ -106,13 +106,14 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
     };
     let detail = json!({
         "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),
-        "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "run": row.run, "actors": row.actors, "parent": row.parent,
+        "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "key": row.key, "run": row.run, "actors": row.actors, "parent": row.parent,
+        "bound_to": row.bound_to,
     });
     event(now, &row.minted_by, "token.minted", row.id, detail)
 }
 
-pub(crate) fn token_revoked(id: TokenId, subject: &IdentityName, ended: usize, by: &Actor, now: Timestamp) -> Event {
-    event(now, &by.name, "token.revoked", id, json!({ "subject": subject, "sessions_ended": ended }))
+pub(crate) fn token_revoked(id: TokenId, subject: &IdentityName, ended: usize, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "token.revoked", id, json!({ "subject": subject, "sessions_ended": ended }))
 }
 
 pub(crate) fn identity_added(identity: &Identity, now: Timestamp) -> Event {

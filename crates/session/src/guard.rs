@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use identity::{AttemptLimits, Attempts};
+use identity::{AttemptLimits, Attempts, GatewayUrl, access::Signer};
 use model::{Actor, Identity, IdentityId, IdentityName, Outcome, SessionId, SystemAction, Timestamp, TokenId, VersionHash, session::SessionRow};
 use policy::{
     decide,
@@ -59,6 +59,8 @@ pub struct Guard {
     grants: Grants,
     /// One act on a request comes after the other.
     requesting: tokio::sync::Mutex<()>,
+    url: OnceLock<GatewayUrl>,
+    signer: Option<Signer>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
     /// Sessions are decided anew one time after the other: what was read earlier must not be put in place of what was read later.
@@ -122,6 +124,8 @@ impl Guard {
             issuers: OnceLock::new(),
             grants: Grants::default(),
             requesting: tokio::sync::Mutex::new(()),
+            url: OnceLock::new(),
+            signer: Signer::from_seed(store.signing().as_slice()).ok(),
             applying: tokio::sync::Mutex::new(()),
             deciding: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),
@@ -218,6 +222,23 @@ impl Guard {
     /// Takes tokens of these from now on. The first ones count.
     pub fn trust_issuers(&self, issuers: Issuers) {
         let _ = self.issuers.set(issuers);
+    }
+
+    /// What this gateway is called in tokens, if it is.
+    #[must_use]
+    pub fn url(&self) -> Option<&GatewayUrl> {
+        self.url.get()
+    }
+
+    /// Calls it so from now on. The first name counts.
+    pub fn call_it(&self, url: GatewayUrl) {
+        let _ = self.url.set(url);
+    }
+
+    /// What access tokens are signed with.
+    #[must_use]
+    pub const fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// The held operations.

@@ -1,6 +1,6 @@
 //! Fresh identifiers, of the system's randomness.
 
-use model::{HoldId, IdentityId, RequestId, SessionId, SignInId, TokenId, TrustId};
+use model::{HoldId, IdentityId, IdentityKeyId, RequestId, SessionId, SignInId, TokenId, TrustId};
 
 pub(crate) fn session() -> SessionId {
     SessionId::from_random(random())
@@ -24,6 +24,10 @@ pub(crate) fn trust() -> TrustId {
 
 pub(crate) fn request() -> RequestId {
     RequestId::from_random(random())
+}
+
+pub(crate) fn key() -> IdentityKeyId {
+    IdentityKeyId::from_random(random())
 }
 
 pub(crate) fn identity() -> IdentityId {

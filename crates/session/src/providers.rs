@@ -15,6 +15,7 @@ use aws_lc_rs::digest;
 use futures_util::{StreamExt, future::join_all, stream};
 use identity::{
     attempts::network,
+    dpop::Possession,
     oidc::{Device, Logout, MAX_LOGOUT_AGE_S, OidcError, Pending, Person, Polled, Provider, Refreshed, SignedIn, random_text},
 };
 use model::{
@@ -33,6 +34,7 @@ use crate::{
     guard::{GovernError, Guard},
     ids,
     live::EndReason,
+    possession::NotPossessed,
     register,
     tokens::TokenRequest,
 };
@@ -169,6 +171,9 @@ pub enum NotEntered {
     /// What proves this gateway to the provider is not there. Where it should be is in the log.
     #[error("this gateway has no secret for provider {0}: an administrator can find more in its log")]
     NoSecret(ProviderName),
+    /// The key that their token is to be bound to is not theirs.
+    #[error(transparent)]
+    Possession(#[from] NotPossessed),
     /// The provider's part failed.
     #[error(transparent)]
     Provider(#[from] OidcError),
@@ -352,12 +357,20 @@ impl Guard {
     ///
     /// # Errors
     /// Why nobody is signed in.
-    pub async fn finish_sign_in(&self, flow: &Secret, state: &str, code: &str, issuer: Option<&str>, now: Timestamp) -> Result<Entered, NotEntered> {
+    pub async fn finish_sign_in(
+        &self,
+        flow: &Secret,
+        state: &str,
+        code: &str,
+        issuer: Option<&str>,
+        possession: Option<&Possession>,
+        now: Timestamp,
+    ) -> Result<Entered, NotEntered> {
         let found = self.providers().flows().remove(&digest_of(flow)).filter(|flow| now < flow.expires_at);
         let Some(Flow { provider, peer, way: Way::Browser(pending), .. }) = found else { return Err(NotEntered::UnknownFlow) };
         self.prepare(&provider).await?;
         let signed_in = provider.finish(&pending, state, code, issuer, now).await?;
-        let entered = self.enter_person(&provider, signed_in, now).await?;
+        let entered = self.enter_person(&provider, signed_in, possession, now).await?;
         self.providers().begun.forgive(peer);
         Ok(entered)
     }
@@ -387,7 +400,12 @@ impl Guard {
     ///
     /// # Errors
     /// Why nobody will be.
-    pub async fn poll_device_sign_in(&self, flow: &Secret, now: Timestamp) -> Result<Result<Entered, u64>, NotEntered> {
+    pub async fn poll_device_sign_in(
+        &self,
+        flow: &Secret,
+        possession: Option<&Possession>,
+        now: Timestamp,
+    ) -> Result<Result<Entered, u64>, NotEntered> {
         let digest = digest_of(flow);
         let (provider, device) = {
             let mut flows = self.providers().flows();
@@ -409,7 +427,7 @@ impl Guard {
             }
             Ok(Polled::Done(signed_in)) => {
                 let flow = self.providers().flows().remove(&digest);
-                let entered = self.enter_person(&provider, *signed_in, now).await?;
+                let entered = self.enter_person(&provider, *signed_in, possession, now).await?;
                 flow.into_iter().for_each(|flow| self.providers().begun.forgive(flow.peer));
                 Ok(Ok(entered))
             }
@@ -436,7 +454,13 @@ impl Guard {
     }
 
     /// Enters somebody whom a provider vouches for, and mints their token.
-    async fn enter_person(&self, provider: &Provider, signed_in: SignedIn, now: Timestamp) -> Result<Entered, NotEntered> {
+    async fn enter_person(
+        &self,
+        provider: &Provider,
+        signed_in: SignedIn,
+        possession: Option<&Possession>,
+        now: Timestamp,
+    ) -> Result<Entered, NotEntered> {
         let (person, settings) = (signed_in.person, provider.settings());
         let id = ids::sign_in();
         let name = person.name.as_deref().and_then(|name| name.parse::<IdentityName>().ok());
@@ -476,6 +500,12 @@ impl Guard {
             events::append(self.store(), events::identity_added(&entered.identity, now)).await?;
         }
         events::append(self.store(), events::sign_in_began(&new, &entered.identity, now)).await?;
+        if let Some(possession) = possession
+            && let Err(error) = self.use_possession(possession, &entered.identity.name, now).await
+        {
+            self.end_sign_ins(provider.name(), &Which::One(id), "its proof of a key was used before", now).await?;
+            return Err(error.into());
+        }
         let latest = after(now, settings.sign_in_s);
         let wanted = TokenRequest {
             subject: entered.identity.name.clone(),
@@ -487,6 +517,7 @@ impl Guard {
             sign_in: Some(id),
             agent: None,
             request: None,
+            bound_to: possession.map(|key| key.thumbprint.clone()),
         };
         let (secret, token) = self.mint_token(wanted, &register::actor(&entered.identity), now).await?;
         Ok(Entered { secret, token, identity: entered.identity })

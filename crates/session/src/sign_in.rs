@@ -9,7 +9,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use identity::{MalformedToken, password, token};
+use identity::{MalformedToken, access, jwt::TokenError, password, token};
 use model::{
     ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
     token::{TokenRow, TokenUse},
@@ -161,7 +161,10 @@ impl Guard {
         let secret = shown.secret;
         let signed_in = match token::parse(secret) {
             Ok(presented) => self.sign_in_with_token(name, presented.digest, wanted, peer, now).await?,
-            Err(MalformedToken::Prefix) => self.sign_in_with_password(name, shown, wanted, peer, now).await?,
+            Err(MalformedToken::Prefix) => match access::claimed(secret) {
+                Some(text) => self.sign_in_with_access_token(name, text, wanted, peer, now).await?,
+                None => self.sign_in_with_password(name, shown, wanted, peer, now).await?,
+            },
             Err(malformed) => return Err(SignInRefused::MalformedToken(malformed)),
         };
         self.note_use(&signed_in, now).await;
@@ -243,6 +246,42 @@ impl Guard {
         }
     }
 
+    /// With a token of ours that others can read: what it says must be right, and then its row counts, as for any other.
+    async fn sign_in_with_access_token(
+        &self,
+        name: &str,
+        text: &str,
+        wanted: SignInFor<'_>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInRefused> {
+        let checked = match (self.signer(), self.url(), wanted) {
+            (Some(signer), Some(url), SignInFor::Connection(connection)) => signer.check(text, url, &url.connection(connection), now),
+            (_, _, SignInFor::Connection(_) | SignInFor::Api) => Err(TokenError::Kind),
+        };
+        let id = match (checked, wanted) {
+            (Ok(id), _) => id,
+            // Its signature is right: who holds it hears more.
+            (Err(TokenError::Expired(at)), _) => return Err(TokenRefused::Expired(at).into()),
+            (Err(TokenError::Audience), SignInFor::Connection(connection)) => return Err(TokenRefused::OtherConnection(connection.clone()).into()),
+            (Err(error), _) => {
+                tracing::debug!(%error, "an access token is not believed");
+                return Err(self.unknown_token(name, peer, now));
+            }
+        };
+        let signed_in = self.sign_in_with_token(name, token::sha256(text.as_bytes()), wanted, peer, now).await?;
+        if signed_in.token.as_ref().is_none_or(|row| row.id != id) {
+            return Err(self.unknown_token(name, peer, now));
+        }
+        Ok(signed_in)
+    }
+
+    /// Who holds 160 random bits is not guessing: only an unknown token counts as a failure, and failures of others never lock a real one out.
+    fn unknown_token(&self, name: &str, peer: IpAddr, now: Timestamp) -> SignInRefused {
+        let counted = self.attempts.begin(name, peer, now).map(drop);
+        counted.map_or(SignInRefused::TooManyAttempts, |()| SignInRefused::Wrong(WrongSecret::UnknownToken))
+    }
+
     async fn sign_in_with_token(
         &self,
         name: &str,
@@ -252,11 +291,7 @@ impl Guard {
         now: Timestamp,
     ) -> Result<SignedIn, SignInRefused> {
         let row = self.store().state().token_by_digest(&digest).await.map_err(lost)?;
-        // Who holds 160 random bits is not guessing: only an unknown token counts as a failure, and failures of others never lock a real one out.
-        let Some(row) = row else {
-            let counted = self.attempts.begin(name, peer, now).map(drop);
-            return Err(counted.map_or(SignInRefused::TooManyAttempts, |()| SignInRefused::Wrong(WrongSecret::UnknownToken)));
-        };
+        let Some(row) = row else { return Err(self.unknown_token(name, peer, now)) };
         if row.subject.as_str() != name {
             return Err(TokenRefused::OtherName.into());
         }
@@ -269,9 +304,10 @@ impl Guard {
             ends_at = identity.expires_at.map_or(ends_at, |end| end.min(ends_at));
             members.push(register::actor(&identity));
         }
-        // The run is that of whoever acts in the end.
-        if let Some(last) = members.last_mut() {
-            last.run.clone_from(&row.run);
+        // The run is that of whoever acts in the end; whoever acts by a key of their own is no run, but may act for one.
+        let runs = if row.key.is_some() { members.first_mut() } else { members.last_mut() };
+        if let Some(runs) = runs {
+            runs.run.clone_from(&row.run);
         }
         let mut members = members.into_iter();
         let subject = members.next().ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;

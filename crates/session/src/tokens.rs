@@ -43,6 +43,8 @@ pub struct TokenRequest {
     pub agent: Option<IdentityName>,
     /// The granted request for one statement that it is minted for: that statement is the one it runs.
     pub request: Option<RequestId>,
+    /// The thumbprint of the key that whoever uses it must have, if it is to be bound to one.
+    pub bound_to: Option<String>,
 }
 
 impl Guard {
@@ -75,6 +77,8 @@ impl Guard {
             sign_in: wanted.sign_in,
             run: None,
             trust: None,
+            key: None,
+            bound_to: wanted.bound_to,
             actors: agent.into_iter().map(|agent| agent.name).collect(),
             parent: None,
             request: wanted.request,
@@ -98,7 +102,7 @@ impl Guard {
         }
         let revoked = self.store().state().revoke_token(id, &by.name, now).await?;
         let ended = revoked.into_iter().map(|token| self.live().end_by_token(token, &EndReason::TokenRevoked(token))).sum();
-        events::note(self.store(), events::token_revoked(id, &row.subject, ended, by, now)).await;
+        events::note(self.store(), events::token_revoked(id, &row.subject, ended, &by.name, now)).await;
         Ok(ended)
     }
 
@@ -224,6 +228,7 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Connections
             | AddTokenError::SignedOut
             | AddTokenError::Distrusted
+            | AddTokenError::KeyOver
             | AddTokenError::Undelegated
             | AddTokenError::Ungranted => Self::Invalid(error.to_string()),
         }

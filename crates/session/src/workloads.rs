@@ -1,4 +1,4 @@
-//! Workloads without secrets: the token their platform gave a run is exchanged for one that opens connections.
+//! Workloads without secrets: the token their platform gave a run, or what they signed with a key of their own, is exchanged for one that opens connections.
 //!
 //! Administrators say which claims of which issuer are a workload's; a workload has owner, purpose and expiry before anybody can. The run it was given to goes
 //! with the token into every session and record.
@@ -11,11 +11,14 @@ use std::{
 };
 
 use identity::{
+    TokenDigest,
+    access::MAX_ACCESS_BYTES,
+    client_key::{self, AssertionError},
     token,
-    workload::{Assertion, Issuer, WorkloadError},
+    workload::{Assertion, Issuer, MayAct, WorkloadError},
 };
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityName, ProviderName, Secret, Timestamp, TrustId,
+    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityKind, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId,
     token::{TokenRow, TokenUse},
 };
 use serde_json::json;
@@ -27,11 +30,12 @@ use store::{
 use crate::{
     events,
     guard::{GovernError, Guard},
-    ids,
+    ids, introspect,
     live::EndReason,
+    possession::{self, NotPossessed},
     providers::Begun,
     register,
-    tokens::unknown_connection,
+    tokens::{MAX_TOKEN_STATEMENT_BYTES, unknown_connection},
 };
 
 /// How long such a token works at most, and how long if nobody says, in seconds.
@@ -58,19 +62,45 @@ impl Issuers {
     }
 }
 
-/// A token to exchange.
+/// What shows who asks for a token, and acts with it.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// The token that a platform gave a run, or an assertion: whichever it says it is.
+    Either(&'a str),
+    /// What a workload or agent signed with a key of its own.
+    Assertion(&'a str),
+}
+
+/// What a token is to look like. Both are the same row, and end alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Random characters.
+    Opaque,
+    /// A JWT that others can read: RFC 9068.
+    Jwt,
+}
+
+/// A token asked for.
 #[derive(Debug)]
 pub struct Exchange<'a> {
-    /// The platform's: whose it is acts.
-    pub token: &'a str,
+    /// Who acts.
+    pub proof: Proof<'a>,
     /// What somebody gave an agent so that it may act for them.
     pub delegation: Option<&'a Secret>,
+    /// The token of a run that says itself who may act for it.
+    pub run: Option<&'a str>,
     /// The connections to open.
     pub connections: &'a [ConnectionName],
+    /// The one statement to run there, once, if it is for a single operation.
+    pub statement: Option<&'a str>,
     /// Which workload, where the token could be several's.
     pub workload: Option<&'a IdentityName>,
     /// How long, in seconds.
     pub expires_in_s: Option<u64>,
+    /// What it is to look like.
+    pub shape: Shape,
+    /// The key it is to be bound to, if there is one.
+    pub possession: Option<possession::Proven<'a>>,
     /// Where it comes from.
     pub peer: IpAddr,
 }
@@ -93,13 +123,34 @@ pub enum NotExchanged {
     /// It is several's.
     #[error("the token is good for {}: say which one is meant", .0.iter().map(IdentityName::as_str).collect::<Vec<_>>().join(" and "))]
     Several(Vec<IdentityName>),
+    /// What it signed is not believed.
+    #[error(transparent)]
+    Assertion(AssertionError),
+    /// Somebody came with it before.
+    #[error("the assertion was used before: each works once, so sign another")]
+    UsedBefore,
+    /// Nothing can be for this gateway.
+    #[error("this gateway has no name that an assertion could be for: an administrator sets `issuer` in [tokens] of countersign.toml")]
+    Unnamed,
     /// The workload is over.
     #[error("workload {0} was revoked or has expired: its owner can ask an administrator to renew it")]
     Inactive(IdentityName),
     /// What somebody gave the agent is none, or not this agent's.
     #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one")]
     Undelegated(IdentityName),
-    /// What is asked for makes no sense, or is not the workload's.
+    /// The token of a run does not say that whoever acts may act for it.
+    #[error("the subject's token does not say that {0} may act for it (`may_act`), or {0} is no agent with a key of its own")]
+    MayNotAct(IdentityName),
+    /// A connection is not the workload's to open, or not there.
+    #[error("{0}")]
+    Target(String),
+    /// The key it is to be bound to is not theirs.
+    #[error(transparent)]
+    Possession(#[from] NotPossessed),
+    /// The one statement it is to run is none.
+    #[error("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")]
+    Statement,
+    /// What is asked for makes no sense.
     #[error(transparent)]
     Govern(#[from] GovernError),
 }
@@ -110,20 +161,75 @@ impl From<StoreError> for NotExchanged {
     }
 }
 
+/// Somebody who showed who they are.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    /// Who.
+    pub(crate) identity: Identity,
+    /// The run that they are.
+    pub(crate) run: Option<Run>,
+    /// The rule by which a platform's token is theirs.
+    pub(crate) trust: Option<TrustId>,
+    /// The key that they signed with.
+    pub(crate) key: Option<IdentityKeyId>,
+    /// When what they showed it by ends.
+    pub(crate) ends_at: Option<Timestamp>,
+}
+
+/// What whoever acts for somebody was given: one of the two, or nothing.
+#[derive(Debug, Default)]
+struct Given {
+    delegation: Option<TokenRow>,
+    /// The run that says that they may.
+    subject: Option<Proven>,
+}
+
+/// The token of whoever showed who they are: it ends with them, with what they showed, and with what they were given.
+fn minted(
+    wanted: &Exchange<'_>,
+    proven: Proven,
+    chain: ActorChain,
+    Given { delegation, subject }: Given,
+    mut expires_at: Timestamp,
+    now: Timestamp,
+) -> TokenRow {
+    let behind = subject.as_ref().and_then(|subject| subject.identity.expires_at);
+    let ends = [proven.identity.expires_at, proven.ends_at, delegation.as_ref().map(|row| row.expires_at), behind];
+    ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
+    TokenRow {
+        id: ids::token(),
+        subject: chain.subject.name,
+        purpose: TokenUse::Connect,
+        connections: wanted.connections.to_vec(),
+        statement: wanted.statement.map(str::to_owned),
+        minted_by: proven.identity.name,
+        created_at: now,
+        not_before: now,
+        expires_at,
+        last_used: None,
+        spent_at: None,
+        revoked_at: None,
+        revoked_by: None,
+        sign_in: delegation.as_ref().and_then(|row| row.sign_in),
+        trust: subject.as_ref().map_or(proven.trust, |subject| subject.trust),
+        run: subject.map_or(proven.run, |subject| subject.run),
+        key: proven.key,
+        bound_to: None,
+        actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
+        parent: delegation.map(|row| row.id),
+        request: None,
+    }
+}
+
 impl Guard {
-    /// Exchanges the token of a run for one that opens connections: RFC 8693.
+    /// Gives whoever shows who they are a token that opens connections: RFC 8693, RFC 7523.
     ///
     /// # Errors
     /// Why not.
     pub async fn exchange_token(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<(Secret, TokenRow), NotExchanged> {
-        if !self.issuers().begun.count(wanted.peer, MAX_PER_ADDRESS, MAX_IN_ALL, now) {
+        if !self.may_ask(wanted.peer, now) {
             return Err(NotExchanged::TooMany);
         }
-        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(wanted.token)).ok_or(NotExchanged::UnknownIssuer)?;
-        let assertion = issuer.verify(wanted.token, now).await?;
-        let rule = self.rule_for(issuer, &assertion, wanted.workload).await?;
-        let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
-        let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
         let seconds = wanted.expires_in_s.unwrap_or(DEFAULT_EXCHANGED_S);
         if seconds == 0 || seconds > MAX_EXCHANGED_S {
             return Err(GovernError::Invalid(format!("such a token works for 1 to {MAX_EXCHANGED_S} seconds")).into());
@@ -131,47 +237,129 @@ impl Guard {
         if wanted.connections.is_empty() || wanted.connections.len() > MAX_CONNECTIONS {
             return Err(GovernError::Invalid(format!("say which connections the token is to open, at most {MAX_CONNECTIONS}: `audience`")).into());
         }
-        let actor = Actor { run: Some(assertion.run.clone()), ..register::actor(&identity) };
-        let delegation = self.delegation(wanted.delegation, &identity.name, now).await?;
-        let chain = match &delegation {
-            None => ActorChain::alone(actor),
-            Some((_, person)) => ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(person)) },
-        };
-        let open = self.open_connections(&chain, now);
-        let lets = |name: &ConnectionName| delegation.as_ref().is_none_or(|(row, _)| row.connections.contains(name));
-        if let Some(name) = wanted.connections.iter().find(|name| !open.contains(name) || !lets(name)) {
-            let open: Vec<ConnectionName> = open.into_iter().filter(|name| lets(name)).collect();
-            return Err(GovernError::NotFound(unknown_connection(name, &chain.subject.name, &open)).into());
+        if wanted.statement.is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
+            return Err(NotExchanged::Statement);
         }
-        let (secret, digest) = token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?;
-        let mut expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
-        let ends = [identity.expires_at, delegation.as_ref().map(|(row, _)| row.expires_at)];
-        ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
-        let row = TokenRow {
-            id: ids::token(),
-            subject: chain.subject.name,
-            purpose: TokenUse::Connect,
-            connections: wanted.connections.to_vec(),
-            statement: None,
-            minted_by: identity.name,
-            created_at: now,
-            not_before: now,
-            expires_at,
-            last_used: None,
-            spent_at: None,
-            revoked_at: None,
-            revoked_by: None,
-            sign_in: delegation.as_ref().and_then(|(row, _)| row.sign_in),
-            run: Some(assertion.run),
-            trust: Some(rule.id),
-            actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
-            parent: delegation.map(|(row, _)| row.id),
-            request: None,
+        let possession = wanted.possession.map(|proven| self.check_possession(&proven, None, now)).transpose()?;
+        let proven = self.prove(wanted, now).await?;
+        if let Some(possession) = &possession {
+            self.use_possession(possession, &proven.identity.name, now).await?;
+        }
+        let (chain, given) = self.acting(wanted, &proven, now).await?;
+        self.check_opens(wanted.connections, &chain, given.delegation.as_ref(), now)?;
+        let expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
+        let row = TokenRow { bound_to: possession.map(|key| key.thumbprint), ..minted(wanted, proven, chain, given, expires_at, now) };
+        let (secret, digest) = match wanted.shape {
+            Shape::Opaque => token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?,
+            Shape::Jwt => self.readable(&row)?,
         };
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
-        self.store().state().touch_trust(rule.id, now).await?;
+        if let Some(rule) = row.trust {
+            self.store().state().touch_trust(rule, now).await?;
+        }
+        if let Some(key) = row.key {
+            self.store().state().touch_key(key, now).await?;
+        }
         events::append(self.store(), events::token_minted(&row, now)).await?;
         Ok((secret, row))
+    }
+
+    /// Whether there are not too many yet who come from there, or in all.
+    pub(crate) fn may_ask(&self, peer: IpAddr, now: Timestamp) -> bool {
+        self.issuers().begun.count(peer, MAX_PER_ADDRESS, MAX_IN_ALL, now)
+    }
+
+    /// Who asks, by what they show.
+    async fn prove(&self, wanted: &Exchange<'_>, now: Timestamp) -> Result<Proven, NotExchanged> {
+        let proven = match wanted.proof {
+            Proof::Assertion(assertion) => self.prove_by_key(assertion, now).await?,
+            Proof::Either(token) => match self.issuers().known.values().find(|issuer| issuer.issued(token)) {
+                Some(issuer) => self.prove_by_run(issuer, token, wanted.workload, now).await?.0,
+                None if client_key::claimed(token).is_some() => self.prove_by_key(token, now).await?,
+                None => return Err(NotExchanged::UnknownIssuer),
+            },
+        };
+        match wanted.workload {
+            Some(meant) if *meant != proven.identity.name => {
+                Err(GovernError::Invalid(format!("what was shown is {}'s, not {meant}'s", proven.identity.name)).into())
+            }
+            Some(_) | None => Ok(proven),
+        }
+    }
+
+    async fn prove_by_run(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        meant: Option<&IdentityName>,
+        now: Timestamp,
+    ) -> Result<(Proven, Option<MayAct>), NotExchanged> {
+        let assertion = issuer.verify(token, now).await?;
+        let rule = self.rule_for(issuer, &assertion, meant).await?;
+        let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
+        let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
+        let may_act = assertion.may_act();
+        Ok((Proven { identity, run: Some(assertion.run), trust: Some(rule.id), key: None, ends_at: None }, may_act))
+    }
+
+    /// Who acts for whom, and by what they gave or said.
+    async fn acting(&self, wanted: &Exchange<'_>, proven: &Proven, now: Timestamp) -> Result<(ActorChain, Given), NotExchanged> {
+        let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
+        if let Some((row, person)) = self.delegation(wanted.delegation, &proven.identity.name, now).await? {
+            let chain = ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(&person)) };
+            return Ok((chain, Given { delegation: Some(row), subject: None }));
+        }
+        let Some(token) = wanted.run else { return Ok((ActorChain::alone(actor), Given::default())) };
+        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(token)).ok_or(NotExchanged::UnknownIssuer)?;
+        let (subject, may_act) = self.prove_by_run(issuer, token, None, now).await?;
+        // Its own run and rule, and the actor's key: each ends the token.
+        let by_key = proven.key.is_some() && proven.identity.kind == IdentityKind::Agent;
+        let named = may_act.is_some_and(|who| who.names(&proven.identity.name, self.url()));
+        if !by_key || !named {
+            return Err(NotExchanged::MayNotAct(proven.identity.name.clone()));
+        }
+        let behind = Actor { run: subject.run.clone(), ..register::actor(&subject.identity) };
+        Ok((ActorChain { actors: vec![actor], ..ActorChain::alone(behind) }, Given { delegation: None, subject: Some(subject) }))
+    }
+
+    /// A token as a JWT, signed with the gateway's own key.
+    fn readable(&self, row: &TokenRow) -> Result<(Secret, TokenDigest), NotExchanged> {
+        let (Some(signer), Some(url)) = (self.signer(), self.url()) else { return Err(NotExchanged::Unnamed) };
+        let mut claims = json!({
+            "iss": url.as_str(), "sub": row.subject, "client_id": row.actors.last().unwrap_or(&row.subject), "aud": self.audience(&row.connections),
+            "iat": row.created_at.as_second(), "exp": row.expires_at.as_second(), "jti": row.id,
+        });
+        if let Some(members) = claims.as_object_mut() {
+            let more = [
+                ("act", introspect::act(&row.actors)),
+                ("authorization_details", introspect::authorization_details(row)),
+                ("cnf", introspect::confirmation(row)),
+            ];
+            members.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        }
+        let secret = signer.sign(&claims).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        if secret.reveal().len() > MAX_ACCESS_BYTES {
+            let long = format!("the token would have more than {MAX_ACCESS_BYTES} bytes: ask for one that is no JWT, or for less");
+            return Err(GovernError::Invalid(long).into());
+        }
+        let digest = token::sha256(secret.reveal());
+        Ok((secret, digest))
+    }
+
+    /// What whoever acts may open, and whoever they act for gave them.
+    fn check_opens(
+        &self,
+        connections: &[ConnectionName],
+        chain: &ActorChain,
+        delegation: Option<&TokenRow>,
+        now: Timestamp,
+    ) -> Result<(), NotExchanged> {
+        let mut open = self.open_connections(chain, now);
+        open.retain(|name| delegation.is_none_or(|row| row.connections.contains(name)));
+        match connections.iter().find(|name| !open.contains(name)) {
+            Some(name) => Err(NotExchanged::Target(unknown_connection(name, &chain.subject.name, &open))),
+            None => Ok(()),
+        }
     }
 
     /// What somebody gave this agent, and who: if it works now.

@@ -32,6 +32,8 @@ pub(crate) const STATE: &[&str] = &[
     "sign_ins",
     "trust_rules",
     "requests",
+    "identity_keys",
+    "used_ids",
     "tokens",
     "sessions",
     "session_members",

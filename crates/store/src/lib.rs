@@ -192,6 +192,7 @@ struct Rooms {
     state: State,
     secrets: Secrets,
     masking: Option<Zeroizing<[u8; KEY_BYTES]>>,
+    signing: Zeroizing<[u8; KEY_BYTES]>,
     index: Index,
     recordings: Recordings,
     keys: Arc<KeyRing>,
@@ -223,8 +224,9 @@ impl Store {
         let state = State::new(state, index.clone());
         let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
         let masking = secrets.masking(Timestamp::now()).await?;
+        let signing = secrets.signing(Timestamp::now()).await?;
         let directory = directory.to_owned();
-        Ok(Self { rooms: Arc::new(Rooms { directory, state, secrets, masking, index, recordings, keys, possession, _lock: lock }) })
+        Ok(Self { rooms: Arc::new(Rooms { directory, state, secrets, masking, signing, index, recordings, keys, possession, _lock: lock }) })
     }
 
     /// The data directory.
@@ -249,6 +251,12 @@ impl Store {
     #[must_use]
     pub fn masking(&self) -> Option<&Zeroizing<[u8; KEY_BYTES]>> {
         self.rooms.masking.as_ref()
+    }
+
+    /// What access tokens are signed with.
+    #[must_use]
+    pub fn signing(&self) -> &Zeroizing<[u8; KEY_BYTES]> {
+        &self.rooms.signing
     }
 
     /// Search, and what each identity used.

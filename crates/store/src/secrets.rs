@@ -26,6 +26,8 @@ use crate::{
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// The name of what masks are keyed with. No secret that somebody puts can be called so.
 const MASKING: &str = "countersign:masking";
+/// The name of what access tokens are signed with.
+const SIGNING: &str = "countersign:signing";
 /// What the names of our own begin with.
 const OURS: &str = "countersign:";
 /// What the key is derived for.
@@ -175,11 +177,30 @@ impl Secrets {
         if let Some(secret) = kept {
             return Ok(secret.reveal().try_into().map(Zeroizing::new).ok());
         }
+        self.put_fresh(MASKING, now).await.map(Some)
+    }
+
+    /// What access tokens are signed with: random, made once. If the deployment key that sealed it is gone, it is made anew: what it signed was for an hour.
+    ///
+    /// # Errors
+    /// When the system gives no randomness, or the store fails.
+    pub(crate) async fn signing(&self, now: Timestamp) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
+        let kept = match self.get(SIGNING).await {
+            Err(StoreError::Key(_) | StoreError::Sealing(_)) => None,
+            other => other?,
+        };
+        match kept.and_then(|secret| secret.reveal().try_into().ok()) {
+            Some(kept) => Ok(Zeroizing::new(kept)),
+            None => self.put_fresh(SIGNING, now).await,
+        }
+    }
+
+    async fn put_fresh(&self, name: &str, now: Timestamp) -> Result<Zeroizing<[u8; KEY_BYTES]>, StoreError> {
         let mut random = Zeroizing::new([0; KEY_BYTES]);
         aws_lc_rs::rand::fill(random.as_mut_slice()).map_err(|_| StoreError::Sealing("the system gave no randomness"))?;
         let by: IdentityName = parsed("an identity name", "countersign")?;
-        self.put(MASKING, &Secret::new(random.to_vec()), &by, now).await?;
-        Ok(Some(random))
+        self.put(name, &Secret::new(random.to_vec()), &by, now).await?;
+        Ok(random)
     }
 
     /// Keeps what a provider can be asked with whether a sign-in stands, in place of what was kept before.

@@ -6,6 +6,7 @@ mod accounts;
 mod events;
 mod holds;
 mod identities;
+mod keys;
 mod owners;
 mod requests;
 mod roles;
@@ -18,6 +19,7 @@ mod versions;
 pub use accounts::{Account, AccountRow, EndedSignIn, LinkError, NewSignIn, SignInError, SignInRow, SignedInAs, Which};
 pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
+pub use keys::{AddKeyError, IdentityKey, MAX_KEYS_IN_FORCE, MAX_REMEMBERED, Once};
 pub use owners::{LeftBehind, OwnerLeft};
 pub use roles::TargetRole;
 pub use sessions::SessionFilter;
@@ -50,6 +52,8 @@ pub(crate) const SCHEMA: Schema = Schema {
         (8, "expiry told", include_str!("../migrations/state/0008_expiry_told.sql")),
         (9, "second factor", include_str!("../migrations/state/0009_second_factor.sql")),
         (10, "target roles", include_str!("../migrations/state/0010_target_roles.sql")),
+        (11, "keys", include_str!("../migrations/state/0011_keys.sql")),
+        (12, "bound tokens", include_str!("../migrations/state/0012_bound_tokens.sql")),
     ],
 };
 

@@ -5,6 +5,7 @@ mod copied;
 mod directory;
 mod fixtures;
 mod indexed;
+mod keys;
 mod owners;
 mod postgres;
 mod register;

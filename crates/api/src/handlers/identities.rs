@@ -6,7 +6,10 @@ use axum::extract::State;
 use identity::register::{Machine, MachineKind, NewIdentity};
 use model::{Identity, IdentityKind, IdentityName, Timestamp};
 use session::reach::{IdentityFacts, Reach};
-use store::{index::Use, state::AccountRow};
+use store::{
+    index::Use,
+    state::{AccountRow, IdentityKey},
+};
 
 use super::after;
 use crate::{
@@ -62,14 +65,16 @@ pub(crate) async fn show(caller: Caller, State(api): State<Arc<Api>>, Path(name)
     api.catch_up().await?;
     let facts = api.guard.identity_facts(&name, &caller.actor, caller.now).await?;
     let accounts = api.guard.accounts(&name, &caller.actor, caller.now).await?;
-    Ok(Answer(details(facts, accounts)))
+    let keys = api.guard.keys_of(&name, &caller.actor, caller.now).await?;
+    Ok(Answer(details(facts, accounts, keys)))
 }
 
-fn details(facts: IdentityFacts, accounts: Vec<AccountRow>) -> IdentityDetails {
+fn details(facts: IdentityFacts, accounts: Vec<AccountRow>, keys: Vec<IdentityKey>) -> IdentityDetails {
     IdentityDetails {
         identity: facts.identity.into(),
         accounts: accounts.into_iter().map(Into::into).collect(),
         trust: facts.trust.into_iter().map(Into::into).collect(),
+        keys: keys.into_iter().map(Into::into).collect(),
         tokens: facts.tokens.into_iter().map(Into::into).collect(),
         reach: facts.reach.into_iter().map(reached).collect(),
         used: facts.used.into_iter().map(used).collect(),

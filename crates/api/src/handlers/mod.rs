@@ -8,6 +8,7 @@ pub(crate) mod connections;
 pub(crate) mod explain;
 pub(crate) mod holds;
 pub(crate) mod identities;
+pub(crate) mod oauth;
 pub(crate) mod providers;
 pub(crate) mod recordings;
 pub(crate) mod requests;

@@ -13,7 +13,7 @@ use session::providers::NotEntered;
 
 use crate::{
     Api,
-    caller::{Caller, Peer},
+    caller::{Caller, DpopProof, Peer},
     json::{Answer, Answered, Body, Path, Query},
     refused::Refused,
     types::{
@@ -44,9 +44,15 @@ pub(crate) async fn begin(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(re
 /// Finish it with what the provider sent the browser back with.
 #[utoipa::path(post, path = "/v1/sign-in/finish", security(()), request_body = FinishSignInRequest,
     responses((status = 200, description = "Signed in", body = LoginAnswer), (status = 401, description = "Not signed in", body = Refusal)))]
-pub(crate) async fn finish(State(api): State<Arc<Api>>, Body(request): Body<FinishSignInRequest>) -> Answered<LoginAnswer> {
+pub(crate) async fn finish(
+    State(api): State<Arc<Api>>,
+    DpopProof(proof): DpopProof,
+    Body(request): Body<FinishSignInRequest>,
+) -> Answered<LoginAnswer> {
+    let now = Timestamp::now();
+    let possession = proof.map(|proof| api.guard.check_possession(&proof.of("POST", "/v1/sign-in/finish"), None, now)).transpose()?;
     let code = request.code.0.reveal_str().unwrap_or_default();
-    let entered = api.guard.finish_sign_in(&request.flow.0, &request.state, code, request.iss.as_deref(), Timestamp::now()).await?;
+    let entered = api.guard.finish_sign_in(&request.flow.0, &request.state, code, request.iss.as_deref(), possession.as_ref(), now).await?;
     Ok(Answer(entered.into()))
 }
 
@@ -68,8 +74,10 @@ pub(crate) async fn begin_device(State(api): State<Arc<Api>>, Peer(peer): Peer, 
 /// Ask whether somebody signed in on the device by now.
 #[utoipa::path(post, path = "/v1/sign-in/poll", security(()), request_body = DevicePollRequest,
     responses((status = 200, description = "Signed in, or not yet", body = PolledAnswer), (status = 401, description = "Nobody will", body = Refusal)))]
-pub(crate) async fn poll(State(api): State<Arc<Api>>, Body(request): Body<DevicePollRequest>) -> Answered<PolledAnswer> {
-    Ok(Answer(match api.guard.poll_device_sign_in(&request.flow.0, Timestamp::now()).await? {
+pub(crate) async fn poll(State(api): State<Arc<Api>>, DpopProof(proof): DpopProof, Body(request): Body<DevicePollRequest>) -> Answered<PolledAnswer> {
+    let now = Timestamp::now();
+    let possession = proof.map(|proof| api.guard.check_possession(&proof.of("POST", "/v1/sign-in/poll"), None, now)).transpose()?;
+    Ok(Answer(match api.guard.poll_device_sign_in(&request.flow.0, possession.as_ref(), now).await? {
         Ok(entered) => PolledAnswer { wait_s: None, signed_in: Some(entered.into()) },
         Err(wait_s) => PolledAnswer { wait_s: Some(wait_s), signed_in: None },
     }))

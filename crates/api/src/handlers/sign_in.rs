@@ -12,7 +12,7 @@ use session::{
 use super::after;
 use crate::{
     Api,
-    caller::{Caller, Peer},
+    caller::{Caller, DpopProof, Peer},
     json::{Answer, Answered, Body},
     refused::Refused,
     types::{LoginAnswer, LoginRequest, Refusal, SecretText, WhoamiAnswer},
@@ -21,11 +21,17 @@ use crate::{
 /// How long a token of a sign-in works, in seconds: a working day.
 const SIGN_IN_S: u64 = 12 * 3_600;
 
-/// Sign in: name, password and the code of an authenticator, if there is one, for a token.
+/// Sign in: name, password and the code of an authenticator, if there is one, for a token. With a proof in the header `DPoP` it is bound to the key of that.
 #[utoipa::path(post, path = "/v1/login", security(()), request_body = LoginRequest,
     responses((status = 200, description = "Signed in", body = LoginAnswer), (status = 401, description = "Not signed in", body = Refusal)))]
-pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(request): Body<LoginRequest>) -> Answered<LoginAnswer> {
+pub(crate) async fn login(
+    State(api): State<Arc<Api>>,
+    Peer(peer): Peer,
+    DpopProof(proof): DpopProof,
+    Body(request): Body<LoginRequest>,
+) -> Answered<LoginAnswer> {
     let now = Timestamp::now();
+    let possession = proof.map(|proof| api.guard.check_possession(&proof.of("POST", "/v1/login"), None, now)).transpose()?;
     let shown = Shown { secret: &request.password.0, code: request.code.as_ref().map(|code| &code.0) };
     let signed_in = api.guard.sign_in_with_code(request.name.as_str(), shown, SignInFor::Api, peer, now).await.map_err(refused)?;
     if signed_in.token.is_some() {
@@ -34,6 +40,9 @@ pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(re
     let latest = after(now, SIGN_IN_S)?;
     let expires_at = signed_in.ends_at.map_or(latest, |end| end.min(latest));
     let subject = &signed_in.chain.subject;
+    if let Some(possession) = &possession {
+        api.guard.use_possession(possession, &subject.name, now).await?;
+    }
     let wanted = TokenRequest {
         subject: subject.name.clone(),
         purpose: TokenUse::Api,
@@ -44,6 +53,7 @@ pub(crate) async fn login(State(api): State<Arc<Api>>, Peer(peer): Peer, Body(re
         sign_in: None,
         agent: None,
         request: None,
+        bound_to: possession.map(|key| key.thumbprint),
     };
     let (secret, row) = api.guard.mint_token(wanted, subject, now).await?;
     let identity = api.guard.store().state().identity_by_id(subject.id).await?.ok_or_else(|| Refused::nobody("sign-in failed"))?;

@@ -58,6 +58,7 @@ pub(crate) async fn mint(caller: Caller, State(api): State<Arc<Api>>, Body(reque
         purpose: if request.agent.is_some() { TokenUse::Delegate } else { TokenUse::Connect },
         agent: request.agent,
         request: request.request,
+        bound_to: None,
         connections: request.connections,
         statement: request.statement,
         expires_at,

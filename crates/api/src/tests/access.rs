@@ -8,7 +8,9 @@ use super::{House, document::operations, session_of_alice};
 use crate::PUBLIC;
 
 /// What nobody may ask for without a token. It only shrinks.
-const FOR_EVERYBODY: [(&str, &str); 9] = [
+const FOR_EVERYBODY: [(&str, &str); 12] = [
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/v1/jwks"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("POST", "/v1/back-channel-logout"),
@@ -18,23 +20,27 @@ const FOR_EVERYBODY: [(&str, &str); 9] = [
     ("POST", "/v1/sign-in/finish"),
     ("POST", "/v1/sign-in/poll"),
     ("POST", "/v1/token"),
+    ("POST", "/v1/token/revoke"),
 ];
 
 /// What those answer who have nothing to show: no sign-in, no provider, no logout.
 fn nothing_to_show(path: &str) -> Option<u16> {
     match path {
         "/v1/login" | "/v1/sign-in/finish" | "/v1/sign-in/poll" => Some(401),
-        "/v1/sign-in/browser" | "/v1/sign-in/device" => Some(404),
+        "/v1/sign-in/browser" | "/v1/sign-in/device" | "/.well-known/oauth-authorization-server" => Some(404),
         "/v1/back-channel-logout" | "/v1/token" => Some(400),
+        // Whether it was a token is not told.
+        "/v1/token/revoke" => Some(200),
         _ => None,
     }
 }
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 15] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 17] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
+    ("GET", "/v1/jwks"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/providers"),
     ("GET", "/v1/requests"),
@@ -47,6 +53,7 @@ const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 15] = [
     ("GET", "/v1/who-touched"),
     ("GET", "/v1/whoami"),
     ("POST", "/v1/logout"),
+    ("POST", "/v1/token/introspect"),
 ];
 
 /// A path with names in it that are somebody else's.
@@ -55,6 +62,7 @@ fn filled(path: &str) -> String {
         Some("sessions") => session_of_alice().to_string(),
         Some("holds") => "h_000000000001".to_owned(),
         Some("requests") => "q_000000000001".to_owned(),
+        Some("identities") if path.contains("/keys/") => "k_000000000001".to_owned(),
         Some("identities") => "r_000000000001".to_owned(),
         _ => "t_000000000001".to_owned(),
     };
@@ -79,6 +87,8 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/sign-in/poll") => json!({ "flow": "x" }),
         ("PUT", "/v1/identities/{name}/accounts") => json!({ "provider": "idp", "subject": "x" }),
         ("POST", "/v1/identities/{name}/trust") => json!({ "issuer": "ci", "claims": { "sub": "x" } }),
+        ("POST", "/v1/identities/{name}/keys") => json!({ "public_key": "{}", "expires_in_s": 60 }),
+        ("POST", "/v1/token/introspect" | "/v1/token/revoke") => json!("token=cs_c_00000000000000000000000000000000zb0vjh"),
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),

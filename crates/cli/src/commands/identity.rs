@@ -1,4 +1,4 @@
-//! `countersign identity add|list|show|own|renew|groups|password|totp|link|unlink|trust|distrust|revoke`: the register.
+//! `countersign identity add|list|show|own|renew|groups|password|totp|link|unlink|trust|distrust|key|revoke`: the register.
 
 use api::types::{
     AccountRequest, AccountView, EndedAnswer, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest,
@@ -7,7 +7,7 @@ use api::types::{
 };
 use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
-use super::{seconds, sessions_word};
+use super::{identity_key, seconds, sessions_word};
 use crate::{
     client::{Client, Global, escape, query},
     output::{Output, Tone, maybe_moment, moment},
@@ -98,6 +98,8 @@ enum Command {
         /// The rule, r_…
         id: TrustId,
     },
+    /// Give a workload or agent that has no platform a key of its own, and take it away
+    Key(identity_key::Args),
     /// Revoke an identity for good; its live sessions end
     Revoke {
         /// The identity
@@ -190,6 +192,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             let answer: EndedAnswer = client.delete(&format!("{}/trust/{id}", place(&name))).await?;
             output.show(&answer, |_| format!("{id} is revoked; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
         }
+        Command::Key(args) => identity_key::run(&client, output, args).await,
         Command::Revoke { name } => {
             let answer: EndedAnswer = client.post(&format!("{}/revoke", place(&name)), &()).await?;
             output.show(&answer, |_| format!("{name} is revoked; {} live {} ended.", answer.sessions, sessions_word(answer.sessions)))
@@ -213,7 +216,8 @@ fn claims_of(trust: &TrustView) -> String {
     model::name::printable(&claims)
 }
 
-fn place(name: &IdentityName) -> String {
+/// An identity's path.
+pub(crate) fn place(name: &IdentityName) -> String {
     format!("/v1/identities/{}", escape(name.as_str()))
 }
 
@@ -339,6 +343,10 @@ async fn show(client: &Client, output: Output, name: &IdentityName) -> anyhow::R
         }
         for rule in details.trust.iter().filter(|rule| rule.revoked_at.is_none()) {
             fields.push(("trusted", format!("{} of {} with {}, last {}", rule.id, rule.issuer, claims_of(rule), maybe_moment(rule.last_used))));
+        }
+        for key in details.keys.iter().filter(|key| key.revoked_at.is_none()) {
+            let until = moment(key.expires_at);
+            fields.push(("key", format!("{} ({}) until {until}, last {}", key.id, key.algorithm, maybe_moment(key.last_used))));
         }
         let parts = [
             ("", output.fields(&fields)),

@@ -18,6 +18,7 @@ mod deny;
 mod explain_statement;
 mod holds;
 mod identity;
+mod identity_key;
 mod init;
 mod kill;
 mod login;

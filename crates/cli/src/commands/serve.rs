@@ -137,6 +137,9 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     guard.load_grants(Timestamp::now()).await?;
     guard.sign_in_at(providers(dir, config)?);
     guard.trust_issuers(issuers(dir, config)?);
+    if let Some(url) = &config.tokens.issuer {
+        guard.call_it(url.clone());
+    }
     let sending = Sending::begin(&config.telemetry)?;
     if let Some(sending) = &sending {
         guard.trace_to(sending.traces());

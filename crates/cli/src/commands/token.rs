@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use api::types::{EndedAnswer, ExchangeAnswer, TokenMinted, TokenRequest, TokenView, TokensAnswer};
-use identity::fetch::{Fetcher, Reach};
+use api::types::{EndedAnswer, ExchangeAnswer, ServerMetadata, TokenMinted, TokenRequest, TokenView, TokensAnswer};
+use identity::{
+    GatewayUrl, PrivateKey,
+    fetch::{Fetcher, Reach},
+};
 use model::{ConnectionName, IdentityName, RequestId, Timestamp, TokenId};
 
 use url::{Url, form_urlencoded};
@@ -12,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::seconds;
 use crate::{
-    client::Global,
+    client::{Client, Global, Server},
     credentials,
     output::{Output, maybe_moment, moment},
     terminal,
@@ -63,16 +66,28 @@ struct Mint {
     #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "not_before", "statement", "identity_token", "github_actions", "to", "on_behalf_of"])]
     request: Option<RequestId>,
     /// A file with the token that the platform gave this run, or - for standard input: a workload's, which needs no sign-in
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before", "statement"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "not_before"])]
     identity_token: Option<PathBuf>,
     /// Ask GitHub Actions for that token: the job needs `permissions: id-token: write`
-    #[arg(long, conflicts_with_all = ["identity_token", "subject", "not_before", "statement"])]
+    #[arg(long, conflicts_with_all = ["identity_token", "subject", "not_before"])]
     github_actions: bool,
     /// Whom the token from GitHub is to be for
     #[arg(long, default_value = "countersign", requires = "github_actions")]
     audience: String,
+    /// A file with the private key of a workload or agent that has no platform, in PEM: it signs here and is sent nowhere
+    #[arg(long, value_name = "FILE", requires = "signer", conflicts_with_all = ["identity_token", "github_actions", "subject", "not_before"])]
+    key: Option<PathBuf>,
+    /// Whose key that is
+    #[arg(id = "signer", long = "as", value_name = "IDENTITY", requires = "key")]
+    signer: Option<IdentityName>,
+    /// What the gateway is called in tokens, if that is not the address it is reached at
+    #[arg(long, value_name = "URL", requires = "key")]
+    issuer: Option<GatewayUrl>,
+    /// Print a token that others can read, a JWT; it works and ends like any other
+    #[arg(long)]
+    jwt: bool,
     /// Let this agent act for you: it exchanges what is printed, with its own token, for one that opens the connections
-    #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "identity_token", "github_actions"])]
+    #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "identity_token", "github_actions", "key"])]
     to: Option<IdentityName>,
     /// A file with what somebody printed with --to: act for them
     #[arg(long, value_name = "FILE")]
@@ -93,13 +108,21 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 /// Prints the secret alone on standard output, so that `PGPASSWORD=$(countersign token NAME)` works.
 async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
     if let Some(place) = &mint.identity_token {
-        return exchange(global, &mint, &from_file(place)?).await;
+        return exchange(global, &mint, &Shown::Run(from_file(place)?)).await;
+    }
+    if let (Some(place), Some(signer)) = (&mint.key, &mint.signer) {
+        let client = global.stranger(credentials::load().unwrap_or_default().as_ref())?;
+        let assertion = signed(&client, mint.issuer.as_ref(), place, signer).await?;
+        return exchange(global, &mint, &Shown::Assertion(assertion)).await;
     }
     if mint.on_behalf_of.is_some() && !mint.github_actions {
-        bail!("an agent that acts for somebody shows its own token too: --identity-token FILE or --github-actions");
+        bail!("an agent that acts for somebody shows who it is too: --identity-token FILE, --github-actions, or --key FILE --as AGENT");
     }
     if mint.github_actions {
-        return exchange(global, &mint, &from_github(&mint.audience).await?).await;
+        return exchange(global, &mint, &Shown::Run(from_github(&mint.audience).await?)).await;
+    }
+    if mint.jwt {
+        bail!("--jwt is for those who show who they are by --identity-token FILE, --github-actions, or --key FILE --as IDENTITY");
     }
     let request = TokenRequest {
         connections: mint.connections,
@@ -115,21 +138,68 @@ async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
     global.output().show(&minted, |_| secret.to_owned())
 }
 
-/// RFC 8693: the token of a run for one that opens connections.
-async fn exchange(global: &Global, mint: &Mint, token: &Zeroizing<String>) -> anyhow::Result<()> {
-    let audience = mint.connections.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+/// What shows who asks.
+enum Shown {
+    /// The token of a run.
+    Run(Zeroizing<String>),
+    /// What a workload or agent signed.
+    Assertion(Zeroizing<String>),
+}
+
+/// An assertion for the gateway, signed here. Whom it is for is the gateway's own word only where nobody else can have it: one for another gateway would open that.
+async fn signed(client: &Client, issuer: Option<&GatewayUrl>, place: &Path, signer: &IdentityName) -> anyhow::Result<Zeroizing<String>> {
+    let pem = Zeroizing::new(std::fs::read(place).with_context(|| format!("cannot read {}", place.display()))?);
+    let key = PrivateKey::from_pem(&pem).with_context(|| place.display().to_string())?;
+    let issuer = match issuer {
+        Some(issuer) => issuer.clone(),
+        None => {
+            let told: ServerMetadata = client.get("/.well-known/oauth-authorization-server").await?;
+            let told: GatewayUrl = told.issuer.parse().map_err(|error: String| anyhow::anyhow!(error))?;
+            if let Server::Https { .. } = &client.server
+                && client.server.to_string().parse::<GatewayUrl>().ok().as_ref() != Some(&told)
+            {
+                bail!("{} says that it is called {told}: if you know that it is, add --issuer {told}", client.server);
+            }
+            told
+        }
+    };
+    let assertion = key.assertion(signer, issuer.as_str(), Timestamp::now())?;
+    Ok(Zeroizing::new(assertion.reveal_str().context("the key signed no text")?.to_owned()))
+}
+
+/// RFC 8693, RFC 7523: what shows who asks for a token that opens connections.
+async fn exchange(global: &Global, mint: &Mint, shown: &Shown) -> anyhow::Result<()> {
     let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange").append_pair("audience", &audience);
-    let jwt = "urn:ietf:params:oauth:token-type:jwt";
-    match &mint.on_behalf_of {
-        None => drop(form.append_pair("subject_token", token).append_pair("subject_token_type", jwt)),
-        Some(place) => {
+    match &mint.statement {
+        Some(statement) => {
+            let details = serde_json::json!([{ "type": "countersign_statement", "locations": mint.connections, "statement": statement }]);
+            form.append_pair("authorization_details", &details.to_string());
+        }
+        None => {
+            form.extend_pairs(mint.connections.iter().map(|name| ("audience", name.as_str())));
+        }
+    }
+    let (exchange, jwt) = ("urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:jwt");
+    match (&mint.on_behalf_of, shown) {
+        (None, Shown::Run(token)) => {
+            form.append_pair("grant_type", exchange).append_pair("subject_token", token).append_pair("subject_token_type", jwt);
+        }
+        (None, Shown::Assertion(assertion)) => {
+            form.append_pair("grant_type", "client_credentials")
+                .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                .append_pair("client_assertion", assertion);
+        }
+        (Some(place), Shown::Run(token) | Shown::Assertion(token)) => {
             let delegation = from_file(place)?;
-            form.append_pair("subject_token", &delegation)
+            form.append_pair("grant_type", exchange)
+                .append_pair("subject_token", &delegation)
                 .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
                 .append_pair("actor_token", token)
                 .append_pair("actor_token_type", jwt);
         }
+    }
+    if mint.jwt {
+        form.append_pair("requested_token_type", jwt);
     }
     if let Some(seconds) = mint.expires_in {
         form.append_pair("expires_in", &seconds.to_string());

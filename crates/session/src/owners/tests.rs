@@ -47,6 +47,7 @@ async fn token(gate: &Gate, subject: &Actor, by: &Actor) -> model::Secret {
         sign_in: None,
         agent: None,
         request: None,
+        bound_to: None,
     };
     gate.guard.mint_token(wanted, by, now()).await.unwrap().0
 }

@@ -112,6 +112,7 @@ async fn who_can_act_through_an_identity_is_told_to_who_may_see_them() {
         sign_in: None,
         agent: Some(name("bot")),
         request: None,
+        bound_to: None,
     };
     let (_, token) = guard.mint_token(given, &eve, now()).await.unwrap();
     let through = async |text: &str, viewer: &Actor, at| {

@@ -279,6 +279,7 @@ async fn a_request_for_one_statement_is_a_token_that_runs_it() {
         expires_at: later(86_000),
         sign_in: None,
         agent: None,
+        bound_to: None,
         request: Some(row.id),
     };
     assert!(guard.mint_token(TokenRequest { subject: people.nina.name.clone(), ..wanted.clone() }, &people.nina, now()).await.is_err(), "of another");

@@ -43,6 +43,8 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         sign_in: None,
         run: None,
         trust: None,
+        key: None,
+        bound_to: None,
         actors: Vec::new(),
         parent: None,
         request: None,

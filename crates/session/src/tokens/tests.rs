@@ -19,6 +19,7 @@ fn connect(subject: &Actor, connections: &[&str]) -> TokenRequest {
         sign_in: None,
         agent: None,
         request: None,
+        bound_to: None,
     }
 }
 

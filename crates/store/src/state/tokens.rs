@@ -31,6 +31,9 @@ pub enum AddTokenError {
     /// The rule it would be given out by was revoked.
     #[error("what made the token this workload's was revoked: ask an administrator")]
     Distrusted,
+    /// The key it would be given out for was revoked or has expired.
+    #[error("the key it was asked for with was revoked or has expired: use another one")]
+    KeyOver,
     /// The delegation it would be given out for was revoked.
     #[error("the delegation was revoked: ask for a new one")]
     Undelegated,
@@ -87,6 +90,15 @@ impl State {
                 .optional(&mut write)
                 .await?;
             granted.ok_or(AddTokenError::Ungranted)?;
+        }
+        if let Some(key) = token.key {
+            let stands: Option<(String,)> = sql("SELECT id FROM identity_keys WHERE id = $1 AND revoked_at IS NULL AND expires_at > $2")
+                .bind(key.to_string())
+                .bind(micros(token.created_at))
+                .locked()
+                .optional(&mut write)
+                .await?;
+            stands.ok_or(AddTokenError::KeyOver)?;
         }
         insert(&mut write, token, digest).await?;
         Ok(write.commit().await?)
@@ -248,7 +260,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
     sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
-         actors, delegates, parent, request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")
+         actors, delegates, parent, request, key_id, bound_to)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -266,6 +279,8 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(i64::from(token.purpose == TokenUse::Delegate))
     .bind(token.parent.map(|id| id.to_string()))
     .bind(token.request.map(|id| id.to_string()))
+    .bind(token.key.map(|id| id.to_string()))
+    .bind(token.bound_to.as_deref())
     .run(&mut *write)
     .await?;
     Ok(())
@@ -301,6 +316,8 @@ struct Row {
     delegates: i64,
     parent: Option<String>,
     request: Option<String>,
+    key_id: Option<String>,
+    bound_to: Option<String>,
 }
 
 impl Row {
@@ -326,6 +343,8 @@ impl Row {
             parent: optional("a token id", self.parent.as_deref())?,
             request: optional("the id of a request", self.request.as_deref())?,
             trust: optional("the id of a trust rule", self.trust.as_deref())?,
+            key: optional("the id of a key", self.key_id.as_deref())?,
+            bound_to: self.bound_to,
             run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })
     }

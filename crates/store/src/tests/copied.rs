@@ -7,12 +7,13 @@ use model::{Action, IdentityId, Secret, SessionId, VersionHash};
 
 use super::accounts::{rule, sign_in};
 use super::fixtures::{Place, Script, add_user, at, facts, hold, name, nightly, request, server, session_row, target_role, token};
+use super::keys::key;
 use crate::{
     Home, Query, Store, StoreError, copy,
     database::sql,
     home::Postgres,
     recordings,
-    state::{Event, SessionFilter},
+    state::{Event, Once, SessionFilter},
 };
 
 /// A store with something in every table.
@@ -26,6 +27,8 @@ async fn filled(place: &Place) -> Store {
     state.begin_sign_in(&sign_in(1, "anna-at-idp", Some("anna")), at(1)).await.unwrap();
     state.add_trust(&rule(1, "nightly")).await.unwrap();
     state.add_request(&request(1, "alice")).await.unwrap();
+    state.add_key(&key(1, "nightly")).await.unwrap();
+    assert_eq!(state.use_once(&name("nightly"), "one", at(9_000), at(1)).await.unwrap(), Once::First);
     for number in 0..700 {
         let (row, digest, _) = token(number, "alice");
         state.add_token(&row, &digest).await.unwrap();

@@ -157,6 +157,8 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         sign_in: None,
         run: None,
         trust: None,
+        key: None,
+        bound_to: None,
         actors: Vec::new(),
         parent: None,
         request: None,

@@ -196,8 +196,12 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     crate::keys::rotate(place.directory()).unwrap();
     let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one", "the old key still opens it");
-    assert_eq!((store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()), (2, 0), "that of masks, too");
-    let masking = store.masking().unwrap().clone();
+    assert_eq!(
+        (store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()),
+        (3, 0),
+        "those of masks and of access tokens, too"
+    );
+    let (masking, signing) = (store.masking().unwrap().clone(), store.signing().clone());
     assert!(store.secrets().list().await.unwrap().iter().all(|row| row.name == "prod"), "which nobody can name");
     store.close().await;
     drop(store);
@@ -206,7 +210,7 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     std::fs::remove_file(&old_file[0]).unwrap();
     let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one");
-    assert_eq!(store.masking(), Some(&masking), "it outlasts the key");
+    assert_eq!((store.masking(), store.signing()), (Some(&masking), &signing), "they outlast the key");
 }
 
 async fn a_row_that_cannot_be_read_is_an_error_not_a_guess(place: Place) {
