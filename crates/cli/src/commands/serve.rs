@@ -130,16 +130,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     if let Some(vault) = &config.vault {
         store.secrets().use_vault(Vault::new(vault.clone(), dir).context("[vault]")?);
     }
-    let version = version_to_begin_with(&store, dir, config.policy.watch, since).await?;
-    tell_what_was_left(&store, since).await?;
-    let limits = Limits { holds: config.holds.clone(), identities: config.identities.clone(), ..config.limits.clone() };
-    let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
-    guard.load_grants(Timestamp::now()).await?;
-    guard.sign_in_at(providers(dir, config)?);
-    guard.trust_issuers(issuers(dir, config)?);
-    if let Some(url) = &config.tokens.issuer {
-        guard.call_it(url.clone());
-    }
+    let guard = guard_over(&store, dir, config, since).await?;
     let sending = Sending::begin(&config.telemetry)?;
     if let Some(sending) = &sending {
         guard.trace_to(sending.traces());
@@ -178,6 +169,21 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The guard as the configuration has it, under the version in force.
+async fn guard_over(store: &Store, dir: &Path, config: &Config, now: Timestamp) -> anyhow::Result<Arc<Guard>> {
+    let version = version_to_begin_with(store, dir, config.policy.watch, now).await?;
+    tell_what_was_left(store, now).await?;
+    let limits = Limits { holds: config.holds.clone(), identities: config.identities.clone(), ..config.limits.clone() };
+    let guard = Guard::new(store.clone(), version, limits, Arc::new(TargetCatalogs::new(store.clone())));
+    guard.load_grants(now).await?;
+    guard.sign_in_at(providers(dir, config)?);
+    guard.trust_issuers(issuers(dir, config)?);
+    if let Some(url) = &config.tokens.issuer {
+        guard.call_it(url.clone());
+    }
+    Ok(guard)
 }
 
 /// Where people sign in.
