@@ -140,6 +140,8 @@ fn a_workload_without_a_platform_has_a_key_and_no_secret_at_the_gateway() -> Res
     let listed = gateway.run("alice", &["identity", "key", "list", "nightly"])?;
     ensure!(listed.contains(&id) && listed.contains("ES256") && listed.contains("works"), "{listed}");
     ensure!(gateway.run(&admin, &["identity", "show", "nightly"])?.contains(&id));
+    let through = gateway.json("alice", &["explain", "nightly"])?.get("through").map(Value::to_string).unwrap_or_default();
+    ensure!(through.contains(&id) && through.contains("\"key\""), "who can act through it: {through}");
 
     // Rotation: the other key works beside it, and a third has no place.
     let next = Key::of(&KeyPair::generate_for(&PKCS_ED25519)?)?;

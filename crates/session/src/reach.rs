@@ -23,7 +23,7 @@ use store::{
 use crate::{
     guard::{GovernError, Guard},
     register,
-    through::Through,
+    through::{Credentials, Through},
 };
 
 /// What the register, the policies and the records know of an identity.
@@ -84,7 +84,8 @@ impl Guard {
         let owns = all.iter().filter(|other| other.owner.as_ref() == Some(name)).map(|other| other.name.clone()).collect();
         let entered = self.store().state().first_event(name.as_str(), "identity.added").await?;
         let trust = self.store().state().trust_of(name).await?;
-        let through = self.through(&identity, &all, &tokens, &trust, viewer, now);
+        let keys = self.store().state().keys_of(name).await?;
+        let through = self.through(&identity, &all, Credentials { tokens: &tokens, rules: &trust, keys: &keys }, viewer, now);
         let reach = if identity.is_active(now) { self.reach(&self.version(), &identity, &used, now) } else { Vec::new() };
         Ok(IdentityFacts { identity, tokens, reach, used, owns, entered, through, trust })
     }

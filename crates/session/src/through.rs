@@ -1,7 +1,7 @@
 //! Who can act through an identity: whoever can get at a credential of its, or acts in its name.
 
 use model::{Actor, Identity, IdentityKind, IdentityName, SystemAction, Timestamp, token::TokenRow};
-use store::state::TrustRule;
+use store::state::{IdentityKey, TrustRule};
 
 use crate::{guard::Guard, register};
 
@@ -12,7 +12,7 @@ pub struct Through {
     pub who: String,
     /// In which way.
     pub how: Way,
-    /// What lets them: a token's id or a rule's.
+    /// What lets them: the id of a token, rule or key.
     pub by: Option<String>,
     /// Until when.
     pub until: Option<Timestamp>,
@@ -29,12 +29,14 @@ pub enum Way {
     Agent,
     /// Jobs of a platform, by a trust rule.
     Platform,
+    /// Whoever holds the private half of a key of its.
+    Key,
     /// Somebody in whose name it acts, by a delegation.
     Person,
 }
 
 impl Way {
-    /// For programs: `owner`, `administrator`, `agent`, `platform`, `person`.
+    /// For programs: `owner`, `administrator`, `agent`, `platform`, `key`, `person`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,22 +44,23 @@ impl Way {
             Self::Administrator => "administrator",
             Self::Agent => "agent",
             Self::Platform => "platform",
+            Self::Key => "key",
             Self::Person => "person",
         }
     }
 }
 
+/// What an identity can be acted through with: its own, whatever became of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Credentials<'a> {
+    pub(crate) tokens: &'a [TokenRow],
+    pub(crate) rules: &'a [TrustRule],
+    pub(crate) keys: &'a [IdentityKey],
+}
+
 impl Guard {
-    /// Everybody who can act through `identity`, as far as `viewer` may see them; nobody through one that has ended. `all` are the identities of the register, `tokens` its own and `rules` too.
-    pub(crate) fn through(
-        &self,
-        identity: &Identity,
-        all: &[Identity],
-        tokens: &[TokenRow],
-        rules: &[TrustRule],
-        viewer: &Actor,
-        now: Timestamp,
-    ) -> Vec<Through> {
+    /// Everybody who can act through `identity`, as far as `viewer` may see them; nobody through one that has ended. `all` are the identities of the register.
+    pub(crate) fn through(&self, identity: &Identity, all: &[Identity], its: Credentials<'_>, viewer: &Actor, now: Timestamp) -> Vec<Through> {
         if !identity.is_active(now) {
             return Vec::new();
         }
@@ -65,15 +68,21 @@ impl Guard {
         if identity.kind != IdentityKind::User {
             let visible = all.iter().filter(|other| other.is_active(now) && other.id != identity.id && self.may_see_identity(other, viewer, now));
             through.extend(visible.filter_map(|other| self.mints_for(identity, other, now)));
-            through.extend(rules.iter().filter(|rule| rule.revoked_at.is_none()).map(|rule| Through {
+            through.extend(its.rules.iter().filter(|rule| rule.revoked_at.is_none()).map(|rule| Through {
                 who: rule.issuer.to_string(),
                 how: Way::Platform,
                 by: Some(rule.id.to_string()),
                 until: identity.expires_at,
             }));
+            through.extend(its.keys.iter().filter(|key| key.revoked_at.is_none() && now < key.expires_at).map(|key| Through {
+                who: "whoever holds the key".to_owned(),
+                how: Way::Key,
+                by: Some(key.id.to_string()),
+                until: Some(key.expires_at),
+            }));
         }
         let live = |token: &&TokenRow| token.revoked_at.is_none() && token.spent_at.is_none() && token.expires_at > now && !token.actors.is_empty();
-        through.extend(tokens.iter().filter(live).flat_map(|token| by_delegation(&identity.name, token)));
+        through.extend(its.tokens.iter().filter(live).flat_map(|token| by_delegation(&identity.name, token)));
         through
     }
 

@@ -35,9 +35,9 @@ impl From<EventRow> for ChangeView {
 pub struct ThroughView {
     /// Who: an identity, or an issuer whose jobs come.
     pub who: String,
-    /// `owner` and `administrator` mint its tokens, an `agent` acts for it, a `platform`'s jobs get its tokens, it acts in a `person`'s name.
+    /// `owner` and `administrator` mint its tokens, an `agent` acts for it, a `platform`'s jobs get its tokens, so does whoever holds a `key` of its, it acts in a `person`'s name.
     pub how: String,
-    /// What lets them: a token's id or a rule's.
+    /// What lets them: the id of a token, rule or key.
     pub by: Option<String>,
     /// Until when.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -373,6 +373,7 @@ fn through(output: &Output, through: &[ThroughView]) -> String {
             "administrator" => "mints its tokens as an administrator",
             "agent" => "acts for it",
             "platform" => "its jobs get tokens of it",
+            "key" => "gets tokens of it",
             "person" => "lets it act in their name",
             other => other,
         };
