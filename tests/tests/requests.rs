@@ -50,6 +50,33 @@ fn refused(gateway: &Gateway, who: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// The requester's own agent, in the approvers' group, cannot sign: what it has does not open the API.
+fn by_an_agent_of_hers(gateway: &Gateway, id: &str) -> Result<()> {
+    let made = [
+        "identity",
+        "add",
+        "helper",
+        "--kind",
+        "agent",
+        "--group",
+        "dba",
+        "--group",
+        "readers",
+        "--owner",
+        "alice",
+        "--purpose",
+        "helps",
+        "--expires-in",
+        "1d",
+    ];
+    gateway.run(gateway.administrator(), &made)?;
+    let secret = gateway.run("alice", &["token", CONNECTION, "--for", "helper"])?;
+    let tried = gateway.command("helper")?.args(["approve", id, "--yes"]).env("COUNTERSIGN_TOKEN", secret.trim()).output()?;
+    let said = String::from_utf8_lossy(&tried.stderr);
+    ensure!(!tried.status.success() && said.contains("not for the API"), "{said}");
+    Ok(())
+}
+
 #[test]
 fn a_role_that_two_people_signed_counts_in_an_open_session_until_it_is_given_back() -> Result<()> {
     let (target, gateway) = start()?;
@@ -75,6 +102,7 @@ fn a_role_that_two_people_signed_counts_in_an_open_session_until_it_is_given_bac
     gateway.run("bob", &["requests", "comment", &id, "which rows?"])?;
     ensure!(gateway.run("alice", &["show", &id])?.contains("which rows?"));
     ensure!(refused(&gateway, "alice", &["approve", &id, "--yes"])?.contains("nobody signs"));
+    by_an_agent_of_hers(&gateway, &id)?;
     gateway.run("bob", &["approve", &id, "--yes"])?;
     ensure!(refused(&gateway, "bob", &["approve", &id, "--yes"])?.contains("one person counts once"));
     psql.type_line("insert into t values (4);")?;
