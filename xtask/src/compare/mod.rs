@@ -6,6 +6,7 @@ mod difference;
 mod django;
 mod gateway;
 mod go;
+mod java;
 mod libpq;
 mod node;
 mod pg_regress;
@@ -37,10 +38,11 @@ use crate::{
 };
 
 /// The suites, in the order they are run.
-const SUITES: &[&[Suite]] = &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES, node::SUITES];
+const SUITES: &[&[Suite]] =
+    &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES, node::SUITES, java::SUITES];
 
 /// Suites whose tests are in no package: they are run from a checkout, which `--source DIR` names, against the driver in its package.
-const FROM_A_CHECKOUT: &[&str] = &["psycopg", "node-postgres"];
+const FROM_A_CHECKOUT: &[&str] = &["psycopg", "node-postgres", "pgjdbc"];
 
 /// Where `--source` says the checkout is.
 static CHECKOUT: OnceLock<PathBuf> = OnceLock::new();
