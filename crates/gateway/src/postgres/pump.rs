@@ -49,6 +49,9 @@ const IN_FAILED_TRANSACTION: &str = "(25P02)";
 /// Operations decided in one go before others have their turn and what is decided goes out.
 const MAX_TURN: u32 = 64;
 
+/// Bytes of a caller that are carried before it is looked again whether its target says something: an early failure saves it the rest.
+const MAX_UNHEARD_BYTES: usize = 128 << 10;
+
 /// How long it may be unwritten how an operation ended whose answer went out.
 const MAX_LAG: Duration = Duration::from_millis(10);
 
@@ -75,6 +78,8 @@ pub(crate) struct Pump {
     mid_message: bool,
     /// Operations asked in this turn.
     turn: u32,
+    /// Bytes of the caller since its target was last listened to for certain.
+    unheard_bytes: usize,
     lag: Lag,
     /// The caller says nothing more: how long what it said may still wait.
     leaving: Option<Pin<Box<Sleep>>>,
@@ -128,7 +133,11 @@ enum Event {
 }
 
 enum Io {
-    Read { caller: bool, target: bool },
+    /// How many bytes of the caller, and whether any of the target.
+    Read {
+        caller: usize,
+        target: bool,
+    },
     CallerEnded,
     CallerGone,
     TargetGone(std::io::Error),
@@ -193,6 +202,7 @@ impl Pump {
             restored_before: None,
             mid_message: false,
             turn: 0,
+            unheard_bytes: 0,
             lag: Lag::default(),
             leaving: None,
             _role: role,
@@ -223,6 +233,10 @@ impl Pump {
                 Box::pin(self.wait_for(awaited)).await?;
             }
             self.commit()?;
+            // Of what arrives at the system's sockets this task is told only when it lets go of its thread.
+            if self.unheard_bytes >= MAX_UNHEARD_BYTES {
+                Box::pin(self.take_turn()).await?;
+            }
             if self.draining && self.is_quiet() {
                 return ControlFlow::Break(End::Cut(EndReason::Stopping));
             }
@@ -310,7 +324,8 @@ impl Pump {
                         leaving.as_mut().reset(tokio::time::Instant::now() + LEAVING);
                     }
                 }
-                if caller {
+                if caller > 0 {
+                    self.unheard_bytes += caller;
                     self.received(Side::Caller);
                 }
                 ControlFlow::Continue(())
@@ -376,6 +391,7 @@ impl Pump {
     /// A long pipeline is decided in turns, so that other sessions have theirs and what was decided goes out.
     async fn take_turn(&mut self) -> ControlFlow<End> {
         self.turn = 0;
+        self.unheard_bytes = 0;
         self.commit()?;
         tokio::task::yield_now().await;
         ControlFlow::Continue(())
@@ -729,14 +745,14 @@ fn poll_io(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut W
         return Poll::Ready(Io::CallerGone);
     }
     if draining && answering && caller.queued_bytes() == 0 {
-        return Poll::Ready(Io::Read { caller: false, target: false });
+        return Poll::Ready(Io::Read { caller: 0, target: false });
     }
-    let (mut from_caller, mut from_target) = (false, false);
+    let (mut from_caller, mut from_target) = (0, false);
     if target.queued_bytes() < MAX_QUEUED_BYTES && dialogue.wants(Side::Caller) && !caller.ended() {
         match caller.poll_fill(cx, dialogue.input(Side::Caller), CALLER_ROOM_BYTES) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Io::CallerEnded),
             Poll::Ready(Err(_)) => return Poll::Ready(Io::CallerGone),
-            Poll::Ready(Ok(_)) => from_caller = true,
+            Poll::Ready(Ok(bytes)) => from_caller = bytes,
             Poll::Pending => {}
         }
     }
@@ -748,5 +764,5 @@ fn poll_io(cx: &mut Context<'_>, dialogue: &mut Dialogue<Permit>, caller: &mut W
             Poll::Pending => {}
         }
     }
-    if from_caller || from_target { Poll::Ready(Io::Read { caller: from_caller, target: from_target }) } else { Poll::Pending }
+    if from_caller > 0 || from_target { Poll::Ready(Io::Read { caller: from_caller, target: from_target }) } else { Poll::Pending }
 }
