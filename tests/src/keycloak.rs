@@ -2,13 +2,19 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::{Url, form_urlencoded};
 use xtask::kept::Kept;
 
-use crate::issuer::{ask, json_of};
+use crate::{
+    browser::Browser,
+    clients::Running,
+    gateway::{CONNECTION, Gateway},
+    issuer::{ask, json_of},
+    postgres::{PATIENCE, Postgres},
+};
 
 /// What the gateway is known as.
 pub const CLIENT_ID: &str = "countersign";
@@ -143,4 +149,45 @@ impl Keycloak {
 #[must_use]
 pub fn password_of(name: &str) -> String {
     format!("the password of {name} at keycloak")
+}
+
+/// Types name and password where Keycloak asks for them.
+///
+/// # Errors
+/// It does not ask.
+pub fn prove(browser: &Browser, name: &str) -> Result<()> {
+    browser.type_into("#username", name)?;
+    browser.type_into("#password", &password_of(name))?;
+    browser.click("#kc-login")
+}
+
+/// `countersign login` in a browser of their own.
+///
+/// # Errors
+/// They are not signed in.
+pub fn sign_in(gateway: &Gateway, name: &str) -> Result<()> {
+    let mut command = gateway.command(name)?;
+    command.arg("login").env("BROWSER", "true");
+    let mut running = Running::start(command)?;
+    let line = running.wait_for("/protocol/openid-connect/auth?", PATIENCE)?;
+    let browser = Browser::open()?;
+    browser.go(line.trim())?;
+    prove(&browser, name)?;
+    browser.wait_for("You are signed in as far as your provider goes")?;
+    running.wait_for(&format!("Signed in as {name}"), PATIENCE)?;
+    ensure!(running.finish(PATIENCE)?.0.success());
+    Ok(())
+}
+
+/// A psql of theirs, opened with a token they mint, that runs something long.
+///
+/// # Errors
+/// It does not come to run.
+pub fn at_work(gateway: &Gateway, target: &Postgres, name: &str, mark: u32) -> Result<Running> {
+    let token = gateway.run(name, &["token", CONNECTION])?;
+    let login = gateway.login_with(name, &token)?;
+    let mut psql = login.psql(&target.program("psql"))?.start()?;
+    psql.type_line(&format!("select pg_sleep({mark});"))?;
+    target.wait_until_logged(&format!("pg_sleep({mark})"))?;
+    Ok(psql)
 }

@@ -6,33 +6,11 @@ use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     browser::Browser,
     clients::Running,
-    gateway::{CONNECTION, Gateway, Setup},
-    keycloak::{CLIENT_SECRET, Keycloak, password_of},
+    gateway::{Gateway, Setup},
+    keycloak::{CLIENT_SECRET, Keycloak, at_work, prove, sign_in},
     postgres::{DATABASE, PATIENCE, Postgres},
 };
 use serde_json::json;
-
-/// Types name and password where Keycloak asks for them.
-fn prove(browser: &Browser, name: &str) -> Result<()> {
-    browser.type_into("#username", name)?;
-    browser.type_into("#password", &password_of(name))?;
-    browser.click("#kc-login")
-}
-
-/// `countersign login` in a browser of their own.
-fn sign_in(gateway: &Gateway, name: &str) -> Result<()> {
-    let mut command = gateway.command(name)?;
-    command.arg("login").env("BROWSER", "true");
-    let mut running = Running::start(command)?;
-    let line = running.wait_for("/protocol/openid-connect/auth?", PATIENCE)?;
-    let browser = Browser::open()?;
-    browser.go(line.trim())?;
-    prove(&browser, name)?;
-    browser.wait_for("You are signed in as far as your provider goes")?;
-    running.wait_for(&format!("Signed in as {name}"), PATIENCE)?;
-    ensure!(running.finish(PATIENCE)?.0.success());
-    Ok(())
-}
 
 /// The same on a device, with the browser elsewhere.
 fn sign_in_on_a_device(gateway: &Gateway, name: &str) -> Result<()> {
@@ -47,16 +25,6 @@ fn sign_in_on_a_device(gateway: &Gateway, name: &str) -> Result<()> {
     running.wait_for(&format!("Signed in as {name}"), PATIENCE)?;
     ensure!(running.finish(PATIENCE)?.0.success());
     Ok(())
-}
-
-/// A psql of theirs, opened with a token they mint, that runs something long.
-fn at_work(gateway: &Gateway, target: &Postgres, name: &str, mark: u32) -> Result<Running> {
-    let token = gateway.run(name, &["token", CONNECTION])?;
-    let login = gateway.login_with(name, &token)?;
-    let mut psql = login.psql(&target.program("psql"))?.start()?;
-    psql.type_line(&format!("select pg_sleep({mark});"))?;
-    target.wait_until_logged(&format!("pg_sleep({mark})"))?;
-    Ok(psql)
 }
 
 #[test]
