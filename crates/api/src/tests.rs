@@ -3,6 +3,7 @@
 mod access;
 mod document;
 mod listeners;
+mod matrix;
 mod oauth;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -26,7 +27,7 @@ use crate::{Api, caller::Peer, types::GatewayView};
 /// Password of everybody here.
 const PASSWORD: &str = "correct horse battery";
 
-/// Everything the API stands on, with people in it: `admin` governs, `audrey` audits, `alice` is an engineer with a session, `mallory` has nothing.
+/// Everything the API stands on, with people in it: `admin` governs, `audrey` audits, `alice` is an engineer with a session, `bob` may sign, `mallory` has nothing.
 struct House {
     api: Arc<Api>,
     router: Router,
@@ -60,7 +61,8 @@ fn files() -> Files {
     let policy = "
         permit (principal in Group::\"engineers\", action in [Action::\"connect\", Action::\"read\"], resource);
         permit (principal in Group::\"administrators\", action in [Action::\"administer\", Action::\"revoke\"], resource == System::\"countersign\");
-        permit (principal in Group::\"auditors\", action == Action::\"audit\", resource == System::\"countersign\");";
+        permit (principal in Group::\"auditors\", action == Action::\"audit\", resource == System::\"countersign\");
+        permit (principal in Group::\"dba\", action == Action::\"approve\", resource == System::\"countersign\");";
     let connection = "protocol = \"postgres\"\nhost = \"127.0.0.1\"\ndatabase = \"shop\"\nenvironment = \"production\"\nuser = \"app\"\n[tls]\nmode = \"loopback-plain\"\n";
     [("policy/a.cedar", policy), ("connections/prod-pg.toml", connection)].map(|(path, text)| (path.to_owned(), text.to_owned())).into()
 }
@@ -82,7 +84,7 @@ impl House {
     async fn people(&self) {
         let now = Timestamp::now();
         let hash = identity::password::hash(&Secret::from(PASSWORD.to_owned())).unwrap();
-        let people = [("admin", "administrators"), ("audrey", "auditors"), ("alice", "engineers"), ("mallory", "nobodies")];
+        let people = [("admin", "administrators"), ("audrey", "auditors"), ("alice", "engineers"), ("mallory", "nobodies"), ("bob", "dba")];
         for (number, (name, group)) in people.into_iter().enumerate() {
             let new = NewIdentity::user(name.parse().unwrap(), vec![group.parse().unwrap()]).unwrap();
             self.add(number as u64, &new).await;

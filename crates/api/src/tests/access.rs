@@ -57,7 +57,7 @@ const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 17] = [
 ];
 
 /// A path with names in it that are somebody else's.
-fn filled(path: &str) -> String {
+pub(super) fn filled(path: &str) -> String {
     let id = match path.split('/').nth(2) {
         Some("sessions") => session_of_alice().to_string(),
         Some("holds") => "h_000000000001".to_owned(),
@@ -78,7 +78,7 @@ fn filled(path: &str) -> String {
 }
 
 /// A body that makes sense, so that what refuses it is not its shape.
-fn body(method: &str, path: &str) -> Option<Value> {
+pub(super) fn body(method: &str, path: &str) -> Option<Value> {
     let body = match (method, path) {
         ("POST", "/v1/login") => json!({ "name": "mallory", "password": "wrong wrong wrong" }),
         ("POST", "/v1/sign-in/browser") => json!({ "provider": "idp", "redirect_uri": "http://127.0.0.1:1/callback" }),
