@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 const POLICY: &str = r#"
 permit (principal in Group::"readers", action in [Action::"connect", Action::"read", Action::"execute"], resource in Environment::"production");
 permit (principal in Group::"writers", action == Action::"write", resource in Environment::"production");
+permit (principal in Group::"writers", action == Action::"reveal", resource == DataClass::"email");
 permit (principal in Group::"owners", action in [Action::"connect", Action::"read", Action::"execute"], resource in Environment::"production");
 permit (principal in Group::"readers", action == Action::"request", resource == Role::"prod-pg/writer") when { context.request.window_s <= 14400 };
 permit (principal in Group::"guests", action == Action::"request", resource == Role::"prod-pg/owner");
@@ -24,7 +25,9 @@ permit (principal in Group::"administrators", action in [Action::"administer", A
 fn start() -> Result<(Postgres, Gateway)> {
     let target = Postgres::start()?;
     target.sql(DATABASE, "create table t (id int primary key); insert into t values (1), (2), (3); alter table t owner to app")?;
+    target.sql(DATABASE, "create table c (email text); insert into c values ('ann@example.com'); alter table c owner to app")?;
     let setup = Setup::init()?;
+    setup.classes(&[("email", "redact", "public.c.email")])?;
     setup.target(&target, DATABASE, "[roles]\nwriter = \"writers\"\nowner = \"owners\"\n")?;
     std::fs::remove_dir_all(setup.file("policy"))?;
     setup.write("policy/requests.cedar", POLICY)?;
@@ -170,10 +173,18 @@ fn what_runs_with_a_role_is_cut_when_its_window_ends_or_somebody_takes_it() -> R
     let mut writes = alice.psql(&target.program("psql"))?.start()?;
     reads.type_line("select pg_sleep(2), 'read on';")?;
     writes.type_line("insert into t select 100 from pg_sleep(3013);")?;
-    target.wait_until_logged("pg_sleep(3013)")?;
+    // Without it she may ask the same, and would see less.
+    let mut sees = alice.psql(&target.program("psql"))?.start()?;
+    sees.type_line("select email from c, pg_sleep(3014);")?;
+    for mark in ["pg_sleep(3013)", "pg_sleep(3014)"] {
+        target.wait_until_logged(mark)?;
+    }
     gateway.run("alice", &["requests", "return", &id_of(&asked)?])?;
-    writes.wait_for("is over, and this session needed it", PATIENCE)?;
-    gone("pg_sleep(3013)")?;
+    for (psql, mark) in [(&mut writes, "pg_sleep(3013)"), (&mut sees, "pg_sleep(3014)")] {
+        psql.wait_for("is over, and this session needed it", PATIENCE)?;
+        gone(mark)?;
+    }
+    ensure!(alice.psql(&target.program("psql"))?.args(&["-At", "-c", "select email from c"]).print()? != "ann@example.com\n");
     reads.wait_for("read on", PATIENCE)?;
     Ok(())
 }

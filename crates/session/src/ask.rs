@@ -25,7 +25,7 @@ use crate::{
     approve::{Draft, HoldRefused, Verdict, Waiting},
     known::Sought,
     live::EndReason,
-    open::{Need, Session},
+    open::{Need, Running, Session},
     record, value, volume,
 };
 
@@ -578,12 +578,16 @@ impl Session {
         )
     }
 
-    /// Why the session must end after it lost what was granted: something that runs would not be allowed without it.
+    /// Why the session must end after it lost what was granted: something that runs would not be allowed without it, or would be masked.
     #[must_use]
     pub fn outlives(&self, lost: RequestId, now: Timestamp) -> Option<EndReason> {
         let (version, chain) = (self.guard.version(), self.live.chain_at(now));
-        let needs = |facts: &Arc<Facts>| self.decide_anew(&version, &chain, facts.clone(), now).decision.outcome != Outcome::Allow;
-        self.running.values().any(|running| needs(&running.facts)).then_some(EndReason::GrantOver(lost))
+        let masked = |plan: Option<&Arc<MaskPlan>>| plan.map(|plan| plan.masked().to_vec()).unwrap_or_default();
+        let needs = |running: &Running| {
+            let decided = self.decide_anew(&version, &chain, running.facts.clone(), now);
+            decided.decision.outcome != Outcome::Allow || masked(decided.plan.as_ref()) != masked(running.plan.as_ref())
+        };
+        self.running.values().any(|running| needs(running)).then_some(EndReason::GrantOver(lost))
     }
 
     /// Whether a decision was made under a version or chain that is no longer in force.
