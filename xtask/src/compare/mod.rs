@@ -15,6 +15,7 @@ mod postgres_source;
 mod programs;
 mod pytest;
 mod python;
+mod rust;
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +40,7 @@ use crate::{
 
 /// The suites, in the order they are run.
 const SUITES: &[&[Suite]] =
-    &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES, node::SUITES, java::SUITES];
+    &[pg_regress::SUITES, libpq::SUITES, programs::SUITES, pytest::SUITES, django::SUITES, go::SUITES, node::SUITES, java::SUITES, rust::SUITES];
 
 /// Suites whose tests are in no package: they are run from a checkout, which `--source DIR` names, against the driver in its package.
 const FROM_A_CHECKOUT: &[&str] = &["psycopg", "node-postgres", "pgjdbc"];

@@ -14,7 +14,7 @@ use protocol::{
             target::TargetReady,
         },
         message::backend::{self, Transaction},
-        refusal::{Refusal, Sqlstate},
+        refusal::{self, Refusal, Sqlstate},
     },
 };
 use session::{
@@ -179,7 +179,8 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr, span: &Sp
         Refusal::new(Sqlstate::CANNOT_CONNECT_NOW, error.to_string())
     })?;
     let mut settings = Settings::new(&ours, callers_name.as_deref().unwrap_or_default());
-    let greeting = greeting(&target.ready, &mut settings, &cancels)?;
+    let cut = callers_name.as_deref().and_then(of_a_long_name);
+    let greeting = greeting(&target.ready, &mut settings, &cancels, cut)?;
     let dialogue = Dialogue::new(limits(shared), settings);
     Ok((Opened { session, target, dialogue, cancels, cancel, role: role.map(|role| role.place) }, greeting))
 }
@@ -250,10 +251,13 @@ fn limits(shared: &Shared) -> Limits {
 }
 
 /// What the caller is told of its target: its settings with the caller's own `application_name`, the target's process id with a secret of ours.
-fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace) -> Result<Bytes, Refusal> {
+fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace, notice: Option<String>) -> Result<Bytes, Refusal> {
     let unwritable = |_| Refusal::new(Sqlstate::INTERNAL_ERROR, "the target's greeting cannot be passed on");
     let mut out = BytesMut::new();
     backend::authentication_ok(&mut out);
+    if let Some(notice) = notice {
+        refusal::notice(&mut out, notice, None, None);
+    }
     for notice in &ready.notices {
         out.extend_from_slice(notice);
     }
@@ -268,6 +272,12 @@ fn greeting(ready: &TargetReady, settings: &mut Settings, cancels: &CancelPlace)
     backend::backend_key_data(&mut out, *process_id, secret).map_err(unwritable)?;
     backend::ready_for_query(&mut out, Transaction::Idle);
     Ok(out.freeze())
+}
+
+/// What the target would say of an `application_name` that it cuts, which it does not get: `truncate_identifier`, 63 bytes.
+fn of_a_long_name(name: &str) -> Option<String> {
+    let cut = name.get(..name.floor_char_boundary(63)).filter(|cut| cut.len() < name.len())?;
+    Some(format!("identifier \"{name}\" will be truncated to \"{cut}\""))
 }
 
 /// What no password prompt can take.
