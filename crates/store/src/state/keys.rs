@@ -4,7 +4,10 @@ use identity::token::sha256;
 use model::{IdentityKeyId, IdentityName, Timestamp, TokenId};
 use sqlx::FromRow;
 
-use super::{State, identities};
+use super::{
+    State, identities,
+    tokens::{self, GivenBy},
+};
 use crate::{
     StoreError,
     database::{micros, optional, optional_time, parsed, sql, time},
@@ -171,15 +174,9 @@ impl State {
             .bind(by.as_str())
             .run(&mut write)
             .await?;
-        let tokens: Vec<(String,)> = sql("SELECT id FROM tokens WHERE key_id = $1 ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
-        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE key_id = $1 AND revoked_at IS NULL")
-            .bind(id.to_string())
-            .bind(micros(now))
-            .bind(by.as_str())
-            .run(&mut write)
-            .await?;
+        let tokens = tokens::revoke_given(&mut write, GivenBy::Key, &id.to_string(), by, now).await?;
         write.commit().await?;
-        tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>().map(Some)
+        tokens.ids().map(Some)
     }
 
     /// Uses up an id of what somebody signed: the first who does gets it, however many come at once. It is remembered until `forget_at`.

@@ -2,10 +2,13 @@
 
 use model::{IdentityName, RequestId, Timestamp, TokenId, hold::HoldState, request::RequestRow};
 
-use super::State;
+use super::{
+    State,
+    tokens::{self, GivenBy},
+};
 use crate::{
     StoreError,
-    database::{Write, from_json, micros, parsed, sql, to_json},
+    database::{Write, from_json, micros, sql, to_json},
 };
 
 impl State {
@@ -56,16 +59,9 @@ impl State {
         if !change(&mut write, before, after).await? {
             return Ok(None);
         }
-        let id = after.id.to_string();
-        let tokens: Vec<(String,)> = sql("SELECT id FROM tokens WHERE request = $1 ORDER BY id").bind(id.as_str()).locked().all(&mut write).await?;
-        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE request = $1 AND revoked_at IS NULL")
-            .bind(id)
-            .bind(micros(now))
-            .bind(by.as_str())
-            .run(&mut write)
-            .await?;
+        let tokens = tokens::revoke_given(&mut write, GivenBy::Request, &after.id.to_string(), by, now).await?;
         write.commit().await?;
-        tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>().map(Some)
+        tokens.ids().map(Some)
     }
 
     /// One request.

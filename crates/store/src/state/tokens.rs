@@ -238,6 +238,55 @@ impl State {
     }
 }
 
+/// What tokens are given out by, and end with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum GivenBy {
+    /// A trust rule.
+    Rule,
+    /// A key of an identity.
+    Key,
+    /// A request that was granted.
+    Request,
+}
+
+impl GivenBy {
+    /// What finds them by its id ($1), and what revokes them ($2 when, $3 by whom).
+    const fn statements(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Rule => (
+                "SELECT id FROM tokens WHERE trust = $1 ORDER BY id",
+                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE trust = $1 AND revoked_at IS NULL",
+            ),
+            Self::Key => (
+                "SELECT id FROM tokens WHERE key_id = $1 ORDER BY id",
+                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE key_id = $1 AND revoked_at IS NULL",
+            ),
+            Self::Request => (
+                "SELECT id FROM tokens WHERE request = $1 ORDER BY id",
+                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE request = $1 AND revoked_at IS NULL",
+            ),
+        }
+    }
+}
+
+/// Revokes what was given out by something, inside a transaction. Returns all of it, also what was revoked before: that time what it opened may have been left.
+pub(super) async fn revoke_given(write: &mut Write, given_by: GivenBy, id: &str, by: &IdentityName, now: Timestamp) -> Result<Given, StoreError> {
+    let (find, revoke) = given_by.statements();
+    let tokens = sql(find).bind(id).locked().all(&mut *write).await?;
+    sql(revoke).bind(id).bind(micros(now)).bind(by.as_str()).run(&mut *write).await?;
+    Ok(Given(tokens))
+}
+
+/// What was given out, as the rows have it: read once the transaction is over, so that a row that cannot be read keeps no other alive.
+pub(super) struct Given(Vec<(String,)>);
+
+impl Given {
+    /// Their ids.
+    pub(super) fn ids(self) -> Result<Vec<TokenId>, StoreError> {
+        self.0.into_iter().map(|(id,)| parsed("a token id", &id)).collect()
+    }
+}
+
 /// Revokes every token of a subject inside a transaction.
 pub(super) async fn revoke_all(write: &mut Write, subject: &IdentityName, by: &IdentityName, now: Timestamp) -> Result<u64, StoreError> {
     // In the order in which others lock them.

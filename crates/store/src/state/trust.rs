@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use model::{IdentityName, ProviderName, Timestamp, TokenId, TrustId};
 use sqlx::FromRow;
 
-use super::{State, identities};
+use super::{
+    State, identities,
+    tokens::{self, GivenBy},
+};
 use crate::{
     StoreError,
     database::{from_json, micros, optional, optional_time, parsed, sql, time, to_json},
@@ -136,15 +139,9 @@ impl State {
             .bind(by.as_str())
             .run(&mut write)
             .await?;
-        let tokens: Vec<(String,)> = sql("SELECT id FROM tokens WHERE trust = $1 ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
-        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE trust = $1 AND revoked_at IS NULL")
-            .bind(id.to_string())
-            .bind(micros(now))
-            .bind(by.as_str())
-            .run(&mut write)
-            .await?;
+        let tokens = tokens::revoke_given(&mut write, GivenBy::Rule, &id.to_string(), by, now).await?;
         write.commit().await?;
-        tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>().map(Some)
+        tokens.ids().map(Some)
     }
 }
 
