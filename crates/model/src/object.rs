@@ -61,6 +61,16 @@ pub enum Object {
         /// Its name; for a database's own server, the connection's name.
         host: Arc<str>,
     },
+    /// A program of the machine.
+    Program {
+        /// Its name where it lies in one of the system's own directories (`rm` for `/usr/bin/rm`), else its path as it was written.
+        program: Arc<str>,
+    },
+    /// A file or directory of the machine.
+    Path {
+        /// Absolute (`/srv/data`), or from the home directory of whoever the gateway signs in as (`~/data`); without `.`, `..` and empty parts.
+        path: Arc<str>,
+    },
     /// A role that grants may add a caller to, as the connection names it.
     Role {
         /// The role's name.
@@ -85,6 +95,8 @@ impl Object {
             Self::Column { .. } => "Column",
             Self::Function { .. } => "Function",
             Self::Host { .. } => "Host",
+            Self::Program { .. } => "Program",
+            Self::Path { .. } => "Path",
             Self::Role { .. } => "Role",
             Self::DataClass { .. } => "DataClass",
         }
@@ -101,11 +113,14 @@ impl Object {
             Self::Column { database, schema, table, column } => vec![database, schema, table, column],
             Self::Function { database, schema, function } => vec![database, schema, function],
             Self::Host { host } => vec![host],
+            Self::Program { program } => vec![program],
+            Self::Path { path } => path.split('/').collect(),
             Self::Role { role } => vec![role],
         }
     }
 
     /// The Cedar entity id. A data class's is its name; all others': the connection's name and the path below it, joined by `/`, with `%` and `/` inside a name written `%25` and `%2F`.
+    /// So the absolute path `/srv/data` of `web1` is `web1//srv/data`, and `~/data` is `web1/~/data`.
     #[must_use]
     pub fn entity_id(&self, connection: &ConnectionName) -> String {
         if let Self::DataClass { class } = self {
@@ -131,6 +146,8 @@ impl fmt::Display for Object {
             Self::Column { schema, table, column, .. } => format!("{schema}.{table}.{column}"),
             Self::Function { schema, function, .. } => format!("{schema}.{function}()"),
             Self::Host { host } => format!("host {host}"),
+            Self::Program { program } => format!("program {program}"),
+            Self::Path { path } => path.to_string(),
             Self::Role { role } => format!("role {role}"),
             Self::DataClass { class } => format!("data class {class}"),
         };
@@ -150,5 +167,19 @@ pub struct Pair {
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.action, self.object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_paths_or_programs_have_one_id() {
+        let web1: ConnectionName = "web1".parse().unwrap();
+        let path = |path: &str| Object::Path { path: path.into() }.entity_id(&web1);
+        let program = |program: &str| Object::Program { program: program.into() }.entity_id(&web1);
+        assert_eq!([path("/"), path("/srv/data"), path("~"), path("~/data"), path("/~/data")], ["web1//", "web1//srv/data", "web1/~", "web1/~/data", "web1//~/data"]);
+        assert_eq!([program("rm"), program("/tmp/rm"), path("/100%")], ["web1/rm", "web1/%2Ftmp%2Frm", "web1//100%25"]);
     }
 }

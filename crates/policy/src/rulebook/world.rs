@@ -35,7 +35,7 @@ pub(crate) struct Vocabulary {
     actions: HashMap<&'static str, EntityUid>,
 }
 
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 17] = [
     "User",
     "Workload",
     "Agent",
@@ -48,6 +48,8 @@ const TYPES: [&str; 15] = [
     "Column",
     "Function",
     "Host",
+    "Program",
+    "Path",
     "Role",
     "DataClass",
     "System",
@@ -220,7 +222,8 @@ impl<'v> World<'v> {
 fn above(object: &Object) -> Option<Object> {
     match object {
         Object::Connection | Object::DataClass { .. } => None,
-        Object::Database { .. } | Object::Host { .. } | Object::Role { .. } => Some(Object::Connection),
+        Object::Database { .. } | Object::Host { .. } | Object::Program { .. } | Object::Role { .. } => Some(Object::Connection),
+        Object::Path { path } => Some(directory(path).map_or(Object::Connection, |path| Object::Path { path: path.into() })),
         Object::Schema { database, .. } => Some(Object::Database { database: database.clone() }),
         Object::Table { database, schema, .. } | Object::Function { database, schema, .. } => {
             Some(Object::Schema { database: database.clone(), schema: schema.clone() })
@@ -228,6 +231,16 @@ fn above(object: &Object) -> Option<Object> {
         Object::Column { database, schema, table, .. } => {
             Some(Object::Table { database: database.clone(), schema: schema.clone(), table: table.clone() })
         }
+    }
+}
+
+/// The directory a path lies in; none for `/` and `~`.
+fn directory(path: &str) -> Option<&str> {
+    let (directory, name) = path.rsplit_once('/')?;
+    match (directory, name) {
+        ("", "") => None,
+        ("", _) => Some("/"),
+        (directory, _) => Some(directory),
     }
 }
 
@@ -240,6 +253,8 @@ fn attributes(object: &Object) -> Vec<(&'static str, RestrictedExpression)> {
         Object::Column { schema, table, column, .. } => vec![("name", text(column)), ("schema", text(schema)), ("table", text(table))],
         Object::Function { schema, function, .. } => vec![("name", text(function)), ("schema", text(schema))],
         Object::Host { host } => vec![("name", text(host))],
+        Object::Program { program } => vec![("name", text(program))],
+        Object::Path { path } => vec![("name", text(path))],
         Object::Role { role } => vec![("name", text(role))],
     }
 }
