@@ -179,7 +179,10 @@ mod tests {
         let web1: ConnectionName = "web1".parse().unwrap();
         let path = |path: &str| Object::Path { path: path.into() }.entity_id(&web1);
         let program = |program: &str| Object::Program { program: program.into() }.entity_id(&web1);
-        assert_eq!([path("/"), path("/srv/data"), path("~"), path("~/data"), path("/~/data")], ["web1//", "web1//srv/data", "web1/~", "web1/~/data", "web1//~/data"]);
+        assert_eq!(
+            [path("/"), path("/srv/data"), path("~"), path("~/data"), path("/~/data")],
+            ["web1//", "web1//srv/data", "web1/~", "web1/~/data", "web1//~/data"]
+        );
         assert_eq!([program("rm"), program("/tmp/rm"), path("/100%")], ["web1/rm", "web1/%2Ftmp%2Frm", "web1//100%25"]);
     }
 }

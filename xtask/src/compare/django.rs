@@ -35,6 +35,7 @@ const PARTS: &[&str] = &[
 /// Django's suite.
 pub(super) const SUITES: &[Suite] = &[Suite {
     name: "django",
+    runs_some: false,
     databases: &["django", "django_other"],
     makes: &["test_django", "test_django_other"],
     configuration: &[],

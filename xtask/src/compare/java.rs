@@ -27,6 +27,7 @@ const OPTIONS: &[&str] = &["-Xmx1536m", "-Duser.language=TR", "-Duser.country=tr
 /// Suites of drivers for Java.
 pub(super) const SUITES: &[Suite] = &[Suite {
     name: "pgjdbc",
+    runs_some: false,
     databases: &["test", "test_2"],
     makes: &["authtest"],
     configuration: &["wal_level = logical", "max_locks_per_transaction = 256"],

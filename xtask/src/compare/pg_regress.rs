@@ -12,9 +12,33 @@ use crate::{Outcome, command, install::postgres_programs};
 
 /// PostgreSQL's own regression and isolation suites, and those of its procedural language and of its extensions.
 pub(super) const SUITES: &[Suite] = &[
-    Suite { name: "regress", databases: &[], makes: &["regression", "regression_tbd"], configuration: &[], install: install_regress, run: regress },
-    Suite { name: "isolation", databases: &[], makes: &["isolation_regression"], configuration: &[], install: install_source, run: isolation },
-    Suite { name: "contrib", databases: &[], makes: &[CONTRIB_DATABASE], configuration: &[], install: install_source, run: contrib },
+    Suite {
+        name: "regress",
+        databases: &[],
+        makes: &["regression", "regression_tbd"],
+        configuration: &[],
+        install: install_regress,
+        run: regress,
+        runs_some: false,
+    },
+    Suite {
+        name: "isolation",
+        databases: &[],
+        makes: &["isolation_regression"],
+        configuration: &[],
+        install: install_source,
+        run: isolation,
+        runs_some: false,
+    },
+    Suite {
+        name: "contrib",
+        databases: &[],
+        makes: &[CONTRIB_DATABASE],
+        configuration: &[],
+        install: install_source,
+        run: contrib,
+        runs_some: false,
+    },
 ];
 
 /// The database that tests of extensions are run in, made anew for each.

@@ -24,6 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) const SUITES: &[Suite] = &[
     Suite {
         name: "psql",
+        runs_some: false,
         databases: &["compared"],
         makes: &["nowhere_at_all"],
         configuration: &[],
@@ -41,6 +42,7 @@ pub(super) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "pg_dump",
+        runs_some: false,
         databases: &["compared"],
         makes: &["restored", "again", "by_psql"],
         configuration: &[],

@@ -18,17 +18,19 @@ const TEST_SECONDS_MAX: &str = "--timeout=120";
 pub(super) const SUITES: &[Suite] = &[
     Suite {
         name: "psycopg2",
+        runs_some: true,
         databases: &["psycopg2_test"],
         makes: &[],
         configuration: &[],
         install: || python::install("psycopg2==2.9.13", &["psycopg2-binary==2.9.13"]),
         run: |run| {
             run.place.sql("create extension hstore")?;
-            pytest(run, &["tests"], &["tests"])
+            pytest(run, &["tests"], &[], &["tests"])
         },
     },
     Suite {
         name: "psycopg",
+        runs_some: true,
         databases: &["psycopg_test"],
         makes: &[],
         configuration: &[],
@@ -37,30 +39,33 @@ pub(super) const SUITES: &[Suite] = &[
             run.place.sql("create extension hstore")?;
             // Not what checks types, speaks to another server, or counts the driver's own objects, for long; and the pool is no driver.
             let others = ["--ignore=tests/pool", "--ignore=tests/crdb", "-m", "not mypy", "-k", "not test_leak and not _leaks"];
-            pytest(run, &["tests", "pyproject.toml"], &[others.as_slice(), &["tests"]].concat())
+            pytest(run, &["tests", "tools", "pyproject.toml"], &others, &["tests"])
         },
     },
     Suite {
         name: "asyncpg",
+        runs_some: true,
         databases: &["asyncpg_test"],
         makes: &["asyncpg_intro_test", "testdb"],
         configuration: &[],
         install: || python::install("asyncpg==0.32.0", &["asyncpg==0.32.0", "distro==1.9.0"]),
-        run: |run| pytest(run, &["tests"], &["tests"]),
+        run: |run| pytest(run, &["tests"], &[], &["tests"]),
     },
     Suite {
         name: "pg8000",
+        runs_some: true,
         databases: &["postgres"],
         makes: &["pg8000_md5", "pg8000_password", "pg8000_scram_sha_256"],
         configuration: &[],
         install: || python::install("pg8000==1.31.6", &["pg8000==1.31.6", "pytz==2026.6", "pytest-benchmark==5.3.1", "pytest-mock==3.15.1"]),
         run: |run| {
             run.place.sql("create extension hstore")?;
-            pytest(run, &["test", "README.md"], &["--ignore-glob=*/auth/*", "--benchmark-disable", "test"])
+            pytest(run, &["test", "README.md"], &["--ignore-glob=*/auth/*", "--benchmark-disable"], &["test"])
         },
     },
     Suite {
         name: "sqlalchemy",
+        runs_some: true,
         databases: &["test"],
         makes: &[],
         configuration: &["default_text_search_config = 'pg_catalog.english'"],
@@ -88,19 +93,23 @@ fn sqlalchemy(run: &Run<'_>) -> Outcome<Results> {
     let drivers = ["psycopg2", "psycopg", "psycopg_async", "asyncpg", "pg8000"];
     let uris: Vec<String> =
         drivers.iter().map(|driver| format!("--dburi=postgresql+{driver}://{user}:{password}@{host}:{port}/{database}")).collect();
-    let arguments: Vec<&str> = uris.iter().map(String::as_str).chain(["test/dialect/postgresql", "test/dialect/test_suite.py"]).collect();
-    pytest(run, &["test", "lib", "pyproject.toml", "setup.cfg"], &arguments)
+    let options: Vec<&str> = uris.iter().map(String::as_str).collect();
+    pytest(run, &["test", "lib", "pyproject.toml", "setup.cfg"], &options, &["test/dialect/postgresql", "test/dialect/test_suite.py"])
 }
 
-/// Runs pytest in a copy of these files of the kit's source: nothing of the driver's own source is there but its tests.
-fn pytest(run: &Run<'_>, files: &[&str], arguments: &[&str]) -> Outcome<Results> {
+/// Runs pytest in a copy of these files of the kit's source: nothing of the driver's own source is there but its tests. `tests` is what it runs of them.
+fn pytest(run: &Run<'_>, files: &[&str], options: &[&str], tests: &[&str]) -> Outcome<Results> {
     let folder = copied(run, files)?;
     let mut command = Command::new(python::python(run.kit));
     run.place.tell(&mut command);
     let place = run.place;
     let (host, port, user, password, database) = (&place.host, place.port, &place.user, &place.password, &place.database);
     command.env("PSYCOPG_TEST_DSN", format!("host={host} port={port} user={user} password={password} dbname={database}"));
-    command.current_dir(folder).args(["-m", "pytest", "-p", "outcomes", "-q", TEST_SECONDS_MAX, "--tb=short"]).args(arguments);
+    command.current_dir(folder).args(["-m", "pytest", "-p", "outcomes", "-q", TEST_SECONDS_MAX, "--tb=short"]).args(options);
+    match run.only {
+        [] => command.args(tests),
+        only => command.args(only),
+    };
     python::outcomes(&mut command, run.work)
 }
 

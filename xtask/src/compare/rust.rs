@@ -18,7 +18,8 @@ const CRATE: &str = "tokio-postgres";
 const SECONDS_MAX: &str = "600";
 
 /// Suites of cargo's test runner.
-pub(super) const SUITES: &[Suite] = &[Suite { name: CRATE, databases: &["postgres"], makes: &[], configuration: &[], install, run }];
+pub(super) const SUITES: &[Suite] =
+    &[Suite { name: CRATE, databases: &["postgres"], makes: &[], configuration: &[], install, run, runs_some: false }];
 
 /// A copy of the crate as this workspace has it: the one that cargo keeps is not built in.
 fn install() -> Outcome<PathBuf> {
