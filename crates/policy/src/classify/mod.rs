@@ -4,3 +4,4 @@
 //! what is not understood is a value, [`model::Understanding::Unreadable`].
 
 pub mod postgres;
+pub mod ssh;

@@ -1,0 +1,90 @@
+//! What is asked of a machine over SSH: commands, shells, subsystems, files, forwards and variables.
+//!
+//! Commands are read as the shells of such machines read them alike (`sh` in its kinds, bash, zsh); where they differ, or where the text does not say
+//! what will run, the command is not understood. Paths are what the text says: where links at the machine lead is known only for the file operations
+//! whose real path the gateway could find out. Work and depth are bounded by the limits here.
+
+mod files;
+mod forwards;
+mod found;
+mod paths;
+mod variables;
+
+use model::{Action, Facts, Object};
+
+use self::found::Found;
+pub use self::{
+    files::{FileOperation, FilePath, file},
+    forwards::{Forward, forward},
+    variables::environment,
+};
+
+/// Longest command that is read, in bytes; a longer one is unreadable.
+pub const MAX_COMMAND_BYTES: usize = 64 << 10;
+
+/// Longest name of a subsystem that is read, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// An exec request's command, as bytes from the wire.
+#[must_use]
+pub fn exec(command: &[u8]) -> Facts {
+    let mut found = Found::of("exec");
+    match std::str::from_utf8(command) {
+        Err(_) => found.doubt("it is not UTF-8"),
+        Ok(text) if text.len() > MAX_COMMAND_BYTES => found.doubt("it is too long"),
+        Ok(_) => found.doubt("commands are not read yet"),
+    }
+    // Nor can be told which of it is a secret.
+    found.secrets = vec![(0, u32::try_from(command.len()).unwrap_or(u32::MAX))];
+    found.into_facts()
+}
+
+/// A shell request: what is typed in it is not decided on, so that it is code that runs on the connection.
+#[must_use]
+pub fn shell() -> Facts {
+    Found::one("shell", Action::Execute, Object::Connection).into_facts()
+}
+
+/// A subsystem request. Each operation of `sftp` is decided by itself; what others do is not known.
+#[must_use]
+pub fn subsystem(name: &str) -> Facts {
+    if name == "sftp" {
+        return Found::one("sftp", Action::Connect, Object::Connection).into_facts();
+    }
+    let mut found = Found::one("subsystem", Action::Execute, Object::Program { program: format!("subsystem:{}", cut(name)).into() });
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        found.doubt("the name of the subsystem is not understood");
+    }
+    found.into_facts()
+}
+
+/// No more of a name than is kept.
+fn cut(name: &str) -> &str {
+    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    end.and_then(|end| name.get(..end)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(facts: &Facts) -> Vec<String> {
+        facts.pairs.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_shell_is_code_on_the_connection() {
+        assert_eq!(asks(&shell()), ["execute on the connection"]);
+        assert_eq!(shell().kinds, [std::sync::Arc::from("shell")]);
+    }
+
+    #[test]
+    fn sftp_needs_nothing_more_and_any_other_subsystem_is_a_program() {
+        assert_eq!(asks(&subsystem("sftp")), ["connect on the connection"]);
+        assert_eq!(asks(&subsystem("netconf")), ["execute on program subsystem:netconf"]);
+        for odd in ["SFTP", "sftp ", "sftp\0", "\u{200b}sftp", ""] {
+            assert!(subsystem(odd).asks(Action::Execute), "{odd:?}");
+        }
+        assert!(subsystem(&"é".repeat(1_000)).asks(Action::Unreadable));
+    }
+}
