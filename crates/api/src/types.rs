@@ -363,6 +363,9 @@ pub struct ConnectionsAnswer {
 pub struct GatewayView {
     /// Addresses for PostgreSQL clients.
     pub postgres: Vec<String>,
+    /// Addresses for SSH clients.
+    #[serde(default)]
+    pub ssh: Vec<String>,
     /// PEM of the root that signed the gateway's certificate, for `sslrootcert`.
     pub ca: Option<String>,
 }

@@ -123,6 +123,8 @@ fn hide(record: &mut Record, hidden: &mut Hidden) {
         | Record::Opened(_)
         | Record::Held(_)
         | Record::Settled(_)
+        | Record::Output(_)
+        | Record::Resized(_)
         | Record::Note(_)
         | Record::Closed(_) => {}
     }

@@ -72,6 +72,9 @@ pub(crate) struct Listen {
     /// PostgreSQL clients; one address or several.
     #[serde(deserialize_with = "addresses")]
     pub(crate) postgres: Vec<SocketAddr>,
+    /// SSH clients; one address or several, none if they are not served.
+    #[serde(deserialize_with = "addresses")]
+    pub(crate) ssh: Vec<SocketAddr>,
     /// The HTTP API over TLS, beside the local socket that is always there.
     #[serde(deserialize_with = "maybe_address")]
     pub(crate) api: Option<SocketAddr>,
@@ -84,7 +87,7 @@ pub(crate) struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { postgres: vec![SocketAddr::from(([127, 0, 0, 1], 6432))], api: None, metrics: None, drain_ms: 10_000 }
+        Self { postgres: vec![SocketAddr::from(([127, 0, 0, 1], 6432))], ssh: Vec::new(), api: None, metrics: None, drain_ms: 10_000 }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evidence::record::{
-    Answered, Asked, AskedOutcome, Cell, Closed, CopyData, Direction, Held, Opened, Parameter, Record, Rows, Settled, Shape, Treatment,
+    Answered, Asked, AskedOutcome, Cell, Closed, CopyData, Direction, Held, Opened, Parameter, Record, Rows, Settled, Shape, Stream, Treatment,
 };
 use model::{Timestamp, hold::HoldState, name::printable};
 
@@ -38,6 +38,8 @@ impl Story {
             Record::Rows(rows) => Some(self.rows(rows)),
             Record::CopyData(data) => Some(copied(data)),
             Record::Answered(answered) => Some(self.answered(answered)),
+            Record::Output(data) => Some(said(data)),
+            Record::Resized(size) => Some(format!("    (the terminal is {} by {})", size.columns, size.rows)),
             Record::Note(note) => Some(format!("{}  {}: {}", clock(note.at), printable(&note.kind), printable(&note.text))),
             Record::Closed(closed) => {
                 self.closed = true;
@@ -63,12 +65,14 @@ impl Story {
         let mut fields = vec![
             ("session", opened.session.to_string()),
             ("who", opened.chain.to_string()),
-            ("connection", format!("{}/{} ({})", opened.connection, opened.database, opened.environment)),
+            ("connection", format!("{} ({})", place(opened), opened.environment)),
             ("from", opened.peer.clone()),
             ("opened", format!("{} UTC", moment(opened.at))),
             ("policy version", opened.version.short()),
-            ("target process", opened.target_pid.to_string()),
         ];
+        if opened.target_pid != 0 {
+            fields.push(("target process", opened.target_pid.to_string()));
+        }
         if let Some(token) = opened.token {
             fields.insert(4, ("token", token.to_string()));
         }
@@ -173,6 +177,25 @@ impl Story {
         let text = format!("\nclosed {} UTC: {} ({operations})", moment(closed.at), printable(&closed.ending));
         self.output.paint(Tone::Strong, &text)
     }
+}
+
+/// A connection, and the database behind it if it has any.
+fn place(opened: &Opened) -> String {
+    if opened.database.is_empty() { opened.connection.to_string() } else { format!("{}/{}", opened.connection, opened.database) }
+}
+
+/// What passed, in one piece as it arrived; `replay` plays it on a terminal.
+fn said(output: &evidence::record::Output) -> String {
+    let from = match output.stream {
+        Stream::Output => "shown",
+        Stream::Error => "error",
+        Stream::Input => "typed",
+    };
+    let text = match &output.data {
+        Cell::Text(text) => printable(text),
+        Cell::Binary { hex } => printable(&String::from_utf8_lossy(&hex.0)),
+    };
+    format!("    {from} {text}")
 }
 
 fn copied(data: &CopyData) -> String {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::MAX_RECORD_BYTES;
 use crate::record::{
-    Answered, Asked, Closed, CopyData, Failure, Held, Note, Opened, Parameter, Record, Rows, Ruling, SECRET_MARK, Settled, Shape, Via,
+    Answered, Asked, Closed, CopyData, Failure, Held, Note, Opened, Output, Parameter, Record, Resized, Rows, Ruling, SECRET_MARK, Settled, Shape,
+    Via,
 };
 
 /// Most statements, facts and rulings each that are known by an id at a time; then all are forgotten and named anew.
@@ -106,6 +107,10 @@ enum ReadLine {
     Rows(Rows),
     #[serde(rename = "copy_data")]
     CopyData(CopyData),
+    #[serde(rename = "output")]
+    Output(Output),
+    #[serde(rename = "resized")]
+    Resized(Resized),
     #[serde(rename = "note")]
     Note(Note),
     #[serde(rename = "closed")]
@@ -419,6 +424,8 @@ impl Names {
             ReadLine::Shape(shape) => Record::Shape(shape),
             ReadLine::Rows(rows) => Record::Rows(rows),
             ReadLine::CopyData(data) => Record::CopyData(data),
+            ReadLine::Output(output) => Record::Output(output),
+            ReadLine::Resized(resized) => Record::Resized(resized),
             ReadLine::Note(note) => Record::Note(note),
             ReadLine::Closed(closed) => Record::Closed(closed),
         }))

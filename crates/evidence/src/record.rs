@@ -38,6 +38,10 @@ pub enum Record {
     CopyData(CopyData),
     /// The operation ended.
     Answered(Answered),
+    /// What a terminal or a command showed, or what was typed.
+    Output(Output),
+    /// A terminal has another size.
+    Resized(Resized),
     /// Anything else worth knowing.
     Note(Note),
     /// The session ended.
@@ -55,6 +59,8 @@ impl Record {
             | Self::Shape(Shape { op, .. })
             | Self::Rows(Rows { op, .. })
             | Self::CopyData(CopyData { op, .. })
+            | Self::Output(Output { op, .. })
+            | Self::Resized(Resized { op, .. })
             | Self::Answered(Answered { op, .. }) => Some(*op),
             Self::Opened(_) | Self::Note(_) | Self::Closed(_) => None,
         }
@@ -69,6 +75,8 @@ impl Record {
             | Self::Held(Held { at, .. })
             | Self::Settled(Settled { at, .. })
             | Self::Answered(Answered { at, .. })
+            | Self::Output(Output { at, .. })
+            | Self::Resized(Resized { at, .. })
             | Self::Note(Note { at, .. })
             | Self::Closed(Closed { at, .. }) => Some(*at),
             Self::Shape(_) | Self::Rows(_) | Self::CopyData(_) => None,
@@ -179,6 +187,18 @@ pub enum Via {
     FunctionCall,
     /// Settings in the startup packet.
     Startup,
+    /// A command over SSH.
+    Exec,
+    /// A shell over SSH.
+    Shell,
+    /// A subsystem over SSH.
+    Subsystem,
+    /// An environment variable over SSH.
+    Environment,
+    /// An operation on a file over SFTP.
+    File,
+    /// A forward over SSH.
+    Forward,
 }
 
 /// A parameter as the caller sent it. In JSON: `null`, a string, or `{"hex": "…", "type_oid": 23}`.
@@ -315,6 +335,46 @@ pub enum Direction {
     In,
     /// From the target to the caller.
     Out,
+}
+
+/// Bytes that a terminal or a command showed, as its caller saw them, or that were typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The command or shell.
+    pub op: u64,
+    /// When they passed.
+    #[serde(with = "micros")]
+    pub at: Timestamp,
+    /// Which of its streams.
+    pub stream: Stream,
+    /// The bytes, cut where they arrived in pieces, in a character even.
+    pub data: Cell,
+}
+
+/// A stream of a command or shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// What it writes, of a terminal all of it.
+    Output,
+    /// What it writes to its standard error.
+    Error,
+    /// What its caller types, as far as the terminal shows it.
+    Input,
+}
+
+/// A terminal has this size from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resized {
+    /// The command or shell.
+    pub op: u64,
+    /// When.
+    #[serde(with = "micros")]
+    pub at: Timestamp,
+    /// Characters a line.
+    pub columns: u32,
+    /// Lines.
+    pub rows: u32,
 }
 
 /// The operation ended, as far as the gateway saw.

@@ -7,6 +7,7 @@ pub mod dial;
 pub mod link;
 pub mod listen;
 pub mod postgres;
+mod ssh;
 pub mod threads;
 pub mod tls;
 

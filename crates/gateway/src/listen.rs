@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use identity::{Crowd, InCrowd};
+use identity::{Crowd, InCrowd, ssh::SshKeys};
+use model::connection::Protocol;
 use protocol::postgres::refusal::{Refusal, Sqlstate};
 use session::Guard;
 use tokio::{
@@ -15,6 +16,7 @@ use tokio::{
 use crate::{
     dial, postgres,
     postgres::{cancel::Cancels, roles::Roles},
+    ssh,
     threads::{OnThread, Threads},
     tls::CallerTls,
 };
@@ -42,13 +44,14 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<CallerTls>,
     pub(crate) cancels: Cancels,
     pub(crate) roles: Arc<Roles>,
+    pub(crate) ssh: Option<Arc<ssh::Doorway>>,
     pub(crate) stop: watch::Receiver<Stop>,
     logins: Arc<Semaphore>,
     crowd: Crowd,
 }
 
 /// The places a login takes until it ends: one in all, and one of its address.
-struct Places {
+pub(crate) struct Places {
     _in_all: OwnedSemaphorePermit,
     _of_address: InCrowd,
 }
@@ -56,8 +59,8 @@ struct Places {
 impl Gateway {
     /// A gateway for the sessions `guard` stands over, which run on `threads`. Without `tls` only callers on this machine are served.
     #[must_use]
-    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, threads: Threads, stop: watch::Receiver<Stop>) -> Self {
-        Self { shared: Arc::new(Shared::new(guard, tls, stop)), threads }
+    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, keys: Option<SshKeys>, threads: Threads, stop: watch::Receiver<Stop>) -> Self {
+        Self { shared: Arc::new(Shared::new(guard, tls, keys, stop)), threads }
     }
 
     /// Drops the roles that were made for sessions which have ended, those of earlier processes among them, until it is dropped itself.
@@ -72,6 +75,15 @@ impl Gateway {
 
     /// Serves PostgreSQL on a listener until told to stop; returns when every session of it has ended.
     pub async fn serve_postgres(&self, listener: TcpListener) {
+        self.serve(listener, Protocol::Postgres).await;
+    }
+
+    /// As [`serve_postgres`](Self::serve_postgres), for SSH.
+    pub async fn serve_ssh(&self, listener: TcpListener) {
+        self.serve(listener, Protocol::Ssh).await;
+    }
+
+    async fn serve(&self, listener: TcpListener, protocol: Protocol) {
         let mut stop = self.shared.stop.clone();
         let mut connections = JoinSet::new();
         loop {
@@ -92,9 +104,9 @@ impl Gateway {
                 Ok((stream, peer)) => match self.shared.crowd.enter(peer.ip()) {
                     Some(of_address) => {
                         let (shared, places) = (self.shared.clone(), Places { _in_all: place, _of_address: of_address });
-                        self.threads.spawn(&mut connections, |on_thread| connection(shared, stream, peer, places, on_thread));
+                        self.threads.spawn(&mut connections, |on_thread| connection(shared, stream, peer, protocol, places, on_thread));
                     }
-                    None => send_away(&stream, peer),
+                    None => send_away(&stream, peer, protocol),
                 },
                 Err(error) => {
                     // Out of file descriptors, or the like: others end meanwhile.
@@ -109,16 +121,20 @@ impl Gateway {
 }
 
 impl Shared {
-    fn new(guard: Arc<Guard>, tls: Option<CallerTls>, stop: watch::Receiver<Stop>) -> Self {
+    fn new(guard: Arc<Guard>, tls: Option<CallerTls>, keys: Option<SshKeys>, stop: watch::Receiver<Stop>) -> Self {
         let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
         let roles = Roles::new(guard.clone());
-        Self { guard, tls, cancels: Cancels::default(), roles, stop, logins, crowd }
+        let ssh = keys.map(|keys| Arc::new(ssh::Doorway::new(keys)));
+        Self { guard, tls, cancels: Cancels::default(), roles, ssh, stop, logins, crowd }
     }
 }
 
 /// Too many others from there are on their way in. What the socket does not take at once is not said.
-fn send_away(stream: &TcpStream, peer: SocketAddr) {
+fn send_away(stream: &TcpStream, peer: SocketAddr, protocol: Protocol) {
     tracing::debug!(%peer, "a connection was closed: too many from its address are logging in");
+    if protocol != Protocol::Postgres {
+        return;
+    }
     let mut out = BytesMut::new();
     let refusal = Refusal::new(Sqlstate::TOO_MANY_CONNECTIONS, "too many logins at once from this address");
     refusal.hint("Try again when some have ended. An administrator can raise max_logins_per_address.").fatal(&mut out);
@@ -126,7 +142,7 @@ fn send_away(stream: &TcpStream, peer: SocketAddr) {
 }
 
 /// One connection, from its first byte to its end. A panic in here ends this task only.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, places: Places, _on_thread: OnThread) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, protocol: Protocol, places: Places, _on_thread: OnThread) {
     let stream = match moved_here(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -135,6 +151,9 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, pl
         }
     };
     let deadline = Duration::from_millis(shared.guard.limits().login_timeout_ms);
+    if protocol == Protocol::Ssh {
+        return Box::pin(ssh::serve(shared, stream, peer, deadline, places)).await;
+    }
     // Boxed, as what a login needs is given back with it.
     let logged_in = tokio::time::timeout(deadline, Box::pin(postgres::login::log_in(&shared, stream, peer))).await;
     drop(places);
@@ -167,7 +186,7 @@ mod tests {
         let files = Files::from([("policy/a.cedar".to_owned(), "permit (principal, action, resource);".to_owned())]);
         let catalogs: Arc<dyn CatalogSource> = Arc::new(TargetCatalogs::new(store.clone()));
         let guard = Guard::new(store, Version::load(&files).unwrap(), Limits::default(), catalogs);
-        Arc::new(Shared::new(guard, None, watch::channel(Stop::No).1))
+        Arc::new(Shared::new(guard, None, None, watch::channel(Stop::No).1))
     }
 
     /// What the first answer to a startup packet in clear is, to a caller from this address.
@@ -177,7 +196,7 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let peer: SocketAddr = peer.parse().unwrap();
         let places = Places { _in_all: shared.logins.clone().try_acquire_owned().unwrap(), _of_address: shared.crowd.enter(peer.ip()).unwrap() };
-        tokio::spawn(connection(shared.clone(), stream, peer, places, OnThread::default()));
+        tokio::spawn(connection(shared.clone(), stream, peer, Protocol::Postgres, places, OnThread::default()));
         let body = b"\0\x03\0\0user\0alice\0database\0prod-pg\0\0";
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
         caller.write_all(&[&length[..], body].concat()).await.unwrap();

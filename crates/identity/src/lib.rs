@@ -16,6 +16,7 @@ pub mod keys;
 pub mod oidc;
 pub mod password;
 pub mod register;
+pub mod ssh;
 pub mod token;
 pub mod totp;
 pub mod vault;

@@ -31,6 +31,8 @@ pub struct Connection {
     pub login: TargetLogin,
     /// How each session gets credentials of its own, if it does.
     pub jit: Option<JustInTime>,
+    /// What a machine that is reached over SSH needs besides; none for other protocols.
+    pub machine: Option<Machine>,
     /// The role the gateway reads the catalog as; the callers' role if none is given.
     pub catalog_login: Option<TargetLogin>,
     /// How the link to the target is protected.
@@ -49,6 +51,43 @@ pub struct Connection {
 pub enum Protocol {
     /// PostgreSQL, wire protocol 3.
     Postgres,
+    /// SSH, version 2.
+    Ssh,
+}
+
+impl Protocol {
+    /// As files and policies write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Ssh => "ssh",
+        }
+    }
+}
+
+/// A machine that is reached over SSH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The only keys it may show, as `known_hosts` writes them behind the names: `ssh-ed25519 AAAA…`. They belong to this connection, whatever other
+    /// connections reach the same address.
+    pub host_keys: Vec<String>,
+    /// How the gateway signs in there, as the user of the connection's login.
+    pub proof: MachineProof,
+    /// The only commands that may be run, each word for word; empty allows any. With them there is no shell.
+    pub commands: Vec<String>,
+}
+
+/// What the gateway shows a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineProof {
+    /// The password of the connection's login.
+    Password,
+    /// A private key in OpenSSH's form.
+    Key(SecretSource),
+    /// A certificate for these principals that the gateway's own authority makes for each session, with who acts as its key id.
+    Certificate(Vec<String>),
 }
 
 /// How the gateway signs in at a target.

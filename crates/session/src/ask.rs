@@ -367,7 +367,7 @@ impl Session {
         match self.guard.approvals().open(draft, now).await {
             Ok(waiting) => {
                 self.record_held(operation.id, &waiting.row(), now)?;
-                Ok(Ok(waiting.traced(self.listing.span.child("hold"))))
+                Ok(Ok(waiting.traced(self.log.listing.span.child("hold"))))
             }
             Err(refused) => {
                 let refusal = unheld(&refused, decided);

@@ -8,8 +8,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use evidence::record::{Opened, Record};
-use model::{Connection, Facts, Granted, Object, RecordLevel, SessionId, Timestamp, session::SessionRow};
+use evidence::record::Opened;
+use model::{Connection, Facts, Object, RecordLevel, SessionId, Timestamp};
 use policy::{
     classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
     masking::{MaskPlan, RowPlan},
@@ -18,17 +18,17 @@ use protocol::postgres::{
     copy::{CopyBodies, CopyRewriter},
     dialogue::{Answer, Names, Operation, Rows, Settings, Transaction},
 };
-use store::recordings::{Recording, RecordingError};
+use store::recordings::RecordingError;
 
 use crate::{
     admit::{Admission, OnlyStatement},
     ask::Broken,
     catalogs::Shared,
-    endings::Listing,
     guard::Guard,
     known::KnownStatements,
     live::{EndReason, LiveHandle, Woken},
-    record::{self, Recorded},
+    logbook::Logbook,
+    record,
     trace::Span,
     volume::ChainVolume,
 };
@@ -43,8 +43,7 @@ pub struct Session {
     pub(crate) database: String,
     pub(crate) only_statement: Option<OnlyStatement>,
     pub(crate) target_pid: i32,
-    pub(crate) recording: Recording,
-    pub(crate) recorded: Recorded,
+    pub(crate) log: Logbook,
     pub(crate) catalog: Arc<Catalog>,
     /// What of it is committed, or was; a reading of what the open transaction changed builds on it.
     committed: Arc<Catalog>,
@@ -52,12 +51,9 @@ pub struct Session {
     pub(crate) known: KnownStatements,
     /// Boxed: a map of one entry at a time is made and dropped for each operation.
     pub(crate) running: BTreeMap<u64, Box<Running>>,
-    pub(crate) listing: Listing,
     shared: Arc<Shared>,
     /// What its subject changes on its connection.
     pub(crate) volume: ChainVolume,
-    /// What is granted to its members, as the recording says.
-    pub(crate) granted: Vec<Granted>,
     /// How many changes of the catalog had been seen when ours was read.
     changes: u64,
     /// Ours has what this session's open transaction did.
@@ -182,51 +178,22 @@ impl Session {
             application_name: opening.application_name,
             target_role: opening.target_role,
         };
-        let recorded = guard.store().recordings().create(id, admitted_at).and_then(|mut recording| {
-            recording.append(&Record::Opened(Box::new(opened)))?;
-            if let Some((settings, decided)) = &begins_with {
-                record::startup(settings, decided, admitted_at).iter().try_for_each(|record| recording.append(record))?;
-            }
-            recording.commit()?;
-            Ok(recording)
-        });
-        let recording = recorded.map_err(NotOpened::Recording)?;
-        let row = SessionRow {
-            id,
-            subject: chain.subject.name.clone(),
-            chain: chain.to_string(),
-            connection: connection.name.clone(),
-            database: database.clone(),
-            token,
-            peer,
-            started_at: admitted_at,
-            ended_at: None,
-            ending: None,
-            operations: 0,
-        };
-        let mut span = opening.span;
-        span.note("countersign.session", id);
-        span.note("countersign.chain", &chain);
-        span.note("countersign.connection", &connection.name);
-        let listing = Listing::new(guard.clone(), id, u64::from(begins_with.is_some()), span);
-        guard.store().state().add_session(&row).await?;
+        let startup = begins_with.iter().flat_map(|(settings, decided)| record::startup(settings, decided, admitted_at)).collect::<Vec<_>>();
+        let log = Logbook::begin(&guard, opened, &startup, opening.span).await?;
         Ok(Self {
             id,
             live: Arc::new(live),
             only_statement,
             target_pid: opening.target_pid,
-            recording,
-            recorded: Recorded::Written,
+            log,
             committed: catalog.clone(),
             catalog,
             view: SessionView { host: Arc::from(connection.name.as_str()), ..SessionView::default() },
             known: KnownStatements::default(),
             running: BTreeMap::new(),
-            listing,
             changes,
             shared,
             volume,
-            granted: chain.members().flat_map(|member| member.granted.clone()).collect(),
             private: false,
             catalog_stale: false,
             resolution_stale: true,
@@ -511,20 +478,8 @@ impl Session {
     ///
     /// # Errors
     /// The end cannot be recorded.
-    pub async fn close(mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {
-        let closed = self.record_closed(ending, now);
-        let Self { id, recording, listing, .. } = self;
-        let synced = tokio::task::spawn_blocking(move || recording.close()).await;
-        listing.end(ending, now).await;
-        closed?;
-        match synced {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Broken::Recording(error)),
-            Err(panicked) => {
-                tracing::error!(%panicked, session = %id, "closing a recording failed");
-                Ok(())
-            }
-        }
+    pub async fn close(self, ending: &str, now: Timestamp) -> Result<(), Broken> {
+        self.log.close(ending, now).await
     }
 }
 

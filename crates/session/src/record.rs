@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use evidence::record::{Answered, Asked, AskedOutcome, Closed, Failure, Held, Note, Parameter, Record, Ruling, Settled, Treatment, Via};
+use evidence::record::{Answered, Asked, AskedOutcome, Failure, Parameter, Record, Ruling, Treatment, Via};
 use model::{
-    Decision, Granted, Outcome, Timestamp,
+    Decision, Outcome, Timestamp,
     hold::{HoldRow, HoldState},
 };
 use policy::masking::{CellPlan, MaskPlan};
@@ -15,20 +15,10 @@ use protocol::postgres::{
 
 use crate::{
     ask::{Broken, Decided},
+    logbook::Recorded,
     open::{MAX_RUNNING, Running, Session},
     value, volume,
 };
-
-/// How far what was recorded is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
-    /// All of it.
-    Written,
-    /// All but how operations ended that ran.
-    MayFollow,
-    /// Not all of what must be before anything more is sent.
-    Waits,
-}
 
 impl Session {
     /// Writes everything recorded since the last call.
@@ -36,8 +26,7 @@ impl Session {
     /// # Errors
     /// It cannot be written: the session must end.
     pub fn commit(&mut self) -> Result<(), Broken> {
-        self.recorded = Recorded::Written;
-        self.recording.commit().map_err(Broken::Recording)
+        self.log.commit()
     }
 
     /// Writes what must stand before anything more is sent to either side: what is asked, decided and shown, and with it all before it. How
@@ -46,19 +35,11 @@ impl Session {
     /// # Errors
     /// It cannot be written: the session must end.
     pub fn commit_ahead(&mut self) -> Result<Recorded, Broken> {
-        if self.recorded == Recorded::Waits {
-            self.commit()?;
-        }
-        Ok(self.recorded)
-    }
-
-    fn append(&mut self, record: &Record) -> Result<(), Broken> {
-        self.recorded = Recorded::Waits;
-        self.recording.append(record).map_err(Broken::Recording)
+        self.log.commit_ahead()
     }
 
     pub(crate) fn record_asked(&mut self, operation: &Operation, decided: &Decided, now: Timestamp) -> Result<(), Broken> {
-        self.listing.operations += 1;
+        self.log.listing.operations += 1;
         let asked = Asked {
             op: operation.id,
             at: now,
@@ -68,7 +49,7 @@ impl Session {
             parameters: operation.parameters.iter().map(parameter).collect(),
             via: via(operation.kind),
         };
-        self.append(&Record::Asked(asked))?;
+        self.log.append(&Record::Asked(asked))?;
         if decided.decision.outcome != Outcome::Deny {
             self.remember(operation.id, decided, now);
         }
@@ -102,7 +83,7 @@ impl Session {
     pub(crate) fn record_refused(&mut self, operation: u64, refusal: &Refusal, now: Timestamp) -> Result<(), Broken> {
         let running = self.running.remove(&operation);
         let waited = running.map_or(0, |running| now.duration_since(running.asked_at).as_micros());
-        self.append(&Record::Answered(Answered {
+        self.log.append(&Record::Answered(Answered {
             op: operation,
             at: now,
             duration_us: u64::try_from(waited).unwrap_or(0),
@@ -113,12 +94,11 @@ impl Session {
     }
 
     pub(crate) fn record_held(&mut self, operation: u64, row: &HoldRow, now: Timestamp) -> Result<(), Broken> {
-        let held = Held { op: operation, at: now, hold: row.id, requirements: row.requirements.clone(), expires_at: row.expires_at };
-        self.append(&Record::Held(held))
+        self.log.held(operation, row, now)
     }
 
     pub(crate) fn record_settled(&mut self, operation: u64, row: &HoldRow, state: HoldState, now: Timestamp) -> Result<(), Broken> {
-        self.append(&Record::Settled(Settled { op: operation, at: now, hold: row.id, state, signatures: row.signatures.clone() }))
+        self.log.settled(operation, row, state, now)
     }
 
     /// Records how an operation ended. A suspended portal is not ended: its rows go on with the next Execute.
@@ -140,9 +120,6 @@ impl Session {
             true => Some(Failure { sqlstate: "25P02".to_owned(), message: "skipped by the target after an earlier error".to_owned() }),
             false => answer.error.map(|error| Failure { sqlstate: error.sqlstate, message: error.message }),
         };
-        if self.recorded == Recorded::Written {
-            self.recorded = Recorded::MayFollow;
-        }
         let answered = Record::Answered(Answered {
             op: answer.operation,
             at: now,
@@ -154,7 +131,7 @@ impl Session {
             masked,
             refused: false,
         });
-        self.recording.append(&answered).map_err(Broken::Recording)
+        self.log.append_later(&answered)
     }
 
     /// Records anything else worth knowing: a cancel request, a change of policy.
@@ -162,7 +139,7 @@ impl Session {
     /// # Errors
     /// It cannot be recorded.
     pub fn note(&mut self, kind: &str, text: &str, now: Timestamp) -> Result<(), Broken> {
-        self.append(&Record::Note(Note { at: now, kind: kind.to_owned(), text: text.to_owned() }))
+        self.log.note(kind, text, now)
     }
 
     /// Records what is granted to the session's members from here on, if that is not what the recording says.
@@ -170,24 +147,11 @@ impl Session {
     /// # Errors
     /// It cannot be recorded.
     pub fn note_granted(&mut self, now: Timestamp) -> Result<(), Broken> {
-        let granted: Vec<Granted> = self.live.chain_at(now).members().flat_map(|member| member.granted.clone()).collect();
-        if granted == self.granted {
-            return Ok(());
-        }
-        let each: Vec<String> = granted.iter().map(|one| format!("{} until {:.0} by {}", one.role, one.until, one.request)).collect();
-        let text = if each.is_empty() { "nothing any more".to_owned() } else { each.join(", ") };
-        self.granted = granted;
-        self.note("granted", &text, now)
-    }
-
-    pub(crate) fn record_closed(&mut self, ending: &str, now: Timestamp) -> Result<(), Broken> {
-        let closed = Closed { at: now, ending: ending.to_owned(), operations: self.listing.operations };
-        self.append(&Record::Closed(closed))?;
-        self.commit()
+        self.log.note_granted(&self.live.chain_at(now), now)
     }
 
     pub(crate) fn append_shown(&mut self, record: &Record) -> Result<(), Broken> {
-        self.append(record)
+        self.log.append(record)
     }
 }
 

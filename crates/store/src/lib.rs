@@ -193,6 +193,7 @@ struct Rooms {
     secrets: Secrets,
     masking: Option<Zeroizing<[u8; KEY_BYTES]>>,
     signing: Zeroizing<[u8; KEY_BYTES]>,
+    ssh: Option<Zeroizing<[u8; KEY_BYTES]>>,
     index: Index,
     recordings: Recordings,
     keys: Arc<KeyRing>,
@@ -225,8 +226,9 @@ impl Store {
         let secrets = Secrets::new(state.database().clone(), Arc::clone(&keys));
         let masking = secrets.masking(Timestamp::now()).await?;
         let signing = secrets.signing(Timestamp::now()).await?;
+        let ssh = secrets.ssh(Timestamp::now()).await?;
         let directory = directory.to_owned();
-        Ok(Self { rooms: Arc::new(Rooms { directory, state, secrets, masking, signing, index, recordings, keys, possession, _lock: lock }) })
+        Ok(Self { rooms: Arc::new(Rooms { directory, state, secrets, masking, signing, ssh, index, recordings, keys, possession, _lock: lock }) })
     }
 
     /// The data directory.
@@ -257,6 +259,12 @@ impl Store {
     #[must_use]
     pub fn signing(&self) -> &Zeroizing<[u8; KEY_BYTES]> {
         &self.rooms.signing
+    }
+
+    /// What the gateway's own keys for SSH are made of; none if the key that sealed it is gone.
+    #[must_use]
+    pub fn ssh(&self) -> Option<&Zeroizing<[u8; KEY_BYTES]>> {
+        self.rooms.ssh.as_ref()
     }
 
     /// Search, and what each identity used.

@@ -28,6 +28,8 @@ pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 const MASKING: &str = "countersign:masking";
 /// The name of what access tokens are signed with.
 const SIGNING: &str = "countersign:signing";
+/// The name of what the keys for SSH are made of.
+const SSH: &str = "countersign:ssh";
 /// What the names of our own begin with.
 const OURS: &str = "countersign:";
 /// What the key is derived for.
@@ -170,14 +172,26 @@ impl Secrets {
     /// # Errors
     /// When the system gives no randomness, or the store fails.
     pub(crate) async fn masking(&self, now: Timestamp) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, StoreError> {
-        let kept = match self.get(MASKING).await {
+        self.lasting(MASKING, now).await
+    }
+
+    /// What the gateway's own keys for SSH are made of: as for masks, for callers know the one and machines trust the other.
+    ///
+    /// # Errors
+    /// When the system gives no randomness, or the store fails.
+    pub(crate) async fn ssh(&self, now: Timestamp) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, StoreError> {
+        self.lasting(SSH, now).await
+    }
+
+    async fn lasting(&self, name: &str, now: Timestamp) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, StoreError> {
+        let kept = match self.get(name).await {
             Err(StoreError::Key(_) | StoreError::Sealing(_)) => return Ok(None),
             other => other?,
         };
         if let Some(secret) = kept {
             return Ok(secret.reveal().try_into().map(Zeroizing::new).ok());
         }
-        self.put_fresh(MASKING, now).await.map(Some)
+        self.put_fresh(name, now).await.map(Some)
     }
 
     /// What access tokens are signed with: random, made once. If the deployment key that sealed it is gone, it is made anew: what it signed was for an hour.

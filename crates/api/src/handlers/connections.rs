@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use model::connection::Protocol;
 
 use crate::{
     Api,
@@ -19,9 +18,7 @@ pub(crate) async fn list(caller: Caller, State(api): State<Arc<Api>>) -> Answere
     let open = api.guard.open_connections(&caller.chain, caller.now);
     let connections = open.iter().filter_map(|name| version.connections.get(name)).map(|connection| ConnectionView {
         name: connection.name.clone(),
-        protocol: match connection.protocol {
-            Protocol::Postgres => "postgres".to_owned(),
-        },
+        protocol: connection.protocol.as_str().to_owned(),
         environment: connection.environment.clone(),
         description: connection.description.clone(),
         tags: connection.tags.clone(),

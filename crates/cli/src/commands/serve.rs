@@ -17,6 +17,7 @@ use api::{Api, types::GatewayView};
 use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
 use identity::{
     oidc::{Provider, Settings},
+    ssh::SshKeys,
     vault::Vault,
     workload,
 };
@@ -69,6 +70,7 @@ enum LogFormat {
 #[derive(Debug, Serialize)]
 struct Addresses {
     postgres: Vec<SocketAddr>,
+    ssh: Vec<SocketAddr>,
     api: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
     socket: PathBuf,
@@ -141,7 +143,7 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     let api = Api::new(guard.clone(), tls.view(&addresses), since);
     let (stop, stopping) = watch::channel(Stop::No);
     let threads = Threads::start(STACK_BYTES).context("cannot start the threads of sessions")?;
-    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), threads, stopping));
+    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), ssh_keys(&store, config)?, threads, stopping));
 
     let mut others = JoinSet::new();
     others.spawn(guard.clone().watch());
@@ -200,6 +202,15 @@ fn issuers(dir: &Path, config: &Config) -> anyhow::Result<Issuers> {
         workload::Issuer::new(name.clone(), settings.clone(), dir).with_context(|| format!("[issuers.{name}]"))
     };
     Ok(Issuers::new(config.issuers.iter().map(issuer).collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+/// The keys for SSH. Without the secret that they are made of nobody is served: another host key would look like another machine to every caller.
+fn ssh_keys(store: &Store, config: &Config) -> anyhow::Result<Option<SshKeys>> {
+    match store.ssh() {
+        Some(secret) => Ok(Some(SshKeys::from_secret(secret)?)),
+        None if config.listen.ssh.is_empty() => Ok(None),
+        None => bail!("the deployment key that sealed the keys for SSH is gone: restore it in keys/, or take `ssh` out of [listen]"),
+    }
 }
 
 fn tell_of_masks(store: &Store) {
@@ -282,6 +293,7 @@ async fn tell_what_was_left(store: &Store, now: Timestamp) -> anyhow::Result<()>
 
 struct Listeners {
     postgres: Vec<TcpListener>,
+    ssh: Vec<TcpListener>,
     api: Option<TcpListener>,
     metrics: Option<TcpListener>,
     local: tokio::net::UnixListener,
@@ -293,8 +305,12 @@ impl Listeners {
         for address in &config.listen.postgres {
             postgres.push(bind(*address).await?);
         }
-        if postgres.is_empty() {
-            bail!("[listen] postgres in countersign.toml names no address: callers could not come in");
+        if postgres.is_empty() && config.listen.ssh.is_empty() {
+            bail!("[listen] in countersign.toml names no address for callers, neither `postgres` nor `ssh`: nobody could come in");
+        }
+        let mut ssh = Vec::new();
+        for address in &config.listen.ssh {
+            ssh.push(bind(*address).await?);
         }
         let api = match config.listen.api {
             Some(address) => Some(bind(address).await?),
@@ -306,7 +322,7 @@ impl Listeners {
         };
         let socket = config.socket();
         let local = api::listen::bind_local(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-        Ok(Self { postgres, api, metrics, local })
+        Ok(Self { postgres, ssh, api, metrics, local })
     }
 
     /// Serves everything; the tasks that are returned end when their last session has.
@@ -315,6 +331,10 @@ impl Listeners {
         for listener in self.postgres {
             let gateway = gateway.clone();
             sessions.spawn(async move { gateway.serve_postgres(listener).await });
+        }
+        for listener in self.ssh {
+            let gateway = gateway.clone();
+            sessions.spawn(async move { gateway.serve_ssh(listener).await });
         }
         let router = api::router(api.clone());
         others.spawn(api::listen::serve_local(self.local, router.clone(), until_stopped(stop)));
@@ -330,6 +350,7 @@ impl Listeners {
     fn addresses(&self, config: &Config) -> anyhow::Result<Addresses> {
         Ok(Addresses {
             postgres: self.postgres.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
+            ssh: self.ssh.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
             api: self.api.as_ref().map(TcpListener::local_addr).transpose()?,
             metrics: self.metrics.as_ref().map(TcpListener::local_addr).transpose()?,
             socket: std::path::absolute(config.socket())?,
@@ -368,8 +389,12 @@ impl Tls {
     }
 
     fn view(&self, addresses: &Addresses) -> GatewayView {
-        GatewayView { postgres: addresses.postgres.iter().map(ToString::to_string).collect(), ca: self.ca.clone() }
+        GatewayView { postgres: texts(&addresses.postgres), ssh: texts(&addresses.ssh), ca: self.ca.clone() }
     }
+}
+
+fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 fn addresses_file(config: &Config) -> PathBuf {
@@ -381,7 +406,7 @@ fn announce(config: &Config, addresses: &Addresses) -> anyhow::Result<()> {
     let postgres = addresses.postgres.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     // Whoever started this may not listen to it; that ends nothing.
     let _ = writeln!(std::io::stdout(), "ready postgres={postgres} socket={}", addresses.socket.display());
-    tracing::info!(%postgres, api = ?addresses.api, metrics = ?addresses.metrics, "listening");
+    tracing::info!(%postgres, ssh = ?addresses.ssh, api = ?addresses.api, metrics = ?addresses.metrics, "listening");
     Ok(())
 }
 

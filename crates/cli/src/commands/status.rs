@@ -24,6 +24,9 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
             ("waiting holds", answer.waiting_holds.to_string()),
             ("postgres", answer.gateway.postgres.join(", ")),
         ];
+        if !answer.gateway.ssh.is_empty() {
+            fields.push(("ssh", answer.gateway.ssh.join(", ")));
+        }
         fields.extend(super::identity::ends(&answer.ending));
         fields.extend(answer.left_roles.iter().map(|left| ("left role", left.clone())));
         output.fields(&fields)

@@ -17,6 +17,9 @@ use crate::decide::{Recent, Wish};
 /// The one `System` entity.
 const SYSTEM: &str = "countersign";
 
+/// The kind of an interactive shell.
+const INTERACTIVE: &str = "shell";
+
 /// Something about an operation that Cedar would not take. It cannot happen with names and facts of ours, and denies if it does.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("what is known of the operation cannot be put to the policies: {0}")]
@@ -168,12 +171,7 @@ impl<'v> World<'v> {
                 ("name", text(connection.name.as_str())),
                 ("environment", RestrictedExpression::new_entity_uid(environment.clone())),
                 ("tags", texts(connection.tags.iter().map(String::as_str))),
-                (
-                    "protocol",
-                    text(match connection.protocol {
-                        Protocol::Postgres => "postgres",
-                    }),
-                ),
+                ("protocol", text(connection.protocol.as_str())),
             ];
             self.add(&uid, attributes, std::slice::from_ref(&environment))?;
         }
@@ -294,6 +292,11 @@ impl Circumstances<'_> {
             }
             if looked_at("recent") {
                 pairs.push(("recent", recent(self.recent)?));
+            }
+            if let Some(facts) = self.statement.filter(|_| looked_at("interactive"))
+                && self.connection.is_some_and(|(connection, _)| connection.protocol == Protocol::Ssh)
+            {
+                pairs.push(("interactive", RestrictedExpression::new_bool(facts.kinds.iter().any(|kind| &**kind == INTERACTIVE))));
             }
             if let Some(comparison) = self.comparison.filter(|_| looked_at("comparison")) {
                 pairs.push(("comparison", text(comparison.as_str())));

@@ -361,6 +361,7 @@ fn any_connection(environment: EnvironmentName) -> Option<Connection> {
         description: None,
         login: TargetLogin { user: "any".to_owned(), password: None, certificate: None },
         jit: None,
+        machine: None,
         catalog_login: None,
         tls: TargetTls::LoopbackPlain,
         record: model::RecordLevel::Statements,

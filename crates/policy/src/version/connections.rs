@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use model::{
-    Connection, ConnectionName, DataClassName, GroupName, RecordLevel,
+    Connection, ConnectionName, DataClassName, EnvironmentName, GroupName, RecordLevel,
     connection::{ClientCertificate, JustInTime, Maker, Protocol, SecretSource, TargetLogin, TargetTls, is_vault_path},
 };
 use toml::{Spanned, de::DeValue};
 
 use super::{
+    machines,
     problem::suggestion,
     reading::{Page, Placed, Section, parse_text, text_of, wrong_kind},
 };
@@ -36,40 +37,41 @@ pub(crate) fn read(page: &mut Page<'_>, name: ConnectionName) -> Option<Connecti
 }
 
 fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName) -> Option<Connection> {
-    let protocol = top.word(page, "protocol", &[("postgres", Protocol::Postgres)]);
+    let protocols = [Protocol::Postgres, Protocol::Ssh].map(|protocol| (protocol.as_str(), protocol));
+    let protocol = top.word(page, "protocol", &protocols);
     if !top.has("protocol") {
-        top.missing(page, "protocol", "write protocol = \"postgres\"");
+        top.missing(page, "protocol", "write protocol = \"postgres\", or \"ssh\" for a machine");
     }
+    match protocol?.value {
+        Protocol::Postgres => read_database(page, top, name),
+        Protocol::Ssh => machines::read(page, top, name),
+    }
+}
+
+fn read_database(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName) -> Option<Connection> {
     let host = top.needed_text(page, "host", "write the target's host name or address, or the folder of its Unix socket");
     let host = host.filter(|host| check_host(page, *host));
     let port = top.port(page, "port").map_or(POSTGRES_PORT, |port| port.value);
     let database = top.needed_text(page, "database", "write the database a caller reaches who names none");
     let databases = read_databases(page, top, database);
-    if !top.has("environment") {
-        top.missing(page, "environment", "policies speak of environments: write environment = \"production\", \"staging\" or a name of yours");
-    }
-    let environment = top.parsed(page, "environment");
-    let tags = top.texts(page, "tags").into_iter().map(|tag| tag.value.to_owned()).collect();
-    let description = top.text(page, "description").map(|text| text.value.to_owned());
+    let labels = read_labels(page, top);
     let (login, jit) = if top.has("jit") { read_jit(page, top) } else { (read_login(page, top), None) };
     let catalog_login = read_catalog(page, top);
     let tls = read_tls(page, top, host);
-    let levels = [("statements", RecordLevel::Statements), ("full", RecordLevel::Full)];
-    let record = top.word(page, "record", &levels).map_or_else(RecordLevel::default, |level| level.value);
-    let detect = read_detect(page, top);
-    let roles = read_roles(page, top);
+    let Labels { environment, tags, description, record, detect, roles } = labels;
     Some(Connection {
         name,
-        protocol: protocol?.value,
+        protocol: Protocol::Postgres,
         host: host?.value.to_owned(),
         port,
         database: database?.value.to_owned(),
         databases,
-        environment: environment?.value,
+        environment: environment?,
         tags,
         description,
         login: login?,
         jit,
+        machine: None,
         catalog_login,
         tls: tls?,
         record,
@@ -78,7 +80,32 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
     })
 }
 
-fn check_host(page: &mut Page<'_>, host: Placed<&str>) -> bool {
+/// What connections of every protocol have.
+pub(super) struct Labels {
+    pub(super) environment: Option<EnvironmentName>,
+    pub(super) tags: Vec<String>,
+    pub(super) description: Option<String>,
+    pub(super) record: RecordLevel,
+    pub(super) detect: Vec<DataClassName>,
+    pub(super) roles: BTreeMap<String, GroupName>,
+}
+
+pub(super) fn read_labels(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> Labels {
+    if !top.has("environment") {
+        top.missing(page, "environment", "policies speak of environments: write environment = \"production\", \"staging\" or a name of yours");
+    }
+    let levels = [("statements", RecordLevel::Statements), ("full", RecordLevel::Full)];
+    Labels {
+        environment: top.parsed(page, "environment").map(|environment| environment.value),
+        tags: top.texts(page, "tags").into_iter().map(|tag| tag.value.to_owned()).collect(),
+        description: top.text(page, "description").map(|text| text.value.to_owned()),
+        record: top.word(page, "record", &levels).map_or_else(RecordLevel::default, |level| level.value),
+        detect: read_detect(page, top),
+        roles: read_roles(page, top),
+    }
+}
+
+pub(super) fn check_host(page: &mut Page<'_>, host: Placed<&str>) -> bool {
     let text = host.value;
     if text.starts_with('/') || text.parse::<IpAddr>().is_ok() {
         return true;
@@ -216,7 +243,7 @@ fn check_prefix(page: &mut Page<'_>, prefix: Placed<&str>) -> bool {
 }
 
 /// `{ env = "…" }`, `{ file = "…" }`, `{ store = "…" }` or `{ vault = "…" }`. A secret itself is refused, and not repeated in the message.
-fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
+pub(super) fn read_secret(page: &mut Page<'_>, section: &mut Section<'_, '_>, key: &'static str) -> Option<SecretSource> {
     const HELP: &str = "write where it is kept: { env = \"NAME\" }, { file = \"/path\" }, { store = \"name\" } (see `countersign secret set`) or { vault = \"path#field\" }";
     let (at, value) = section.entries().find(|(name, _)| name.value == key).map(|(name, value)| (name.at, value))?;
     if value.get_ref().is_str() {

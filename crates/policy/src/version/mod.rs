@@ -5,6 +5,7 @@
 mod cases;
 mod classes;
 mod connections;
+mod machines;
 mod problem;
 mod reading;
 
@@ -194,7 +195,7 @@ fn hash(sorted: &Sorted<'_>) -> VersionHash {
 mod tests {
     use model::{
         RecordLevel,
-        connection::{Maker, SecretSource, TargetTls},
+        connection::{MachineProof, Maker, SecretSource, TargetTls},
     };
 
     use super::*;
@@ -282,6 +283,38 @@ writer = "engineers"
             (format!("{head}{}{catalog}", vaults.replace("shop", "../sys")), "6:18: `db/prod/creds/../sys` is no path of a vault"),
         ] {
             let found = problems("connections/shop.toml", &text);
+            assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_is_known_by_its_keys_and_proved_to_in_one_way() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJl3dIeudNqd0DPMRD6OIh65tjuB9cmyVhFZxJW7xYk2";
+        let text =
+            format!("protocol = \"ssh\"\nhost = \"web1\"\nuser = \"deploy\"\nenvironment = \"production\"\nhost_keys = [\"{key} root@web1\"]\n");
+        let proof = "key = { store = \"web1\" }\n";
+        let mut files = Files::from([("connections/web1.toml".to_owned(), format!("{text}{proof}commands = [\"uptime\"]\n"))]);
+        let version = fixtures::load_files(&files);
+        let web1 = version.connections.values().next().unwrap();
+        let machine = web1.machine.as_ref().unwrap();
+        assert_eq!((web1.protocol, web1.port, web1.login.user.as_str()), (model::connection::Protocol::Ssh, 22, "deploy"));
+        assert_eq!(machine.proof, MachineProof::Key(SecretSource::Store("web1".to_owned())));
+        assert_eq!((machine.host_keys.as_slice(), machine.commands.as_slice()), ([key.to_owned()].as_slice(), ["uptime".to_owned()].as_slice()));
+        files.insert("connections/web1.toml".to_owned(), format!("{text}principals = [\"deploy\", \"app\"]\n"));
+        let version = fixtures::load_files(&files);
+        let certified = version.connections.values().next().unwrap().machine.clone().unwrap().proof;
+        assert_eq!(certified, MachineProof::Certificate(vec!["deploy".to_owned(), "app".to_owned()]));
+        for (text, expected) in [
+            (text.clone(), "a connection lacks `key`\n  help: write key ="),
+            (format!("{text}{proof}password = {{ store = \"x\" }}\n"), "the gateway proves itself to a machine in one way only"),
+            (format!("{text}principals = []\n"), "6:1: `principals` names nobody"),
+            (format!("{text}{proof}").replace("web1\"]", "web1\", \"ssh-dss AAAA\"]"), "`ssh-dss` is no kind of host key that is taken"),
+            (format!("{text}{proof}").replace(key, "ssh-ed25519 AAAA"), "this is not a whole ssh-ed25519 key"),
+            (format!("{text}{proof}").replace("host_keys", "keys"), "a connection lacks `host_keys`\n  help: a machine is known by its keys"),
+            (format!("{text}{proof}").replace("\"web1\"\n", "\"/run/ssh\"\n"), "2:8: SSH goes over TCP"),
+            (format!("{text}{proof}database = \"shop\"\n"), "a connection has no key `database`"),
+        ] {
+            let found = problems("connections/web1.toml", &text);
             assert!(found.iter().any(|problem| problem.contains(expected)), "{text}: {found:?}");
         }
     }

@@ -160,7 +160,7 @@ async fn what_cannot_be_recorded_gets_no_permit() {
     let elsewhere = tempfile::tempdir().unwrap();
     let other = store::Store::open(elsewhere.path()).await.unwrap();
     let settings = RecordingSettings { segment_bytes: MIN_SEGMENT_BYTES, ..RecordingSettings::default() };
-    played.session.recording = other.recordings().with_settings(settings).create(ids::session(), now()).unwrap();
+    played.session.log.recording = other.recordings().with_settings(settings).create(ids::session(), now()).unwrap();
     std::fs::remove_dir_all(elsewhere.path().join("recordings")).unwrap();
     let mut committed = 0;
     let broken = loop {

@@ -285,7 +285,14 @@ impl Taking {
             Record::Asked(asked) => self.asked(asked).await,
             Record::Settled(settled) => self.settled(settled).await,
             Record::Answered(answered) => self.answered(answered).await,
-            Record::Held(_) | Record::Shape(_) | Record::Rows(_) | Record::CopyData(_) | Record::Note(_) | Record::Closed(_) => Ok(()),
+            Record::Held(_)
+            | Record::Shape(_)
+            | Record::Rows(_)
+            | Record::CopyData(_)
+            | Record::Output(_)
+            | Record::Resized(_)
+            | Record::Note(_)
+            | Record::Closed(_) => Ok(()),
         }
     }
 

@@ -1,0 +1,12 @@
+//! SSH: a caller's connection, its machine's, and the channels between them.
+//!
+//! Transport and packets are russh's. What is asked in them is decided by `session` before anything of it goes on, and nothing that was not looked at does.
+
+mod caller;
+mod channel;
+mod conversation;
+mod cut;
+mod machine;
+mod relay;
+
+pub(crate) use caller::{Doorway, serve};

@@ -1,0 +1,193 @@
+//! What passes between a caller's channel and its machine's once what it is for was permitted. Each way goes at its reader's pace: bytes are taken from the
+//! one side only as the other side's window lets them go on.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use model::Timestamp;
+use russh::{
+    Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client,
+    server::{Handle, Msg},
+};
+use session::ssh::{Answer, Session, Stream};
+
+/// Why what runs is broken off.
+const CALLER_LEFT: &str = "the caller left";
+
+/// The stream of an extended data message that is the standard error. RFC 4254 section 5.2.
+pub(super) const STDERR: u32 = 1;
+
+/// How a command or shell ended.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    /// By itself.
+    Status(u32),
+    /// By a signal.
+    Signal { name: Sig, core_dumped: bool, message: String },
+    /// The machine did not say.
+    Unknown,
+}
+
+/// What passed.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) ended: Ended,
+    /// Bytes the caller got.
+    down: u64,
+    /// The machine closed its channel itself: the link is good for another.
+    pub(super) in_order: bool,
+    /// Why it was broken off.
+    broken: Option<String>,
+}
+
+impl Passed {
+    pub(super) fn answer(&self) -> Answer {
+        let tag = match &self.ended {
+            Ended::Status(status) => Some(format!("exit {status}")),
+            Ended::Signal { name, .. } => Some(format!("signal {}", signal_name(name))),
+            Ended::Unknown => None,
+        };
+        Answer { tag, error: self.broken.clone(), bytes: self.down }
+    }
+}
+
+/// As RFC 4254 section 6.10 names it.
+fn signal_name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => model::name::printable(name),
+        known => format!("{known:?}"),
+    }
+}
+
+/// The caller's end of a channel.
+pub(super) struct Callers {
+    pub(super) id: ChannelId,
+    pub(super) handle: Handle,
+    pub(super) read: ChannelReadHalf,
+    pub(super) write: ChannelWriteHalf<Msg>,
+    /// What came while an operation waited, in order.
+    pub(super) ahead: VecDeque<ChannelMsg>,
+}
+
+/// A command or shell that runs.
+pub(super) struct Running<'a> {
+    pub(super) session: &'a Session,
+    /// Its number.
+    pub(super) operation: u64,
+    /// What it shows is recorded.
+    pub(super) records: bool,
+}
+
+/// Passes bytes both ways until the machine has closed its channel, or the caller has.
+pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
+    let (mut from_machine, to_machine) = machines.split();
+    let Callers { id, handle, read, write, ahead } = callers;
+    let mut down = Down { running, to_caller: write, bytes: 0, ended: Ended::Unknown };
+    let up = Up { running, to_machine: &to_machine, handle, id: *id };
+    let broken = tokio::select! {
+        broken = down.pass(&mut from_machine) => broken,
+        broken = up.pass(ahead, read) => {
+            let _ = to_machine.close().await;
+            return Passed { ended: down.ended, down: down.bytes, in_order: false, broken: Some(broken) };
+        }
+    };
+    Passed { ended: down.ended, down: down.bytes, in_order: broken.is_none(), broken }
+}
+
+/// From the machine to the caller.
+struct Down<'a> {
+    running: &'a Running<'a>,
+    to_caller: &'a ChannelWriteHalf<Msg>,
+    bytes: u64,
+    ended: Ended,
+}
+
+impl Down<'_> {
+    /// Why it was broken off; none at the machine's own end.
+    async fn pass(&mut self, from_machine: &mut ChannelReadHalf) -> Option<String> {
+        loop {
+            let passed = match from_machine.wait().await {
+                Some(ChannelMsg::Data { data }) => self.show(Stream::Output, data).await,
+                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.show(Stream::Error, data).await,
+                Some(ChannelMsg::Eof) => self.to_caller.eof().await.map_err(|_| CALLER_LEFT.to_owned()),
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    self.ended = Ended::Status(exit_status);
+                    Ok(())
+                }
+                Some(ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. }) => {
+                    self.ended = Ended::Signal { name: signal_name, core_dumped, message: error_message };
+                    Ok(())
+                }
+                Some(ChannelMsg::Close) => return None,
+                None => Err("the machine is gone".to_owned()),
+                Some(_) => Ok(()),
+            };
+            if let Err(why) = passed {
+                return Some(why);
+            }
+        }
+    }
+
+    /// Recorded first, where it is recorded.
+    async fn show(&mut self, stream: Stream, data: Bytes) -> Result<(), String> {
+        if self.running.records {
+            let recorded = self.running.session.passes(self.running.operation, stream, &data, Timestamp::now());
+            recorded.map_err(|broken| broken.to_string())?;
+        }
+        let bytes = data.len() as u64;
+        let sent = match stream {
+            Stream::Error => self.to_caller.extended_data_bytes(STDERR, data).await,
+            Stream::Output | Stream::Input => self.to_caller.data_bytes(data).await,
+        };
+        self.bytes = self.bytes.saturating_add(bytes);
+        sent.map_err(|_| CALLER_LEFT.to_owned())
+    }
+}
+
+/// From the caller to the machine.
+struct Up<'a> {
+    running: &'a Running<'a>,
+    to_machine: &'a ChannelWriteHalf<client::Msg>,
+    handle: &'a Handle,
+    id: ChannelId,
+}
+
+impl Up<'_> {
+    /// Ends when the caller closes its channel, or cannot be served any more: why.
+    async fn pass(&self, ahead: &mut VecDeque<ChannelMsg>, from_caller: &mut ChannelReadHalf) -> String {
+        loop {
+            let message = match ahead.pop_front() {
+                Some(message) => Some(message),
+                None => from_caller.wait().await,
+            };
+            let passed = match message {
+                Some(ChannelMsg::Data { data }) => self.to_machine.data_bytes(data).await,
+                Some(ChannelMsg::Eof) => self.to_machine.eof().await,
+                Some(ChannelMsg::Signal { signal }) => self.to_machine.signal(signal).await,
+                Some(ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height }) => {
+                    if let Err(broken) = self.running.session.resized(self.running.operation, (col_width, row_height), Timestamp::now()) {
+                        return broken.to_string();
+                    }
+                    self.to_machine.window_change(col_width, row_height, pix_width, pix_height).await
+                }
+                Some(ChannelMsg::Close) | None => return CALLER_LEFT.to_owned(),
+                // A channel is for one command or shell: what would begin another is refused (SSH-036).
+                Some(
+                    ChannelMsg::Exec { .. }
+                    | ChannelMsg::RequestShell { .. }
+                    | ChannelMsg::RequestSubsystem { .. }
+                    | ChannelMsg::RequestPty { .. }
+                    | ChannelMsg::SetEnv { .. }
+                    | ChannelMsg::RequestX11 { .. },
+                ) => {
+                    let _ = self.handle.channel_failure(self.id).await;
+                    Ok(())
+                }
+                Some(_) => Ok(()),
+            };
+            if passed.is_err() {
+                return "the machine is gone".to_owned();
+            }
+        }
+    }
+}
