@@ -347,6 +347,8 @@ const HIDDEN: &[&str] = &[
     "exec \"$x\"",
     "command \"$x\"",
     "time \"$x\"",
+    "time PATH=/tmp ls",
+    "time -p LD_PRELOAD=x ls",
     "nohup $x",
     "timeout 5 $x",
     "$x",

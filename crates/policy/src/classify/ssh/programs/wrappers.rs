@@ -142,8 +142,13 @@ pub(super) fn timeout(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
     after_options(walk, call, ". -k: -s: -v -f -p --kill-after: --signal: --verbose --foreground --preserve-status", 1)
 }
 
+/// A program to some shells and a word of its own to others, which set variables after it.
 pub(super) fn time(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
-    after_options(walk, call, ". -p -v -q -a -f: -o:w", 0)
+    let Some(given) = walk.given(call, ". -p -v -q -a -f: -o:w") else { return walk.stays() };
+    if given.operands.first().is_some_and(|word| word.start().contains('=')) {
+        return walk.doubted("it has a word that shells read differently");
+    }
+    walk.apart(|walk| walk.program(&given.operands, call.input))
 }
 
 pub(super) fn stdbuf(walk: &mut Walk<'_>, call: &Call<'_>) -> After {

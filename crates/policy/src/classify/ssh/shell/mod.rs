@@ -1,7 +1,7 @@
 //! Commands as a shell reads them.
 //!
 //! A reader of its own and not somebody's parser of bash: which shell will read the text is not known, so it accepts only what `sh` in its kinds, bash and
-//! zsh read alike, and refuses the rest by name. It reads every byte once, never goes back, and is as deep at most as [`MAX_DEPTH`].
+//! zsh read alike, and refuses the rest by name. What bash and dash run of it is what it says (`tests/shells.rs`). It reads every byte once, never goes back, and is as deep at most as [`MAX_DEPTH`].
 
 mod commands;
 mod heredocs;
