@@ -20,6 +20,7 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("caller_login", protocol::fuzzed::caller_login),
     ("caller_message", protocol::fuzzed::caller_message),
+    ("command", policy::fuzzed::command),
     ("config", cli::fuzzed::config),
     ("copy_rows", protocol::fuzzed::copy_rows),
     ("detect", policy::fuzzed::detect),

@@ -6,11 +6,14 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use model::Understanding;
+use model::{Action, Object, Pair, Understanding};
 
 use crate::{
     Files, Version,
-    classify::postgres::{ParameterValue, SessionView, Statement, catalog::Catalog, classify, classify_noting, shape::Shape},
+    classify::{
+        postgres::{ParameterValue, SessionView, Statement, catalog::Catalog, classify, classify_noting, shape::Shape},
+        ssh,
+    },
     detect::{Detectors, Entity, Hints},
     fixtures, masking, run_tests,
 };
@@ -57,6 +60,28 @@ fn changed(text: &str, place: u8, byte: u8) -> Option<String> {
     let mut bytes = text.as_bytes().to_vec();
     *bytes.get_mut(usize::from(place))? = byte;
     String::from_utf8(bytes).ok()
+}
+
+/// A command: places of secrets stand in it, it means the same whenever it is asked, and the same run by a shell of its own.
+pub fn command(data: &[u8]) {
+    let facts = ssh::exec(data);
+    assert_eq!(ssh::exec(data), facts);
+    let mut end = 0;
+    for &(from, to) in &facts.secret_spans {
+        assert!(end <= from && from < to && to as usize <= data.len(), "a secret from {from} to {to} in {} bytes", data.len());
+        end = to;
+    }
+    assert_eq!(facts.asks(Action::Unreadable), facts.understanding != Understanding::Full);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let again = ssh::exec(format!("sh -c '{}'", text.replace('\'', "'\\''")).as_bytes());
+    if facts.understanding == Understanding::Full && again.understanding == Understanding::Full && facts.statements > 0 {
+        let mut pairs = facts.pairs.clone();
+        pairs.retain(|pair| pair.action != Action::Connect);
+        pairs.push(Pair { action: Action::Execute, object: Object::Program { program: Arc::from("sh") } });
+        pairs.sort();
+        pairs.dedup();
+        assert_eq!(again.pairs, pairs, "{text:?} in a shell of its own");
+    }
 }
 
 /// Names and texts in turn, a NUL between them: a version is loaded and its tests run, or every problem says where in its file it is.
@@ -123,6 +148,11 @@ mod tests {
     #[test]
     fn statements_of_strangers_are_replayed() {
         assert!(replay("statement", statement).unwrap() > 1);
+    }
+
+    #[test]
+    fn commands_of_strangers_are_replayed() {
+        assert!(replay("command", command).unwrap() > 1);
     }
 
     #[test]

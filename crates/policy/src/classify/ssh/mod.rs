@@ -4,15 +4,19 @@
 //! what will run, the command is not understood. Paths are what the text says: where links at the machine lead is known only for the file operations
 //! whose real path the gateway could find out. Work and depth are bounded by the limits here.
 
+mod command;
 mod files;
 mod forwards;
 mod found;
 mod paths;
+mod programs;
+mod secrets;
+mod shell;
 mod variables;
 
 use model::{Action, Facts, Object};
 
-use self::found::Found;
+use self::{command::Walk, found::Found};
 pub use self::{
     files::{FileOperation, FilePath, file},
     forwards::{Forward, forward},
@@ -32,10 +36,9 @@ pub fn exec(command: &[u8]) -> Facts {
     match std::str::from_utf8(command) {
         Err(_) => found.doubt("it is not UTF-8"),
         Ok(text) if text.len() > MAX_COMMAND_BYTES => found.doubt("it is too long"),
-        Ok(_) => found.doubt("commands are not read yet"),
+        Ok(text) => Walk::new(&mut found).whole(text),
     }
-    // Nor can be told which of it is a secret.
-    found.secrets = vec![(0, u32::try_from(command.len()).unwrap_or(u32::MAX))];
+    found.secrets = secrets::spans(command);
     found.into_facts()
 }
 

@@ -8,6 +8,9 @@ pub(super) const MAX_PARTS: usize = 64;
 /// How long a path may be, in bytes: what Linux takes at once (`PATH_MAX`).
 const MAX_PATH_BYTES: usize = 4096;
 
+/// How many directories a command may be in at once, as far as that is told apart.
+const MAX_PLACES: usize = 4;
+
 /// A file or directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -91,10 +94,64 @@ impl Place {
             || name.starts_with("/dev/fd/")
     }
 
+    /// Whether what is read there is not kept there: it comes from a device or an open descriptor.
+    pub(super) fn is_passed_on(&self) -> bool {
+        let name = self.name();
+        (name.starts_with("/dev/") && !name.starts_with("/dev/shm/")) || name.starts_with("/proc/")
+    }
+
     /// Whether it is another device: writing there can destroy what a disk holds.
     pub(super) fn is_device(&self) -> bool {
         let name = self.name();
         name.starts_with("/dev/") && !["/dev/shm/", "/dev/pts/"].iter().any(|harmless| name.starts_with(harmless)) && !self.keeps_nothing()
+    }
+}
+
+/// Where a command may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    known: Vec<Place>,
+    /// It may be anywhere.
+    unknown: bool,
+}
+
+impl Places {
+    /// In the home directory, where every session begins.
+    pub(super) fn home() -> Self {
+        Self { known: vec![Place::home()], unknown: false }
+    }
+
+    /// Anywhere.
+    pub(super) const fn unknown() -> Self {
+        Self { known: vec![], unknown: true }
+    }
+
+    /// Nowhere: what comes next does not run.
+    pub(super) const fn nowhere() -> Self {
+        Self { known: vec![], unknown: false }
+    }
+
+    /// Here or there.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let mut known = self.known.clone();
+        known.extend(other.known.iter().filter(|place| !self.known.contains(place)).cloned());
+        if self.unknown || other.unknown || known.len() > MAX_PLACES { Self::unknown() } else { Self { known, unknown: false } }
+    }
+
+    /// What a path may name here.
+    pub(super) fn join(&self, path: &str) -> Result<Vec<Place>, Untold> {
+        if path.starts_with('/') {
+            return Place::top().join(path).map(|place| vec![place]);
+        }
+        if self.unknown {
+            return Err("the directory that a path begins in is not known");
+        }
+        self.known.iter().map(|place| place.join(path)).collect()
+    }
+
+    /// Exactly at these.
+    pub(super) const fn at(known: Vec<Place>) -> Self {
+        Self { known, unknown: false }
     }
 }
 
@@ -130,6 +187,17 @@ mod tests {
         assert!(Place::top().join(&"a/".repeat(MAX_PARTS)).is_ok());
         assert!(Place::top().join(&"a/".repeat(MAX_PARTS + 1)).is_err());
         assert!(Place::top().join(&"a".repeat(MAX_PATH_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn too_many_places_are_anywhere() {
+        let mut places = Places::home();
+        for name in ["/a", "/b", "/c"] {
+            places = places.or(&Places::at(places.join(name).unwrap()));
+        }
+        assert_eq!(places.join("x").unwrap().len(), 4);
+        let places = places.or(&Places::at(places.join("/d").unwrap()));
+        assert!(places.join("x").is_err() && places.join("/x").is_ok());
     }
 
     #[test]

@@ -7,6 +7,67 @@ use super::found::Found;
 /// What a caller may set without more: language, terminal and time zone, and the version of git's own protocol.
 const OF_SESSIONS: &[&str] = &["LANG", "LANGUAGE", "TERM", "COLORTERM", "TZ", "GIT_PROTOCOL"];
 
+/// What commands may set beside these: read by programs to say less, or to say which of its own settings applies.
+const OF_COMMANDS: &[&str] = &[
+    "APP_ENV",
+    "CI",
+    "COLUMNS",
+    "DEBIAN_FRONTEND",
+    "FORCE_COLOR",
+    "LINES",
+    "MYSQL_PWD",
+    "NEEDRESTART_MODE",
+    "NEEDRESTART_SUSPEND",
+    "NODE_ENV",
+    "NO_COLOR",
+    "PGPASSWORD",
+    "RACK_ENV",
+    "RAILS_ENV",
+    "SSHPASS",
+];
+
+/// Variables in lower case that shells or programs look at: proxies, and zsh's own.
+const LOWER_THAT_COUNT: &[&str] = &[
+    "aliases",
+    "argv",
+    "builtins",
+    "cdpath",
+    "commands",
+    "dirstack",
+    "fignore",
+    "fpath",
+    "functions",
+    "galiases",
+    "histchars",
+    "home",
+    "ifs",
+    "keymaps",
+    "mailpath",
+    "manpath",
+    "module_path",
+    "modules",
+    "nameddirs",
+    "options",
+    "parameters",
+    "path",
+    "postcmd",
+    "precmd",
+    "prompt",
+    "psvar",
+    "saliases",
+    "shell",
+    "signals",
+    "status",
+    "term",
+    "userdirs",
+    "watch",
+    "widgets",
+    "zle_bracketed_paste",
+];
+
+/// Variables that say what a path or a word of the rest of the command is.
+const OF_READING: &[&str] = &["HOME", "PWD", "OLDPWD", "CDPATH"];
+
 /// One environment variable that the caller asks to set.
 #[must_use]
 pub fn environment(name: &str) -> Facts {
@@ -14,10 +75,34 @@ pub fn environment(name: &str) -> Facts {
     Found::one("env", action, Object::Connection).into_facts()
 }
 
+/// What it means that a command sets a variable.
+pub(super) fn assigned(name: &str, found: &mut Found) {
+    if OF_READING.contains(&name) {
+        found.doubt("it sets a variable that says where paths begin");
+    }
+    if !(is_of_sessions(name) || OF_COMMANDS.contains(&name) || is_own(name)) {
+        found.pair(Action::Configure, Object::Connection);
+    }
+}
+
 fn is_of_sessions(name: &str) -> bool {
     let of_locale =
         name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
     of_locale || OF_SESSIONS.contains(&name)
+}
+
+/// Whether nobody but the command itself looks at it: names in lower case are for that, some apart.
+fn is_own(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && !LOWER_THAT_COUNT.contains(&name)
+        && !name.ends_with("_proxy")
+        && !name.ends_with("_functions")
+}
+
+/// Whether it is a variable's name.
+pub(super) fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -60,6 +145,30 @@ mod tests {
         ] {
             let facts = environment(name);
             assert!(facts.asks(Action::Configure) && facts.pairs.len() == 1, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_commands_variables_its_own_need_nothing() {
+        let asks = |name: &str| {
+            let mut found = Found::of("exec");
+            assigned(name, &mut found);
+            found.into_facts().pairs.iter().map(|pair| pair.action.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        for (name, expected) in [
+            ("x", "connect"),
+            ("backup_dir", "connect"),
+            ("DEBIAN_FRONTEND", "connect"),
+            ("LC_ALL", "connect"),
+            ("PATH", "configure"),
+            ("IFS", "configure"),
+            ("path", "configure"),
+            ("https_proxy", "configure"),
+            ("GIT_SSH", "configure"),
+            ("UNKNOWN", "configure"),
+            ("HOME", "configure unreadable"),
+        ] {
+            assert_eq!(asks(name), expected, "{name}");
         }
     }
 }
