@@ -12,6 +12,7 @@ pub mod keycloak;
 pub mod openbao;
 pub mod postgres;
 pub mod provider;
+pub mod sshd;
 pub mod tls;
 pub mod valve;
 pub mod wire;

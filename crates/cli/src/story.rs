@@ -7,6 +7,7 @@ use evidence::record::{
 };
 use model::{Timestamp, hold::HoldState, name::printable};
 
+use crate::commands::place;
 use crate::output::{Output, Tone, indented, moment};
 
 /// Tells records one after another, remembering what it must to tell the next.
@@ -65,7 +66,7 @@ impl Story {
         let mut fields = vec![
             ("session", opened.session.to_string()),
             ("who", opened.chain.to_string()),
-            ("connection", format!("{} ({})", place(opened), opened.environment)),
+            ("connection", format!("{} ({})", place(&opened.connection, &opened.database), opened.environment)),
             ("from", opened.peer.clone()),
             ("opened", format!("{} UTC", moment(opened.at))),
             ("policy version", opened.version.short()),
@@ -159,7 +160,8 @@ impl Story {
         let mut parts = vec![format!("#{}  {}", answered.op, clock(answered.at))];
         match &answered.error {
             Some(failure) => {
-                parts.push(self.output.paint(Tone::Bad, &format!("error {}: {}", printable(&failure.sqlstate), printable(&failure.message))))
+                let code = if failure.sqlstate.is_empty() { String::new() } else { format!(" {}", printable(&failure.sqlstate)) };
+                parts.push(self.output.paint(Tone::Bad, &format!("error{code}: {}", printable(&failure.message))));
             }
             None => parts.push(printable(answered.tag.as_deref().unwrap_or("done"))),
         }
@@ -177,11 +179,6 @@ impl Story {
         let text = format!("\nclosed {} UTC: {} ({operations})", moment(closed.at), printable(&closed.ending));
         self.output.paint(Tone::Strong, &text)
     }
-}
-
-/// A connection, and the database behind it if it has any.
-fn place(opened: &Opened) -> String {
-    if opened.database.is_empty() { opened.connection.to_string() } else { format!("{}/{}", opened.connection, opened.database) }
 }
 
 /// What passed, in one piece as it arrived; `replay` plays it on a terminal.

@@ -9,6 +9,7 @@
 pub mod fuzzed;
 pub mod postgres;
 pub mod reader;
+pub mod ssh;
 
 /// The two peers of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

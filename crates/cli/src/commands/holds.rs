@@ -75,7 +75,7 @@ pub(crate) fn whole(output: &Output, hold: &HoldView) -> String {
     let mut fields = vec![
         ("id", hold.id.to_string()),
         ("who", hold.chain.clone()),
-        ("connection", format!("{} (database {})", hold.connection, hold.database)),
+        ("connection", super::place(&hold.connection, &hold.database)),
         ("session", hold.session.to_string()),
         ("statement", block(&hold.statement)),
     ];

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use model::ConnectionName;
 
 use crate::client::Global;
 
@@ -205,6 +206,11 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "write a number and s, m, h or d, such as 15m or 90d".to_owned())?;
     number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(|| "that is no span of time".to_owned())
+}
+
+/// A connection, and the database behind it if it has any.
+pub(crate) fn place(connection: &ConnectionName, database: &str) -> String {
+    if database.is_empty() { connection.to_string() } else { format!("{connection}/{database}") }
 }
 
 /// `session` or `sessions`.

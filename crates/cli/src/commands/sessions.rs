@@ -47,7 +47,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             vec![
                 session.id.to_string(),
                 session.chain.clone(),
-                format!("{}/{}", session.connection, session.database),
+                super::place(&session.connection, &session.database),
                 moment(session.started_at),
                 span(until.as_second() - session.started_at.as_second()),
                 if session.ended_at.is_some() { session.operations.to_string() } else { "-".to_owned() },

@@ -15,6 +15,7 @@ use super::{
     channel,
     conversation::{Caller, Conversation},
     cut::{Cuttable, Scissors},
+    forward::{self, Destination},
 };
 use crate::listen::{Places, Shared};
 
@@ -133,6 +134,13 @@ impl Door {
         }
     }
 
+    async fn forward(&self, opened: Channel<Msg>, reply: ChannelOpenHandle, handle: server::Handle, to: Destination) {
+        if self.conversation.channels() >= MAX_CHANNELS {
+            return reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        self.conversation.spawn(forward::run(self.conversation.clone(), opened, reply, handle, to));
+    }
+
     async fn signed_in(&self, identity: &str, connection: &str, secret: &Secret) -> Result<SignedIn, SignInRefused> {
         // A name no connection can have opens nothing; signing in for it costs and tells the same as for any other.
         let name: ConnectionName = match connection.parse().or_else(|_| "unknown".parse()) {
@@ -163,6 +171,32 @@ impl server::Handler for Door {
         }
         reply.accept().await;
         self.conversation.spawn(channel::run(self.conversation.clone(), opened, session.handle()));
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        opened: Channel<Msg>,
+        host_to_connect: &str,
+        port_to_connect: u32,
+        originator_address: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        let from = (originator_address.to_owned(), originator_port);
+        self.forward(opened, reply, session.handle(), Destination::Port { host: host_to_connect.to_owned(), port: port_to_connect, from }).await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        opened: Channel<Msg>,
+        socket_path: &str,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        self.forward(opened, reply, session.handle(), Destination::Socket(socket_path.to_owned())).await;
         Ok(())
     }
 

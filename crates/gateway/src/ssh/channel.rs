@@ -12,14 +12,13 @@ use session::ssh::{Answer, Operation, Ruling, Via};
 
 use super::{
     conversation::{Conversation, Open},
+    files,
     machine::Link,
-    relay::{self, Callers, Ended, Running, STDERR},
+    relay::{self, Callers, Ended, Running, STDERR, lines},
 };
 
 /// The exit status of what was refused: no command's own by convention.
 const REFUSED: u32 = 254;
-/// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
-const MAX_AHEAD: usize = 64;
 /// Variables one channel may set, and their bytes in all.
 const MAX_VARIABLES: usize = 64;
 const MAX_VARIABLES_BYTES: usize = 64 << 10;
@@ -45,7 +44,11 @@ struct Prelude {
 enum Start {
     Exec(Vec<u8>),
     Shell,
+    Subsystem(String),
 }
+
+/// The subsystem whose operations are decided one by one.
+const SFTP: &str = "sftp";
 
 impl Start {
     fn operation(&self) -> Operation {
@@ -54,6 +57,12 @@ impl Start {
                 Operation { text: String::from_utf8_lossy(command).into(), facts: Arc::new(classify::exec(command)), via: Via::Exec, may_wait: true }
             }
             Self::Shell => Operation { text: "an interactive shell".into(), facts: Arc::new(classify::shell()), via: Via::Shell, may_wait: true },
+            Self::Subsystem(name) => Operation {
+                text: format!("the subsystem {}", printable(name)).into(),
+                facts: Arc::new(classify::subsystem(name)),
+                via: Via::Subsystem,
+                may_wait: true,
+            },
         }
     }
 }
@@ -83,6 +92,7 @@ async fn begin(conversation: &Conversation, callers: &mut Callers) -> Option<(Pr
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => set(conversation, &mut prelude, variable_name, variable_value).await,
             ChannelMsg::Exec { command, .. } => return Some((prelude, Start::Exec(command))),
             ChannelMsg::RequestShell { .. } => return Some((prelude, Start::Shell)),
+            ChannelMsg::RequestSubsystem { name, .. } => return Some((prelude, Start::Subsystem(name))),
             ChannelMsg::Eof | ChannelMsg::Close => return None,
             // Answered where they arrive, or without an answer.
             ChannelMsg::AgentForward { .. } | ChannelMsg::WindowAdjusted { .. } | ChannelMsg::WindowChange { .. } | ChannelMsg::Signal { .. } => {
@@ -132,10 +142,7 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
         Err(why) => return callers.refuse(&why).await,
     };
     let operation = start.operation();
-    let (id, handle) = (callers.id, callers.handle.clone());
-    let tell = move |notice: String| async move {
-        let _ = handle.extended_data(id, STDERR, lines(&notice)).await;
-    };
+    let tell = callers.teller();
     let ruling = open.session.ask(&operation, tell, callers.gone()).await;
     let permit = match ruling {
         Ok(Ruling::Forward(permit)) => permit,
@@ -143,13 +150,17 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
         Err(broken) => return callers.refuse(&broken.to_string()).await,
     };
     let op = permit.operation();
+    let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
     match started(&open, &prelude, start).await {
         Ok((link, machines)) => {
             if let Some(pty) = &prelude.pty {
                 let _ = open.session.resized(op, pty.size, Timestamp::now());
             }
             let records = prelude.pty.is_some() || open.session.records_output();
-            let passed = relay::run(&Running { session: &open.session, operation: op, records }, callers, machines).await;
+            let passed = match of_files {
+                true => files::run(&open.session, callers, machines).await,
+                false => relay::run(&Running { session: &open.session, operation: op, records }, callers, machines).await,
+            };
             answered(&open, op, passed.answer());
             if passed.in_order {
                 open.give_back(link);
@@ -179,6 +190,7 @@ async fn started(open: &Open, prelude: &Prelude, start: Start) -> Result<(Link, 
     match start {
         Start::Exec(command) => channel.exec(true, command).await.map_err(failed)?,
         Start::Shell => channel.request_shell(true).await.map_err(failed)?,
+        Start::Subsystem(name) => channel.request_subsystem(true, name).await.map_err(failed)?,
     }
     granted(&mut channel, "refuses to begin it").await?;
     Ok((link, channel))
@@ -203,20 +215,6 @@ impl Callers {
         Ended::Status(REFUSED)
     }
 
-    /// Waits until the caller does not wait any more. What it sends meanwhile stays in its window.
-    async fn gone(&mut self) {
-        loop {
-            if self.ahead.len() >= MAX_AHEAD {
-                return std::future::pending().await;
-            }
-            match self.read.wait().await {
-                None | Some(ChannelMsg::Close) => return,
-                Some(ChannelMsg::Signal { .. }) => return,
-                Some(message) => self.ahead.push_back(message),
-            }
-        }
-    }
-
     /// Tells how it ended.
     async fn finish(&self, ended: Ended) {
         let _ = match ended {
@@ -226,9 +224,4 @@ impl Callers {
         };
         let _ = self.handle.eof(self.id).await;
     }
-}
-
-/// A text as a terminal in raw mode shows it, each line saying who speaks.
-fn lines(text: &str) -> Vec<u8> {
-    text.lines().flat_map(|line| format!("countersign: {line}\r\n").into_bytes()).collect()
 }

@@ -6,6 +6,8 @@ mod caller;
 mod channel;
 mod conversation;
 mod cut;
+mod files;
+mod forward;
 mod machine;
 mod relay;
 

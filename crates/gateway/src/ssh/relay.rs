@@ -1,7 +1,11 @@
 //! What passes between a caller's channel and its machine's once what it is for was permitted. Each way goes at its reader's pace: bytes are taken from the
 //! one side only as the other side's window lets them go on.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use model::Timestamp;
@@ -12,7 +16,10 @@ use russh::{
 use session::ssh::{Answer, Session, Stream};
 
 /// Why what runs is broken off.
-const CALLER_LEFT: &str = "the caller left";
+pub(super) const CALLER_LEFT: &str = "the caller left";
+pub(super) const MACHINE_GONE: &str = "the machine is gone";
+/// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
+const MAX_AHEAD: usize = 64;
 
 /// The stream of an extended data message that is the standard error. RFC 4254 section 5.2.
 pub(super) const STDERR: u32 = 1;
@@ -33,11 +40,13 @@ pub(super) enum Ended {
 pub(super) struct Passed {
     pub(super) ended: Ended,
     /// Bytes the caller got.
-    down: u64,
+    pub(super) down: u64,
+    /// Bytes the machine got.
+    pub(super) up: u64,
     /// The machine closed its channel itself: the link is good for another.
     pub(super) in_order: bool,
     /// Why it was broken off.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
 }
 
 impl Passed {
@@ -69,6 +78,40 @@ pub(super) struct Callers {
     pub(super) ahead: VecDeque<ChannelMsg>,
 }
 
+impl Callers {
+    /// What the caller sends next.
+    pub(super) async fn next(&mut self) -> Option<ChannelMsg> {
+        match self.ahead.pop_front() {
+            Some(message) => Some(message),
+            None => self.read.wait().await,
+        }
+    }
+
+    /// Waits until the caller does not wait any more. What it sends meanwhile waits in order.
+    pub(super) async fn gone(&mut self) {
+        loop {
+            if self.ahead.len() >= MAX_AHEAD {
+                return std::future::pending().await;
+            }
+            match self.read.wait().await {
+                None | Some(ChannelMsg::Close | ChannelMsg::Signal { .. }) => return,
+                Some(message) => self.ahead.push_back(message),
+            }
+        }
+    }
+
+    /// Tells the caller something on its standard error.
+    pub(super) fn teller(&self) -> impl FnOnce(String) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
+        let (id, handle) = (self.id, self.handle.clone());
+        move |text| Box::pin(async move { drop(handle.extended_data(id, STDERR, lines(&text)).await) })
+    }
+}
+
+/// A text as a terminal in raw mode shows it, each line saying who speaks.
+pub(super) fn lines(text: &str) -> Vec<u8> {
+    text.lines().flat_map(|line| format!("countersign: {line}\r\n").into_bytes()).collect()
+}
+
 /// A command or shell that runs.
 pub(super) struct Running<'a> {
     pub(super) session: &'a Session,
@@ -83,15 +126,16 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
     let (mut from_machine, to_machine) = machines.split();
     let Callers { id, handle, read, write, ahead } = callers;
     let mut down = Down { running, to_caller: write, bytes: 0, ended: Ended::Unknown };
-    let up = Up { running, to_machine: &to_machine, handle, id: *id };
+    let up = Up { running, to_machine: &to_machine, handle, id: *id, bytes: AtomicU64::new(0) };
     let broken = tokio::select! {
         broken = down.pass(&mut from_machine) => broken,
-        broken = up.pass(ahead, read) => {
+        why = up.pass(ahead, read) => {
             let _ = to_machine.close().await;
-            return Passed { ended: down.ended, down: down.bytes, in_order: false, broken: Some(broken) };
+            Some(why)
         }
     };
-    Passed { ended: down.ended, down: down.bytes, in_order: broken.is_none(), broken }
+    let up = up.bytes.load(Ordering::Relaxed);
+    Passed { ended: down.ended, down: down.bytes, up, in_order: broken.is_none(), broken }
 }
 
 /// From the machine to the caller.
@@ -119,7 +163,7 @@ impl Down<'_> {
                     Ok(())
                 }
                 Some(ChannelMsg::Close) => return None,
-                None => Err("the machine is gone".to_owned()),
+                None => Err(MACHINE_GONE.to_owned()),
                 Some(_) => Ok(()),
             };
             if let Err(why) = passed {
@@ -150,6 +194,7 @@ struct Up<'a> {
     to_machine: &'a ChannelWriteHalf<client::Msg>,
     handle: &'a Handle,
     id: ChannelId,
+    bytes: AtomicU64,
 }
 
 impl Up<'_> {
@@ -161,7 +206,10 @@ impl Up<'_> {
                 None => from_caller.wait().await,
             };
             let passed = match message {
-                Some(ChannelMsg::Data { data }) => self.to_machine.data_bytes(data).await,
+                Some(ChannelMsg::Data { data }) => {
+                    self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    self.to_machine.data_bytes(data).await
+                }
                 Some(ChannelMsg::Eof) => self.to_machine.eof().await,
                 Some(ChannelMsg::Signal { signal }) => self.to_machine.signal(signal).await,
                 Some(ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height }) => {
@@ -186,7 +234,7 @@ impl Up<'_> {
                 Some(_) => Ok(()),
             };
             if passed.is_err() {
-                return "the machine is gone".to_owned();
+                return MACHINE_GONE.to_owned();
             }
         }
     }

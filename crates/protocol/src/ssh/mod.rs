@@ -1,0 +1,3 @@
+//! What is spoken inside SSH's channels and is not the transport's: SFTP.
+
+pub mod sftp;

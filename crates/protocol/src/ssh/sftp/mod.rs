@@ -1,0 +1,399 @@
+//! SFTP, version 3, as OpenSSH speaks it, between a caller and a machine.
+//! <https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02>, and OpenSSH's `PROTOCOL` for its extensions.
+//!
+//! Whatever names a path is asked for before it goes on, with the path as the machine itself resolves it; what goes by a handle was asked for when that was
+//! opened. Packets go on whole and unchanged. While one is asked for, what the caller sends behind it waits in order; answers go on.
+//!
+//! Give it bytes with [`receive`](Sftp::receive), then take moves with [`next`](Sftp::next) until there is none; after [`Move::Ask`] nothing more comes
+//! from the caller's side until [`forward`](Sftp::forward) or [`refuse`](Sftp::refuse).
+
+mod packet;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use self::{
+    packet::{Kind, Packet, Packets, Paths},
+    tally::Tally,
+};
+use crate::{Side, reader::Malformed};
+
+/// Requests without an answer at a time.
+const MAX_OUTSTANDING: usize = 4_096;
+/// Files and directories open at a time.
+const MAX_HANDLES: usize = 1_024;
+/// Longest handle, in bytes: section 6.3.
+const MAX_HANDLE_BYTES: usize = 256;
+
+/// What is asked of files; paths as the caller gave them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// A file is opened.
+    Open {
+        /// To be read.
+        read: bool,
+        /// To be written, appended to, made or emptied.
+        write: bool,
+        /// What is in it is dropped first.
+        truncate: bool,
+    },
+    /// A directory is listed.
+    List,
+    /// Attributes or the target of a link are asked for.
+    Look,
+    /// Attributes are set.
+    Change,
+    /// A directory is made.
+    Make,
+    /// A file is removed.
+    Remove,
+    /// A directory is removed.
+    RemoveDirectory,
+    /// The first path becomes the second.
+    Rename {
+        /// What is there already is replaced.
+        replaces: bool,
+    },
+    /// The second path leads to the first.
+    Link {
+        /// It holds a path, not the file.
+        symbolic: bool,
+    },
+    /// An extension that is not known.
+    Extended(String),
+}
+
+/// A path as the caller gave it and as the machine resolves it, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// As given.
+    pub given: Vec<u8>,
+    /// Absolute, without links.
+    pub resolved: Option<Vec<u8>>,
+}
+
+/// Something to be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub request: Request,
+    /// Of what: no path, one or two.
+    pub paths: Vec<Path>,
+}
+
+/// How something ended that was permitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The number it was given when it was permitted.
+    pub operation: u64,
+    /// In words: `ok`, `read 12 bytes (sha256 …)`.
+    pub outcome: String,
+    /// The machine did not do it.
+    pub failed: bool,
+    /// Bytes of content that were read and written.
+    pub bytes: u64,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// Decide this.
+    Ask(Asked),
+    /// Pass these bytes on.
+    Send(Side, Bytes),
+    /// Record this.
+    Ended(Ended),
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+enum Outstanding {
+    /// Nothing is told of it.
+    Plain,
+    /// One that was decided.
+    Decided { operation: u64 },
+    /// A file or directory is opened.
+    Open { operation: u64, path: Vec<u8>, writable: bool },
+    /// A piece of a file is read from here.
+    Read { handle: Vec<u8>, offset: u64 },
+    /// A handle is closed.
+    Close { handle: Vec<u8> },
+    /// The gateway's own question where a path leads.
+    Resolve,
+}
+
+/// A file or directory that is open.
+#[derive(Debug)]
+struct File {
+    operation: u64,
+    path: Vec<u8>,
+    writable: bool,
+    read: Tally,
+    written: Tally,
+}
+
+/// A request that waits to be decided.
+#[derive(Debug)]
+struct Waiting {
+    packet: Packet,
+    request: Request,
+    paths: Vec<Path>,
+    /// How many of the paths are resolved.
+    resolved: usize,
+    asked: bool,
+}
+
+/// One conversation.
+#[derive(Debug, Default)]
+pub struct Sftp {
+    caller: Packets,
+    machine: Packets,
+    moves: VecDeque<Move>,
+    outstanding: HashMap<u32, Outstanding>,
+    files: HashMap<Vec<u8>, File>,
+    waiting: Option<Waiting>,
+    begun: bool,
+}
+
+impl Sftp {
+    /// Takes bytes from a side.
+    pub fn receive(&mut self, side: Side, bytes: &[u8]) {
+        match side {
+            Side::Caller => self.caller.push(bytes),
+            Side::Target => self.machine.push(bytes),
+        }
+    }
+
+    /// Bytes of the caller's that wait: whoever reads them should stop beyond a bound.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.caller.len()
+    }
+
+    /// The next move, if there is one.
+    ///
+    /// # Errors
+    /// A side does not speak SFTP, or passes a limit: the conversation is to be ended.
+    pub fn next(&mut self) -> Result<Option<Move>, Malformed> {
+        loop {
+            if let Some(next) = self.moves.pop_front() {
+                return Ok(Some(next));
+            }
+            if let Some(packet) = self.machine.next()? {
+                self.answered(packet)?;
+            } else if self.waiting.is_some() {
+                return Ok(None);
+            } else if let Some(packet) = self.caller.next()? {
+                self.requested(packet)?;
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What was asked for may go on. `operation` is its number from here on.
+    pub fn forward<P>(&mut self, _permit: P, operation: u64) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let path = waiting.paths.into_iter().next().map(|path| path.resolved.unwrap_or(path.given)).unwrap_or_default();
+        let outstanding = match waiting.request {
+            Request::Open { write, truncate, .. } => Outstanding::Open { operation, path, writable: write || truncate },
+            Request::List => Outstanding::Open { operation, path, writable: false },
+            _ => Outstanding::Decided { operation },
+        };
+        self.pass(waiting.packet, outstanding);
+    }
+
+    /// What was asked for is answered as the machine would that does not permit it.
+    pub fn refuse(&mut self, sentence: &str) {
+        if let Some(waiting) = self.waiting.take() {
+            self.moves.push_back(Move::Send(Side::Caller, packet::denied(waiting.packet.id, sentence)));
+        }
+    }
+
+    /// What is still open at the end of the conversation: it ends with it.
+    pub fn close(&mut self) -> Vec<Ended> {
+        let files = std::mem::take(&mut self.files).into_values();
+        let left = std::mem::take(&mut self.outstanding).into_values().filter_map(|outstanding| match outstanding {
+            Outstanding::Decided { operation } | Outstanding::Open { operation, .. } => {
+                Some(Ended { operation, outcome: "it was not answered".to_owned(), failed: true, bytes: 0 })
+            }
+            Outstanding::Plain | Outstanding::Read { .. } | Outstanding::Close { .. } | Outstanding::Resolve => None,
+        });
+        files.map(|file| file.ended("not closed")).chain(left).collect()
+    }
+
+    fn pass(&mut self, packet: Packet, outstanding: Outstanding) {
+        self.outstanding.insert(packet.id, outstanding);
+        self.moves.push_back(Move::Send(Side::Target, packet.whole));
+    }
+
+    /// A packet of the caller's.
+    fn requested(&mut self, packet: Packet) -> Result<(), Malformed> {
+        if packet.kind == Kind::Init {
+            if self.begun {
+                return Err(Malformed("SFTP is begun twice"));
+            }
+            self.begun = true;
+            self.moves.push_back(Move::Send(Side::Target, packet.whole));
+            return Ok(());
+        }
+        if !self.begun || self.outstanding.len() >= MAX_OUTSTANDING || self.outstanding.contains_key(&packet.id) {
+            return Err(Malformed("a request out of turn, one too many, or of a number that is in use"));
+        }
+        match packet.kind {
+            Kind::Read => {
+                let (handle, offset) = packet.handle_and_offset()?;
+                self.known(&handle)?;
+                self.pass(packet, Outstanding::Read { handle, offset });
+            }
+            Kind::Write => self.write(packet)?,
+            Kind::Close => {
+                let handle = packet.handle()?;
+                self.known(&handle)?;
+                self.pass(packet, Outstanding::Close { handle });
+            }
+            Kind::ReadDirectory | Kind::FileStat | Kind::HandleExtension => {
+                self.known(&packet.handle()?)?;
+                self.pass(packet, Outstanding::Plain);
+            }
+            Kind::FileSetStat => {
+                let file = self.known(&packet.handle()?)?;
+                let (path, writable) = (file.path.clone(), file.writable);
+                match writable {
+                    true => self.pass(packet, Outstanding::Plain),
+                    false => self.wait_for(packet, Request::Change, Paths::One(path)),
+                }
+            }
+            Kind::CopyData => self.copy(packet)?,
+            Kind::RealPath | Kind::PlainExtension => self.pass(packet, Outstanding::Plain),
+            Kind::Asked => {
+                let (request, paths) = packet.asked()?;
+                self.wait_for(packet, request, paths);
+            }
+            Kind::Init | Kind::Answer => return Err(Malformed("a packet that callers do not send")),
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, handle: &[u8]) -> Result<&mut File, Malformed> {
+        self.files.get_mut(handle).ok_or(Malformed("a handle that was not given"))
+    }
+
+    fn write(&mut self, packet: Packet) -> Result<(), Malformed> {
+        let (handle, offset) = packet.handle_and_offset()?;
+        let content = packet.written()?;
+        let file = self.known(&handle)?;
+        if !file.writable {
+            return Err(Malformed("a handle is written to that was opened for reading"));
+        }
+        file.written.add(offset, content);
+        self.pass(packet, Outstanding::Plain);
+        Ok(())
+    }
+
+    /// `copy-data` from one open file to another.
+    fn copy(&mut self, packet: Packet) -> Result<(), Malformed> {
+        let (from, to) = packet.two_handles()?;
+        self.known(&from)?;
+        let file = self.known(&to)?;
+        if !file.writable {
+            return Err(Malformed("a handle is copied to that was opened for reading"));
+        }
+        file.written.lose_track();
+        self.pass(packet, Outstanding::Plain);
+        Ok(())
+    }
+
+    fn wait_for(&mut self, packet: Packet, request: Request, paths: Paths) {
+        let paths = paths.into_iter().map(|given| Path { given, resolved: None }).collect();
+        self.waiting = Some(Waiting { packet, request, paths, resolved: 0, asked: false });
+        self.resolve_or_ask();
+    }
+
+    /// Asks the machine where the next path leads; once all are known, asks what is to be decided.
+    fn resolve_or_ask(&mut self) {
+        let id = self.free_id();
+        let Some(waiting) = &mut self.waiting else { return };
+        if let Some(path) = waiting.paths.get(waiting.resolved) {
+            let question = packet::real_path(id, &path.given);
+            self.outstanding.insert(id, Outstanding::Resolve);
+            self.moves.push_back(Move::Send(Side::Target, question));
+        } else if !std::mem::replace(&mut waiting.asked, true) {
+            self.moves.push_back(Move::Ask(Asked { request: waiting.request.clone(), paths: waiting.paths.clone() }));
+        }
+    }
+
+    /// A number that the caller does not use now. It sends nothing that is looked at before the answer is there.
+    fn free_id(&self) -> u32 {
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.packet.id);
+        (0..=u32::MAX).rev().find(|id| !self.outstanding.contains_key(id) && Some(*id) != waiting).unwrap_or(u32::MAX)
+    }
+
+    /// A packet of the machine's.
+    fn answered(&mut self, packet: Packet) -> Result<(), Malformed> {
+        if packet.is_version() {
+            self.moves.push_back(Move::Send(Side::Caller, packet.whole));
+            return Ok(());
+        }
+        let outstanding = self.outstanding.remove(&packet.id).ok_or(Malformed("an answer to nothing"))?;
+        match outstanding {
+            Outstanding::Resolve => {
+                self.resolved(packet.named());
+                return Ok(());
+            }
+            Outstanding::Plain => {}
+            Outstanding::Decided { operation } => self.moves.push_back(Move::Ended(packet.ended(operation))),
+            Outstanding::Open { operation, path, writable } => self.opened(&packet, operation, path, writable)?,
+            Outstanding::Read { handle, offset } => {
+                if let (Some(content), Some(file)) = (packet.content(), self.files.get_mut(&handle)) {
+                    file.read.add(offset, content);
+                }
+            }
+            Outstanding::Close { handle } => {
+                if let Some(file) = self.files.remove(&handle) {
+                    self.moves.push_back(Move::Ended(file.ended("closed")));
+                }
+            }
+        }
+        self.moves.push_back(Move::Send(Side::Caller, packet.whole));
+        Ok(())
+    }
+
+    fn opened(&mut self, packet: &Packet, operation: u64, path: Vec<u8>, writable: bool) -> Result<(), Malformed> {
+        let Some(handle) = packet.given_handle() else {
+            self.moves.push_back(Move::Ended(packet.ended(operation)));
+            return Ok(());
+        };
+        if self.files.len() >= MAX_HANDLES || handle.len() > MAX_HANDLE_BYTES {
+            return Err(Malformed("more files are open than may be"));
+        }
+        let file = File { operation, path, writable, read: Tally::default(), written: Tally::default() };
+        match self.files.insert(handle.to_vec(), file) {
+            None => Ok(()),
+            Some(_) => Err(Malformed("a handle is given twice")),
+        }
+    }
+
+    fn resolved(&mut self, path: Option<Vec<u8>>) {
+        if let Some(waiting) = &mut self.waiting {
+            if let Some(given) = waiting.paths.get_mut(waiting.resolved) {
+                given.resolved = path;
+            }
+            waiting.resolved += 1;
+        }
+        self.resolve_or_ask();
+    }
+}
+
+impl File {
+    fn ended(self, how: &str) -> Ended {
+        let (read, written) = (self.read.bytes(), self.written.bytes());
+        let parts = [self.read.in_words("read"), self.written.in_words("wrote")];
+        let outcome = std::iter::once(Some(how.to_owned())).chain(parts).flatten().collect::<Vec<_>>().join(", ");
+        Ended { operation: self.operation, outcome, failed: false, bytes: read.saturating_add(written) }
+    }
+}

@@ -1,0 +1,136 @@
+use super::{packet::MAX_PACKET_BYTES, *};
+
+fn packet(code: u8, id: u32, rest: &[u8]) -> Vec<u8> {
+    let mut packet = u32::try_from(rest.len() + 5).unwrap().to_be_bytes().to_vec();
+    packet.push(code);
+    packet.extend(id.to_be_bytes());
+    packet.extend(rest);
+    packet
+}
+
+fn string(text: &[u8]) -> Vec<u8> {
+    [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat()
+}
+
+fn begun() -> Sftp {
+    let mut sftp = Sftp::default();
+    sftp.receive(Side::Caller, &[0, 0, 0, 5, 1, 0, 0, 0, 3]);
+    assert!(matches!(sftp.next(), Ok(Some(Move::Send(Side::Target, _)))));
+    sftp
+}
+
+fn drain(sftp: &mut Sftp) -> Vec<Move> {
+    std::iter::from_fn(|| sftp.next().unwrap()).collect()
+}
+
+/// The machine's answer to the gateway's last question.
+fn resolve(sftp: &mut Sftp, to: &[u8]) -> Vec<Move> {
+    let id = *sftp.outstanding.iter().find(|(_, outstanding)| matches!(outstanding, Outstanding::Resolve)).unwrap().0;
+    sftp.receive(Side::Target, &packet(104, id, &[&1u32.to_be_bytes()[..], &string(to), &string(b""), &[0; 4]].concat()));
+    drain(sftp)
+}
+
+fn open(sftp: &mut Sftp, id: u32, path: &[u8], flags: u32) -> Vec<Move> {
+    sftp.receive(Side::Caller, &packet(3, id, &[&string(path)[..], &flags.to_be_bytes(), &[0; 4]].concat()));
+    drain(sftp)
+}
+
+fn asked(moves: &[Move]) -> &Asked {
+    let [Move::Ask(asked)] = moves else { panic!("{moves:?}") };
+    asked
+}
+
+#[test]
+fn a_file_is_asked_for_by_the_path_it_has_and_told_of_when_it_is_closed() {
+    let mut sftp = begun();
+    let moves = open(&mut sftp, 7, b"link", 2 | 8 | 16);
+    assert!(matches!(moves.as_slice(), [Move::Send(Side::Target, question)] if question[4] == 16), "{moves:?}");
+    let moves = resolve(&mut sftp, b"/etc/passwd");
+    assert_eq!(asked(&moves).request, Request::Open { read: false, write: true, truncate: true });
+    assert_eq!(asked(&moves).paths, [Path { given: b"link".to_vec(), resolved: Some(b"/etc/passwd".to_vec()) }]);
+    sftp.forward((), 5);
+    assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, open)] if open[4] == 3));
+    sftp.receive(Side::Target, &packet(102, 7, &string(b"h")));
+    assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, _)]));
+    for (id, offset, piece) in [(8, 0u64, &b"ab"[..]), (9, 2, b"c")] {
+        sftp.receive(Side::Caller, &packet(6, id, &[&string(b"h")[..], &offset.to_be_bytes(), &string(piece)].concat()));
+        assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, _)]));
+    }
+    sftp.receive(Side::Caller, &packet(4, 10, &string(b"h")));
+    drain(&mut sftp);
+    sftp.receive(Side::Target, &packet(101, 10, &[&[0; 4][..], &string(b""), &string(b"")].concat()));
+    let moves = drain(&mut sftp);
+    let [Move::Ended(ended), Move::Send(Side::Caller, _)] = moves.as_slice() else { panic!("{moves:?}") };
+    // `printf abc | sha256sum`
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!((ended.operation, ended.outcome.as_str()), (5, format!("closed, wrote 3 bytes (sha256 {digest})").as_str()));
+}
+
+#[test]
+fn what_is_refused_never_reaches_the_machine_and_what_follows_waits_in_order() {
+    let mut sftp = begun();
+    sftp.receive(Side::Caller, &packet(13, 1, &string(b"/srv/data")));
+    sftp.receive(Side::Caller, &packet(16, 2, &string(b".")));
+    drain(&mut sftp);
+    let moves = resolve(&mut sftp, b"/srv/data");
+    assert_eq!(asked(&moves).request, Request::Remove);
+    assert!(drain(&mut sftp).is_empty(), "nothing goes on meanwhile");
+    sftp.refuse("no");
+    let moves = drain(&mut sftp);
+    let [Move::Send(Side::Caller, denied), Move::Send(Side::Target, next)] = moves.as_slice() else { panic!("{moves:?}") };
+    assert_eq!((&denied[4..13], next[4]), (&[101, 0, 0, 0, 1, 0, 0, 0, 3][..], 16));
+}
+
+#[test]
+fn what_goes_by_a_handle_needs_one_that_was_given_and_for_writing_one_to_write_by() {
+    for (flags, code, rest, wrong) in
+        [(1u32, 6u8, [&string(b"h")[..], &[0; 8], &string(b"x")].concat(), true), (1, 4, string(b"other"), true), (1, 8, string(b"h"), false)]
+    {
+        let mut sftp = begun();
+        open(&mut sftp, 1, b"/f", flags);
+        resolve(&mut sftp, b"/f");
+        sftp.forward((), 1);
+        sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+        drain(&mut sftp);
+        sftp.receive(Side::Caller, &packet(code, 2, &rest));
+        assert_eq!(sftp.next().is_err(), wrong, "{code}");
+    }
+}
+
+#[test]
+fn every_split_of_a_conversation_makes_the_same_moves() {
+    let whole = [&packet(17, 1, &string(b"/a"))[..], &packet(19, 2, &string(b"/b"))].concat();
+    let moves = |cut: usize| {
+        let mut sftp = begun();
+        sftp.receive(Side::Caller, &whole[..cut]);
+        let mut moves = drain(&mut sftp);
+        sftp.receive(Side::Caller, &whole[cut..]);
+        moves.extend(drain(&mut sftp));
+        moves.extend(resolve(&mut sftp, b"/a"));
+        sftp.forward((), 1);
+        moves.extend(drain(&mut sftp));
+        moves
+    };
+    let expected = moves(0);
+    assert_eq!(expected.len(), 4);
+    for cut in 1..whole.len() {
+        assert_eq!(moves(cut), expected, "{cut}");
+    }
+}
+
+#[test]
+fn what_no_packet_can_be_ends_the_conversation() {
+    let too_long = u32::try_from(MAX_PACKET_BYTES + 1).unwrap().to_be_bytes();
+    for wrong in [&[0, 0, 0, 0][..], &too_long, &packet(99, 1, b""), &packet(3, 1, &[0, 0, 0, 9, b'x']), &packet(101, 1, &[0; 4]), &[0, 0, 0, 1, 17]]
+    {
+        let mut sftp = begun();
+        sftp.receive(Side::Caller, wrong);
+        assert!(sftp.next().is_err(), "{wrong:?}");
+    }
+    let mut sftp = Sftp::default();
+    sftp.receive(Side::Caller, &packet(17, 1, &string(b"/a")));
+    assert!(sftp.next().is_err(), "before it is begun");
+    let mut sftp = begun();
+    sftp.receive(Side::Target, &packet(101, 1, &[0; 4]));
+    assert!(sftp.next().is_err(), "an answer to nothing");
+}
