@@ -422,6 +422,14 @@ pub struct TokenView {
     #[schema(value_type = Vec<String>)]
     #[serde(default)]
     pub actors: Vec<IdentityName>,
+    /// The agent that may act with it next.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<IdentityName>,
+    /// What it was exchanged for: it ends with it.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TokenId>,
     /// `connect`, `api` or `delegate`.
     #[schema(value_type = String)]
     pub purpose: TokenUse,
@@ -458,9 +466,12 @@ pub struct TokenView {
 
 impl From<TokenRow> for TokenView {
     fn from(row: TokenRow) -> Self {
+        let may_act = row.next().cloned();
         Self {
             id: row.id,
             subject: row.subject,
+            may_act,
+            parent: row.parent,
             actors: row.actors,
             purpose: row.purpose,
             connections: row.connections,

@@ -107,7 +107,7 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
     let detail = json!({
         "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),
         "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "key": row.key, "run": row.run, "actors": row.actors, "parent": row.parent,
-        "bound_to": row.bound_to,
+        "may_act": row.may_act, "bound_to": row.bound_to,
     });
     event(now, &row.minted_by, "token.minted", row.id, detail)
 }

@@ -54,6 +54,9 @@ pub(crate) const SCHEMA: Schema = Schema {
         (10, "target roles", include_str!("../migrations/state/0010_target_roles.sql")),
         (11, "keys", include_str!("../migrations/state/0011_keys.sql")),
         (12, "bound tokens", include_str!("../migrations/state/0012_bound_tokens.sql")),
+        (13, "links", include_str!("../migrations/state/0013_links.sql")),
+        (14, "key ends told", include_str!("../migrations/state/0014_key_ends_told.sql")),
+        (15, "providers", include_str!("../migrations/state/0015_providers.sql")),
     ],
 };
 

@@ -6,6 +6,7 @@ mod directory;
 mod fixtures;
 mod indexed;
 mod keys;
+mod links;
 mod owners;
 mod postgres;
 mod register;

@@ -36,13 +36,15 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// What a platform's token may be called: RFC 8693 section 3.
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+/// What an agent passes on: of this gateway alone, so that it has a name of its own.
+const DELEGATION: &str = "urn:countersign:token-type:delegation";
 
 /// A token asked for: RFC 6749 section 4.4, RFC 7523 section 2, RFC 8693 section 2.1.
 #[derive(Default, utoipa::ToSchema)]
 pub(crate) struct TokenForm {
     /// `urn:ietf:params:oauth:grant-type:token-exchange`, `client_credentials` or `urn:ietf:params:oauth:grant-type:jwt-bearer`.
     grant_type: Option<String>,
-    /// For an exchange: the token of the run; or, for an agent that acts for somebody, what they gave it.
+    /// For an exchange: the token of the run; or, for an agent that acts for somebody, what they, or the agent before it, gave it.
     subject_token: Option<String>,
     /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`; `…:access_token` for what somebody gave an agent.
     subject_token_type: Option<String>,
@@ -64,8 +66,11 @@ pub(crate) struct TokenForm {
     resource: Vec<String>,
     /// For one statement, once: `[{"type": "countersign_statement", "locations": ["CONNECTION"], "statement": "SQL"}]`.
     authorization_details: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token`, if anything, or `urn:ietf:params:oauth:token-type:jwt` for one that others can read.
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything, `urn:ietf:params:oauth:token-type:jwt` for one that others can read, or
+    /// `urn:countersign:token-type:delegation` for what opens nothing and is passed on.
     requested_token_type: Option<String>,
+    /// Not of the RFCs: the agent that may act with it next, which exchanges it with a token or assertion of its own.
+    may_act: Option<String>,
     /// Not of the RFCs: how long the token is to work, in seconds.
     expires_in: Option<String>,
     /// Not of the RFCs: which workload is meant, where the token could be several's.
@@ -122,6 +127,7 @@ impl TokenForm {
                 "requested_token_type" => &mut form.requested_token_type,
                 "expires_in" => &mut form.expires_in,
                 "workload" => &mut form.workload,
+                "may_act" => &mut form.may_act,
                 // Without a value it is as if it were not there.
                 "scope" if value.is_empty() => continue,
                 "scope" => return Err(Refused::invalid("there are no scopes here: policy says what a token may do").in_oauth("invalid_scope")),
@@ -260,15 +266,19 @@ pub(crate) async fn token(
     let (shape, issued) = match form.requested_token_type.as_deref() {
         None | Some(ACCESS_TOKEN) => (Shape::Opaque, ACCESS_TOKEN),
         Some(JWT) => (Shape::Jwt, JWT),
-        Some(_) => return Err(invalid(format!("what is given out is {ACCESS_TOKEN} or {JWT}"))),
+        Some(DELEGATION) => (Shape::Delegation, DELEGATION),
+        Some(_) => return Err(invalid(format!("what is given out is {ACCESS_TOKEN}, {JWT} or {DELEGATION}"))),
     };
-    let workload: Option<IdentityName> =
-        form.workload.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))?;
+    let named = |text: &Option<String>| -> Result<Option<IdentityName>, Refused> {
+        text.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))
+    };
+    let (workload, next) = (named(&form.workload)?, named(&form.may_act)?);
     let expires_in_s = form.expires_in.as_deref().map(str::parse).transpose().map_err(|_| invalid("`expires_in` is a number of seconds"))?;
     let (connections, statement) = form.target(api.guard.url())?;
     let wanted = Exchange {
         proof,
         delegation: if let Behind::Person(given) = &behind { Some(given) } else { None },
+        next: next.as_ref(),
         run: if let Behind::Run(token) = &behind { Some(*token) } else { None },
         connections: &connections,
         statement: statement.as_deref(),
@@ -360,11 +370,7 @@ pub(crate) async fn introspection(
 
 fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
     let details = introspect::authorization_details(&row);
-    // Whom a delegation is to does not act yet.
-    let (act, may_act) = match row.purpose {
-        TokenUse::Delegate => (None, introspect::act(&row.actors)),
-        TokenUse::Connect | TokenUse::Api => (introspect::act(&row.actors), None),
-    };
+    let (act, may_act) = (introspect::act(row.acting()), introspect::may_act(&row));
     let kind = match (&row.bound_to, row.purpose) {
         (Some(_), _) => "DPoP",
         (None, TokenUse::Api) => "Bearer",
