@@ -148,6 +148,7 @@ impl From<ApplyError> for Refused {
                 refused.refusal.problems = problems.iter().map(ToString::to_string).collect();
                 refused
             }
+            ApplyError::LockedOut => Self::invalid(message).hint("If that is meant: `countersign apply --lock-everybody-out`, which is recorded."),
             ApplyError::State(error) => error.into(),
             ApplyError::Failed => Self::failed(&message),
         }

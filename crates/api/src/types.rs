@@ -808,6 +808,9 @@ pub struct HitView {
 pub struct ApplyRequest {
     /// Text of each file by its path relative to the directory, `/` between parts.
     pub files: BTreeMap<String, String>,
+    /// Apply it though nobody may administer under it. That is recorded.
+    #[serde(default)]
+    pub lock_everybody_out: bool,
 }
 
 /// A policy version.

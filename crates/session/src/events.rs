@@ -90,8 +90,8 @@ pub(crate) fn grant_ended(row: &RequestRow, by: &Actor, ended: usize, now: Times
     event(now, &by.name, "grant.ended", row.id, with(about(row), json!({ "reason": reason, "sessions_ended": ended })))
 }
 
-pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, by: &IdentityName, now: Timestamp) -> Event {
-    event(now, by, "policy.applied", hash, json!({ "before": before }))
+pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, locks_everybody_out: bool, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "policy.applied", hash, json!({ "before": before, "locks_everybody_out": locks_everybody_out }))
 }
 
 pub(crate) fn database_surveyed(connection: &ConnectionName, database: &str, rows: u32, viewer: &Actor, now: Timestamp) -> Event {
