@@ -192,6 +192,7 @@ impl From<NotEntered> for Refused {
             NotEntered::Govern(error) => error.into(),
             NotEntered::Provider(OidcError::Odd(..) | OidcError::Refused(..) | OidcError::Token(..) | OidcError::NotHere(..))
             | NotEntered::UnknownFlow
+            | NotEntered::Revoked(_)
             | NotEntered::Unlinked { .. }
             | NotEntered::NoName { .. }
             | NotEntered::Taken { .. }
@@ -212,6 +213,7 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
             NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
+            | NotExchanged::Revoked(_)
             | NotExchanged::Token(WorkloadError::Token(..))
             | NotExchanged::Nobody(_)
             | NotExchanged::Inactive(_)

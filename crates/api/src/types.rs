@@ -28,8 +28,8 @@ use utoipa::ToSchema;
 pub use ending::EndingView;
 pub use oauth::{IntrospectionAnswer, ServerMetadata};
 pub use providers::{
-    AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
-    PolledAnswer, ProviderView, ProvidersAnswer,
+    AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, EndedThereAnswer,
+    FinishSignInRequest, PolledAnswer, ProviderView, ProvidersAnswer, StandingView, StandingsAnswer,
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use model::{
-    Actor, ConnectionName, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
+    Actor, ConnectionName, Identity, IdentityName, ProviderName, SessionId, Timestamp, TokenId, VersionHash,
     hold::HoldRow,
     request::RequestRow,
     token::{TokenRow, TokenUse},
@@ -14,8 +14,10 @@ use model::{
 use serde_json::{Value, json};
 use store::{
     Store, StoreError,
-    state::{EndedSignIn, Event, NewSignIn, OwnerLeft},
+    state::{EndedSignIn, Event, IdentityKey, NewSignIn, OwnerLeft},
 };
+
+use crate::providers::EndedThere;
 
 /// Writes an act down.
 ///
@@ -161,6 +163,20 @@ pub(crate) fn identity_orphaned(identity: &Identity, why: OwnerLeft, by: &Identi
 
 pub(crate) fn identity_expiring(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
     event(now, by, "identity.expiring", &identity.name, json!({ "owner": identity.owner, "expires_at": identity.expires_at }))
+}
+
+pub(crate) fn provider_revoked(name: &ProviderName, why: Option<&str>, ended: EndedThere, by: &Actor, now: Timestamp) -> Event {
+    let detail = json!({ "reason": why, "sign_ins_ended": ended.sign_ins, "tokens_revoked": ended.tokens, "sessions_ended": ended.sessions });
+    event(now, &by.name, "provider.revoked", name, detail)
+}
+
+pub(crate) fn provider_allowed(name: &ProviderName, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "provider.allowed", name, json!({}))
+}
+
+pub(crate) fn key_expiring(identity: &Identity, key: &IdentityKey, by: &IdentityName, now: Timestamp) -> Event {
+    let detail = json!({ "owner": identity.owner, "key": key.id, "expires_at": key.expires_at, "last_used": key.last_used });
+    event(now, by, "identity.key_expiring", &identity.name, detail)
 }
 
 pub(crate) fn owner_is_back(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {

@@ -232,6 +232,7 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Connections
             | AddTokenError::SignedOut
             | AddTokenError::Distrusted
+            | AddTokenError::Revoked(_)
             | AddTokenError::KeyOver
             | AddTokenError::Undelegated
             | AddTokenError::Ungranted => Self::Invalid(error.to_string()),

@@ -58,6 +58,11 @@ impl Issuers {
     pub fn new(issuers: impl IntoIterator<Item = Arc<Issuer>>) -> Self {
         Self { known: issuers.into_iter().map(|issuer| (issuer.name().clone(), issuer)).collect(), begun: Begun::default() }
     }
+
+    /// What they are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ProviderName> {
+        self.known.keys()
+    }
 }
 
 /// What shows who asks for a token, and acts with it.
@@ -119,6 +124,9 @@ pub enum NotExchanged {
     /// It is not believed, or cannot be checked.
     #[error(transparent)]
     Token(#[from] WorkloadError),
+    /// Nobody comes from there at the moment.
+    #[error("{0} is revoked here: no token of it is taken until an administrator allows it again")]
+    Revoked(ProviderName),
     /// It is nobody's.
     #[error("the token of {0} is no workload's here: an administrator says with `countersign identity trust` which claims are")]
     Nobody(ProviderName),
@@ -257,6 +265,9 @@ impl Guard {
         meant: Option<&IdentityName>,
         now: Timestamp,
     ) -> Result<(Proven, Option<MayAct>), NotExchanged> {
+        if self.store().state().is_provider_revoked(issuer.name()).await? {
+            return Err(NotExchanged::Revoked(issuer.name().clone()));
+        }
         let assertion = issuer.verify(token, now).await?;
         let rule = self.rule_for(issuer, &assertion, meant).await?;
         let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));

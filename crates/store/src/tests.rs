@@ -9,6 +9,7 @@ mod keys;
 mod links;
 mod owners;
 mod postgres;
+mod providers;
 mod register;
 mod requested;
 mod rows;

@@ -308,6 +308,7 @@ fn refused(error: NotExchanged, grant: Grant) -> Refused {
         NotExchanged::Possession(NotPossessed::State(_)) => "temporarily_unavailable",
         NotExchanged::Possession(_) => "invalid_dpop_proof",
         NotExchanged::UnknownIssuer
+        | NotExchanged::Revoked(_)
         | NotExchanged::Token(identity::workload::WorkloadError::Token(..))
         | NotExchanged::Nobody(_)
         | NotExchanged::Assertion(_)

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use identity::TokenDigest;
 use model::{
-    IdentityName, Timestamp, TokenId,
+    IdentityName, ProviderName, Timestamp, TokenId,
     token::{TokenRow, TokenUse},
 };
 use sqlx::FromRow;
 
-use super::{State, accounts, identities};
+use super::{State, accounts, identities, providers};
 use crate::{
     StoreError,
     database::{Statement, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
@@ -33,6 +33,9 @@ pub enum AddTokenError {
     /// The rule it would be given out by was revoked.
     #[error("what made the token this workload's was revoked: ask an administrator")]
     Distrusted,
+    /// The issuer it would be given out for is revoked here.
+    #[error("no token of {0} is taken here until an administrator allows it again")]
+    Revoked(ProviderName),
     /// The key it would be given out for was revoked or has expired.
     #[error("the key it was asked for with was revoked or has expired: use another one")]
     KeyOver,
@@ -62,6 +65,14 @@ impl State {
             return Err(AddTokenError::Connections);
         }
         let mut write = self.database.write().await?;
+        if let Some(trust) = token.trust {
+            let issuer: Option<(String,)> = sql("SELECT issuer FROM trust_rules WHERE id = $1").bind(trust.to_string()).optional(&mut write).await?;
+            let (issuer,) = issuer.ok_or(AddTokenError::Distrusted)?;
+            let issuer = parsed("the name of a provider", &issuer)?;
+            if !providers::stands(&mut write, &issuer).await? {
+                return Err(AddTokenError::Revoked(issuer));
+            }
+        }
         let subject = identities::held(&mut write, &token.subject).await?;
         if !subject.is_some_and(|subject| subject.is_active(token.created_at)) {
             return Err(AddTokenError::Subject(token.subject.clone()));
@@ -249,6 +260,8 @@ pub(super) enum GivenBy {
     Key,
     /// A request that was granted.
     Request,
+    /// An issuer of jobs' tokens, by any rule.
+    Issuer,
 }
 
 impl GivenBy {
@@ -259,6 +272,7 @@ impl GivenBy {
             Self::Rule => "trust = $1",
             Self::Key => "key_id = $1",
             Self::Request => "request = $1",
+            Self::Issuer => "trust IN (SELECT r.id FROM trust_rules r WHERE r.issuer = $1)",
         }
     }
 
