@@ -25,7 +25,7 @@ use model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use ending::EndingView;
+pub use ending::{EndingKeyView, EndingView};
 pub use oauth::{IntrospectionAnswer, ServerMetadata};
 pub use providers::{
     AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, EndedThereAnswer,
@@ -115,6 +115,9 @@ pub struct WhoamiAnswer {
     /// What the caller owns, or is, that ends before long, the soonest first.
     #[serde(default)]
     pub ending: Vec<EndingView>,
+    /// Keys of those that end before long.
+    #[serde(default)]
+    pub ending_keys: Vec<EndingKeyView>,
 }
 
 /// An identity of the register.
@@ -883,6 +886,9 @@ pub struct StatusAnswer {
     /// Workloads and agents the caller may see that end before long or are orphaned, the soonest first.
     #[serde(default)]
     pub ending: Vec<EndingView>,
+    /// Keys of those the caller may see that end before long.
+    #[serde(default)]
+    pub ending_keys: Vec<EndingKeyView>,
     /// Roles of ended sessions that could not be dropped at their targets yet, a sentence each; for administrators.
     #[serde(default)]
     pub left_roles: Vec<String>,
