@@ -132,7 +132,8 @@ fn an_agent_passes_a_persons_access_on_and_everybody_in_the_chain_is_seen_and_ba
     ensure!(sessions.to_string().contains(chain), "{sessions}");
     // bob and barbara both may sign: barbara owns the agent at the end.
     let barbara = refused(stand.gateway.run("barbara", &["approve", hold, "--yes"]))?;
-    ensure!(barbara.contains("sql-helper"), "{barbara}");
+    ensure!(barbara.contains("no held operation"), "{barbara}");
+    ensure!(stand.gateway.run("bob", &["holds"])?.contains(hold) && !stand.gateway.run("barbara", &["holds"])?.contains(hold));
     ensure!(stand.gateway.run("alice", &["approve", hold, "--yes"]).is_err());
     stand.gateway.run("bob", &["approve", hold, "--yes"])?;
     psql.wait_for("DELETE 3", PATIENCE)?;
