@@ -65,7 +65,7 @@ fn routes() -> Routes {
         .on(Method::GET, "/v1/providers", providers::list)
         .on(Method::GET, "/v1/providers/standing", providers::standing)
         .on(Method::POST, "/v1/providers/{provider}/revoke", providers::revoke)
-        .on(Method::POST, "/v1/providers/{provider}/allow", providers::allow)
+        .on(Method::POST, "/v1/providers/{provider}/allow", providers::readmit)
         .on(Method::POST, "/v1/sign-in/browser", providers::begin)
         .on(Method::POST, "/v1/sign-in/finish", providers::finish)
         .on(Method::POST, "/v1/sign-in/device", providers::begin_device)

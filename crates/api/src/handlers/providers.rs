@@ -157,7 +157,7 @@ pub(crate) async fn revoke(
 /// Let people and jobs come from a revoked provider again. What ended stays ended.
 #[utoipa::path(post, path = "/v1/providers/{provider}/allow", params(("provider" = String, Path, description = "What the configuration calls it")),
     responses((status = 200, description = "Allowed"), (status = 403, description = "Not permitted", body = Refusal), (status = 404, description = "It is not revoked", body = Refusal)))]
-pub(crate) async fn allow(caller: Caller, State(api): State<Arc<Api>>, Path(provider): Path<ProviderName>) -> Answered<()> {
+pub(crate) async fn readmit(caller: Caller, State(api): State<Arc<Api>>, Path(provider): Path<ProviderName>) -> Answered<()> {
     api.guard.allow_provider(&provider, &caller.actor, caller.now).await?;
     Ok(Answer(()))
 }
