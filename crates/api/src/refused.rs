@@ -26,6 +26,12 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    /// What is said.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn message(&self) -> &str {
+        &self.refusal.message
+    }
+
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self {
             status,

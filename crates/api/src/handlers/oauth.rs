@@ -79,7 +79,7 @@ pub(crate) struct TokenForm {
 
 /// How a token is asked for.
 #[derive(Debug, Clone, Copy)]
-enum Grant {
+pub(crate) enum Grant {
     Exchange,
     Client,
     Bearer,
@@ -102,7 +102,7 @@ fn invalid(message: impl Into<String>) -> Refused {
 
 impl TokenForm {
     /// Reads parameters: none twice but those that may be (RFC 6749 section 3.2), and none that is not known, which could have been meant as a restriction.
-    fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
+    pub(crate) fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
         let mut form = Self::default();
         for (name, value) in pairs {
             let place = match name.as_str() {
@@ -141,7 +141,7 @@ impl TokenForm {
     }
 
     /// How it is asked for, by what shown, and for whom.
-    fn shown(&self) -> Result<(Grant, Proof<'_>, Behind<'_>), Refused> {
+    pub(crate) fn shown(&self) -> Result<(Grant, Proof<'_>, Behind<'_>), Refused> {
         match self.grant_type.as_deref() {
             Some(EXCHANGE) => self.exchanged().map(|(proof, behind)| (Grant::Exchange, proof, behind)),
             Some(CLIENT_CREDENTIALS) => {
@@ -188,15 +188,19 @@ impl TokenForm {
     }
 
     /// The connections to open, and the one statement to run there.
-    fn target(&self, url: Option<&GatewayUrl>) -> Result<(Vec<ConnectionName>, Option<String>), Refused> {
+    pub(crate) fn target(&self, url: Option<&GatewayUrl>) -> Result<(Vec<ConnectionName>, Option<String>), Refused> {
         let named = self.audience.iter().flat_map(|names| names.split_whitespace()).chain(self.resource.iter().map(String::as_str));
         let mut named: Vec<ConnectionName> = named.map(|name| connection(name, url)).collect::<Result<_, _>>()?;
         named.sort();
         named.dedup();
         let Some(details) = &self.authorization_details else { return Ok((named, None)) };
         let wrong = |why: String| Refused::invalid(why).in_oauth("invalid_authorization_details");
-        let details: Vec<Detail> = serde_json::from_str(details)
-            .map_err(|error| wrong(format!("`authorization_details` is a list with one object, of `type`, `locations` and `statement`: {error}")))?;
+        let odd = |why: &str| wrong(format!("`authorization_details` is a list with one object, of `type`, `locations` and `statement`: {why}"));
+        // What is a list in place of an object would be read by the order of its members.
+        if details.trim_start().strip_prefix('[').is_none_or(|first| first.trim_start().starts_with('[')) {
+            return Err(odd("its member is no object"));
+        }
+        let details: Vec<Detail> = serde_json::from_str(details).map_err(|error| odd(&model::name::printable(&error.to_string())))?;
         let Ok([detail]) = <[Detail; 1]>::try_from(details) else {
             return Err(wrong("`authorization_details` has one member: a token is for one statement".to_owned()));
         };
@@ -234,7 +238,7 @@ struct Detail {
 }
 
 /// Whom somebody acts for.
-enum Behind<'a> {
+pub(crate) enum Behind<'a> {
     Nobody,
     /// Whoever gave them this.
     Person(Secret),
@@ -484,6 +488,8 @@ mod tests {
             r#"[{"type":"countersign_statement","locations":["not a name"],"statement":"select 1"}]"#,
             r#"[{"type":"countersign_statement","statement":"select 1"}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"]}]"#,
+            r#"[["countersign_statement",["prod-pg"],"select 1"]]"#,
+            r#" [ ["countersign_statement",["prod-pg"],"select 1"]]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","times":2}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","statement":"select 2"}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"a"},{"type":"countersign_statement","locations":["prod-pg"],"statement":"b"}]"#,
