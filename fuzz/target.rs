@@ -18,8 +18,11 @@ mod cli {
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
+    ("assertion", identity::fuzzed::assertion),
+    ("authorization_details", api::fuzzed::authorization_details),
     ("caller_login", protocol::fuzzed::caller_login),
     ("caller_message", protocol::fuzzed::caller_message),
+    ("claims", identity::fuzzed::claims),
     ("command", policy::fuzzed::command),
     ("config", cli::fuzzed::config),
     ("copy_rows", protocol::fuzzed::copy_rows),
@@ -28,12 +31,14 @@ const TARGETS: &[(&str, Target)] = &[
     ("hostile_dialogue", protocol::fuzzed::hostile_dialogue),
     ("mask", policy::fuzzed::mask),
     ("policy_files", policy::fuzzed::policy_files),
+    ("proof", identity::fuzzed::proof),
     ("recording", evidence::fuzzed::recording),
     ("recording_lines", evidence::fuzzed::recording_lines),
     ("scram", protocol::fuzzed::scram),
     ("statement", policy::fuzzed::statement),
     ("target_login", protocol::fuzzed::target_login),
     ("target_message", protocol::fuzzed::target_message),
+    ("token_form", api::fuzzed::token_form),
 ];
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

@@ -103,6 +103,36 @@ fn owners_are_told_of_an_end_that_comes_near_where_they_look_anyway() -> Result<
 }
 
 #[test]
+fn owners_are_told_of_a_key_that_nears_its_end() -> Result<()> {
+    let target = Postgres::start()?;
+    let mut gateway = start(&target, "[identities]\nexpiring_days = 20\n")?;
+    let admin = gateway.administrator().to_owned();
+    gateway.add_user("alice", &["engineers"])?;
+    add_workload(&gateway, "nightly", "alice", "90d")?;
+    let mut ids = Vec::new();
+    for span in ["19d", "60d"] {
+        let file = gateway.setup().file(&format!("{span}.pem"));
+        fs::write(&file, rcgen::KeyPair::generate()?.public_key_pem())?;
+        let file = file.to_str().context("no path")?;
+        let key = gateway.json(&admin, &["identity", "key", "add", "nightly", "--public-key", file, "--expires-in", span])?;
+        ids.push(key.get("id").and_then(Value::as_str).context("no key")?.to_owned());
+    }
+    let keys = |answer: &Value| -> Vec<String> {
+        let ending = answer.get("ending_keys").and_then(Value::as_array).into_iter().flatten();
+        ending.filter_map(|one| one.get("id")?.as_str().map(str::to_owned)).collect()
+    };
+    for command in ["whoami", "status"] {
+        ensure!(keys(&gateway.json("alice", &[command])?) == ids[..1], "{command}");
+        ensure!(keys(&gateway.json("bob", &[command])?).is_empty(), "{command}");
+        let told = gateway.run("alice", &[command])?;
+        ensure!(told.contains("ends soon") && told.contains(&ids[0]) && told.contains("identity key add") && !told.contains(&ids[1]), "{told}");
+    }
+    let logged = gateway.wait_until_printed("a key ends before long")?;
+    ensure!(logged.contains("identity=nightly") && logged.contains("owner=\"alice\"") && logged.contains(&ids[0]), "{logged}");
+    Ok(())
+}
+
+#[test]
 fn an_owner_whom_the_provider_bars_is_found_out_and_what_is_theirs_stops_at_the_deadline() -> Result<()> {
     let (target, issuer) = (Postgres::start()?, Issuer::start()?);
     let settings = issuer.settings("check_every_s = 1");

@@ -406,3 +406,40 @@ fn sign_in_again(gateway: &Gateway, issuer: &Issuer) -> Result<bool> {
         Err(_) => Ok(false),
     }
 }
+
+#[test]
+fn a_provider_is_revoked_and_allowed_without_a_restart() -> Result<()> {
+    let (target, issuer) = (Postgres::start()?, Issuer::start()?);
+    let mut gateway = start(&target, &issuer, "")?;
+    let admin = gateway.administrator().to_owned();
+    signed_in(&gateway, &issuer, "alice")?;
+    let alice = login(&gateway, "alice", "alice")?;
+    let mut psql = at_work(&target, &alice, 1071)?;
+    // Somebody whose browser is on its way comes back to a closed door.
+    let (waiting, url) = begin(&gateway, "alice")?;
+    ensure!(gateway.run("alice", &["provider", "revoke", "idp"]).is_err(), "alice may not");
+    let unknown = gateway.run(&admin, &["provider", "revoke", "idq"]).unwrap_err();
+    ensure!(format!("{unknown:#}").contains("there are: idp"), "{unknown:#}");
+    let told = gateway.run(&admin, &["provider", "revoke", "idp", "--reason", "its keys were stolen"])?;
+    ensure!(told.contains("1 sign-ins are over") && told.contains("1 live session ended"), "{told}");
+    psql.wait_for("revoked the provider", PATIENCE)?;
+    target.wait_until_true(DATABASE, "not exists (select from pg_stat_activity where query like '%pg_sleep(1071)%' and pid <> pg_backend_pid())")?;
+    get(&issuer.browse(&url)?)?;
+    let (status, _) = waiting.finish(PATIENCE)?;
+    ensure!(!status.success() && whoami(&gateway, "alice").is_err(), "nobody finishes what was begun");
+    let refused = |gateway: &Gateway| -> Result<String> {
+        let output = gateway.output("alice", &["login"], "")?;
+        ensure!(!output.status.success());
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let said = refused(&gateway)?;
+    ensure!(said.contains("idp is revoked here"), "{said}");
+    let listed = gateway.run(&admin, &["provider", "list"])?;
+    ensure!(listed.contains("idp") && listed.contains("revoked by") && listed.contains("its keys were stolen"), "{listed}");
+    gateway.kill();
+    gateway.start_again()?;
+    ensure!(refused(&gateway)?.contains("idp is revoked here"), "also after a restart");
+    gateway.run(&admin, &["provider", "allow", "idp"])?;
+    signed_in(&gateway, &issuer, "alice")?;
+    Ok(())
+}

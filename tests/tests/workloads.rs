@@ -280,3 +280,28 @@ fn an_agent_acts_for_people_by_what_they_gave_it_and_the_records_tell_them_apart
     ensure!(act(&gateway, &bot, &given).is_err());
     Ok(())
 }
+
+#[test]
+fn an_issuer_is_revoked_with_what_its_jobs_got_until_it_is_allowed() -> Result<()> {
+    let (target, ci) = (Postgres::start()?, Issuer::start()?);
+    let gateway = start(&target, &ci)?;
+    let admin = gateway.administrator().to_owned();
+    trust(&gateway, &admin, "nightly", &["repository_id=74"])?;
+    let token = of_run(&ci, |_| {})?;
+    let secret = exchange(&gateway, &token, &[])?;
+    let mut psql = gateway.login_with("nightly", &secret)?.psql(&target.program("psql"))?.start()?;
+    psql.type_line("select pg_sleep(2071);")?;
+    target.wait_until_logged("pg_sleep(2071)")?;
+    let told = gateway.run(&admin, &["provider", "revoke", "ci"])?;
+    ensure!(told.contains("1 live session ended"), "{told}");
+    psql.wait_for("was revoked", PATIENCE)?;
+    let said = refused(&gateway, &token, &[])?;
+    ensure!(said.contains("ci is revoked here"), "{said}");
+    gateway.run(&admin, &["provider", "allow", "ci"])?;
+    let again = exchange(&gateway, &token, &[])?;
+    let opens = |secret: &str| -> Result<bool> {
+        Ok(gateway.login_with("nightly", secret)?.psql(&target.program("psql"))?.args(&["-c", "select 1"]).run()?.status.success())
+    };
+    ensure!(opens(&again)? && !opens(&secret)?, "what ended stays ended");
+    Ok(())
+}

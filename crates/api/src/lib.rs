@@ -5,6 +5,9 @@
 //! but the one it was asked to mint.
 
 mod caller;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub mod fuzzed;
 mod handlers;
 mod json;
 pub mod listen;

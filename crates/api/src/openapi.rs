@@ -21,7 +21,7 @@ use crate::{
         sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, catalogs::classify, explain::statement,
         tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, second_factor::offer, second_factor::accept, second_factor::remove, providers::list, providers::begin, providers::finish, providers::begin_device, providers::poll,
-        providers::back_channel_logout, providers::link, providers::unlink, who::can, who::touched, oauth::token, oauth::revoke,
+        providers::back_channel_logout, providers::link, providers::unlink, providers::standing, providers::revoke, providers::readmit, who::can, who::touched, oauth::token, oauth::revoke,
         oauth::introspection, oauth::metadata, oauth::jwks,
         workloads::trust,
         workloads::distrust, workloads::keys, workloads::add_key, workloads::revoke_key, holds::list, holds::show, holds::approve, holds::deny,

@@ -26,6 +26,12 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    /// What is said.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn message(&self) -> &str {
+        &self.refusal.message
+    }
+
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -148,6 +154,7 @@ impl From<ApplyError> for Refused {
                 refused.refusal.problems = problems.iter().map(ToString::to_string).collect();
                 refused
             }
+            ApplyError::LockedOut => Self::invalid(message).hint("If that is meant: `countersign apply --lock-everybody-out`, which is recorded."),
             ApplyError::State(error) => error.into(),
             ApplyError::Failed => Self::failed(&message),
         }
@@ -191,6 +198,7 @@ impl From<NotEntered> for Refused {
             NotEntered::Govern(error) => error.into(),
             NotEntered::Provider(OidcError::Odd(..) | OidcError::Refused(..) | OidcError::Token(..) | OidcError::NotHere(..))
             | NotEntered::UnknownFlow
+            | NotEntered::Revoked(_)
             | NotEntered::Unlinked { .. }
             | NotEntered::NoName { .. }
             | NotEntered::Taken { .. }
@@ -211,6 +219,7 @@ impl From<NotExchanged> for Refused {
             NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
             NotExchanged::Target(_) => Self::not_found(message),
             NotExchanged::UnknownIssuer
+            | NotExchanged::Revoked(_)
             | NotExchanged::Token(WorkloadError::Token(..))
             | NotExchanged::Nobody(_)
             | NotExchanged::Inactive(_)

@@ -25,11 +25,11 @@ use model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use ending::EndingView;
+pub use ending::{EndingKeyView, EndingView};
 pub use oauth::{IntrospectionAnswer, ServerMetadata};
 pub use providers::{
-    AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest,
-    PolledAnswer, ProviderView, ProvidersAnswer,
+    AccountRequest, AccountView, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, EndedThereAnswer,
+    FinishSignInRequest, PolledAnswer, ProviderView, ProvidersAnswer, StandingView, StandingsAnswer,
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};
@@ -115,6 +115,9 @@ pub struct WhoamiAnswer {
     /// What the caller owns, or is, that ends before long, the soonest first.
     #[serde(default)]
     pub ending: Vec<EndingView>,
+    /// Keys of those that end before long.
+    #[serde(default)]
+    pub ending_keys: Vec<EndingKeyView>,
 }
 
 /// An identity of the register.
@@ -422,6 +425,14 @@ pub struct TokenView {
     #[schema(value_type = Vec<String>)]
     #[serde(default)]
     pub actors: Vec<IdentityName>,
+    /// The agent that may act with it next.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<IdentityName>,
+    /// What it was exchanged for: it ends with it.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TokenId>,
     /// `connect`, `api` or `delegate`.
     #[schema(value_type = String)]
     pub purpose: TokenUse,
@@ -458,9 +469,12 @@ pub struct TokenView {
 
 impl From<TokenRow> for TokenView {
     fn from(row: TokenRow) -> Self {
+        let may_act = row.next().cloned();
         Self {
             id: row.id,
             subject: row.subject,
+            may_act,
+            parent: row.parent,
             actors: row.actors,
             purpose: row.purpose,
             connections: row.connections,
@@ -797,6 +811,9 @@ pub struct HitView {
 pub struct ApplyRequest {
     /// Text of each file by its path relative to the directory, `/` between parts.
     pub files: BTreeMap<String, String>,
+    /// Apply it though nobody may administer under it. That is recorded.
+    #[serde(default)]
+    pub lock_everybody_out: bool,
 }
 
 /// A policy version.
@@ -869,6 +886,9 @@ pub struct StatusAnswer {
     /// Workloads and agents the caller may see that end before long or are orphaned, the soonest first.
     #[serde(default)]
     pub ending: Vec<EndingView>,
+    /// Keys of those the caller may see that end before long.
+    #[serde(default)]
+    pub ending_keys: Vec<EndingKeyView>,
     /// Roles of ended sessions that could not be dropped at their targets yet, a sentence each; for administrators.
     #[serde(default)]
     pub left_roles: Vec<String>,

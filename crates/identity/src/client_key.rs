@@ -383,6 +383,12 @@ impl PrivateKey {
         let signature = self.pair.sign(message.as_bytes()).ok_or(KeyProblem::Signing)?;
         Ok(format!("{message}.{}", encoded(&signature)))
     }
+
+    /// A signature over whatever it is.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn signed(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.pair.sign(message)
+    }
 }
 
 impl Pair {

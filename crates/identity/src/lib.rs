@@ -10,6 +10,9 @@ pub mod client_key;
 pub mod crowd;
 pub mod dpop;
 pub mod fetch;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+pub mod fuzzed;
 pub mod gateway_url;
 pub mod jwt;
 pub mod keys;

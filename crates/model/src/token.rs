@@ -1,5 +1,7 @@
 //! Tokens as the state store and the listings know them: never the secret part.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionName, IdentityKeyId, IdentityName, RequestId, Run, SignInId, Timestamp, TokenId, TrustId};
@@ -12,7 +14,7 @@ pub enum TokenUse {
     Connect,
     /// Calling the HTTP API.
     Api,
-    /// Nothing by itself: an agent exchanges it, with a proof of its own, for one that opens connections on behalf of whoever minted it.
+    /// Nothing by itself: an agent exchanges it, with a proof of its own, for one that opens connections on behalf of its subject.
     Delegate,
 }
 
@@ -55,10 +57,46 @@ pub struct TokenRow {
     pub key: Option<IdentityKeyId>,
     /// The thumbprint of the key that whoever uses it must have, if it is bound to one.
     pub bound_to: Option<String>,
-    /// Who acts for the subject, nearest first; empty when the subject acts alone.
+    /// Who acts for the subject, nearest first; empty when the subject acts alone. The last of a delegation is whom it was given to.
     pub actors: Vec<IdentityName>,
-    /// The delegation it was exchanged for: it ends with it.
+    /// The runs of those in the chain whose links came before this one, by name.
+    pub earlier_runs: BTreeMap<IdentityName, Run>,
+    /// The agent that may act next with what opens connections itself: it exchanges it as it would a delegation.
+    pub may_act: Option<IdentityName>,
+    /// What it was exchanged for, the link before it in the chain: it ends with it.
     pub parent: Option<TokenId>,
     /// The request for its one statement that was granted: what was granted counts where it is used.
     pub request: Option<RequestId>,
+}
+
+/// How many agents may stand between a subject and a connection. Each is asked by policy about each operation, and each is one more that can be deceived.
+pub const MAX_ACTORS: usize = 4;
+
+impl TokenRow {
+    /// Who acts with it or gave it on, nearest to the subject first: not the agent a delegation was given to, which does not act yet.
+    #[must_use]
+    pub fn acting(&self) -> &[IdentityName] {
+        match (self.purpose, self.actors.split_last()) {
+            (TokenUse::Delegate, Some((_, before))) => before,
+            _ => &self.actors,
+        }
+    }
+
+    /// The one agent that may act with it next: RFC 8693 section 4.4. Without one it is passed on to nobody.
+    #[must_use]
+    pub fn next(&self) -> Option<&IdentityName> {
+        match self.purpose {
+            TokenUse::Delegate => self.actors.last(),
+            TokenUse::Connect | TokenUse::Api => self.may_act.as_ref(),
+        }
+    }
+
+    /// The run that a member of the chain came with, if they came with one.
+    #[must_use]
+    pub fn run_of(&self, member: &IdentityName) -> Option<&Run> {
+        // Whoever asked for it by a key of their own is no run, but may act for one, which is the subject then.
+        let whose = if self.key.is_some() { &self.subject } else { &self.minted_by };
+        let own = self.run.as_ref().filter(|_| whose == member);
+        own.or_else(|| self.earlier_runs.get(member))
+    }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use model::{
-    Actor, ConnectionName, Identity, IdentityName, SessionId, Timestamp, TokenId, VersionHash,
+    Actor, ConnectionName, Identity, IdentityName, ProviderName, SessionId, Timestamp, TokenId, VersionHash,
     hold::HoldRow,
     request::RequestRow,
     token::{TokenRow, TokenUse},
@@ -14,8 +14,10 @@ use model::{
 use serde_json::{Value, json};
 use store::{
     Store, StoreError,
-    state::{EndedSignIn, Event, NewSignIn, OwnerLeft},
+    state::{EndedSignIn, Event, IdentityKey, NewSignIn, OwnerLeft},
 };
+
+use crate::providers::EndedThere;
 
 /// Writes an act down.
 ///
@@ -90,8 +92,8 @@ pub(crate) fn grant_ended(row: &RequestRow, by: &Actor, ended: usize, now: Times
     event(now, &by.name, "grant.ended", row.id, with(about(row), json!({ "reason": reason, "sessions_ended": ended })))
 }
 
-pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, by: &IdentityName, now: Timestamp) -> Event {
-    event(now, by, "policy.applied", hash, json!({ "before": before }))
+pub(crate) fn policy_applied(hash: VersionHash, before: VersionHash, locks_everybody_out: bool, by: &IdentityName, now: Timestamp) -> Event {
+    event(now, by, "policy.applied", hash, json!({ "before": before, "locks_everybody_out": locks_everybody_out }))
 }
 
 pub(crate) fn database_surveyed(connection: &ConnectionName, database: &str, rows: u32, viewer: &Actor, now: Timestamp) -> Event {
@@ -107,7 +109,7 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
     let detail = json!({
         "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),
         "not_before": row.not_before, "expires_at": row.expires_at, "sign_in": row.sign_in, "trust": row.trust, "key": row.key, "run": row.run, "actors": row.actors, "parent": row.parent,
-        "bound_to": row.bound_to,
+        "may_act": row.may_act, "bound_to": row.bound_to,
     });
     event(now, &row.minted_by, "token.minted", row.id, detail)
 }
@@ -161,6 +163,20 @@ pub(crate) fn identity_orphaned(identity: &Identity, why: OwnerLeft, by: &Identi
 
 pub(crate) fn identity_expiring(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {
     event(now, by, "identity.expiring", &identity.name, json!({ "owner": identity.owner, "expires_at": identity.expires_at }))
+}
+
+pub(crate) fn provider_revoked(name: &ProviderName, why: Option<&str>, ended: EndedThere, by: &Actor, now: Timestamp) -> Event {
+    let detail = json!({ "reason": why, "sign_ins_ended": ended.sign_ins, "tokens_revoked": ended.tokens, "sessions_ended": ended.sessions });
+    event(now, &by.name, "provider.revoked", name, detail)
+}
+
+pub(crate) fn provider_allowed(name: &ProviderName, by: &Actor, now: Timestamp) -> Event {
+    event(now, &by.name, "provider.allowed", name, json!({}))
+}
+
+pub(crate) fn key_expiring(identity: &Identity, key: &IdentityKey, by: &IdentityName, now: Timestamp) -> Event {
+    let detail = json!({ "owner": identity.owner, "key": key.id, "expires_at": key.expires_at, "last_used": key.last_used });
+    event(now, by, "identity.key_expiring", &identity.name, detail)
 }
 
 pub(crate) fn owner_is_back(identity: &Identity, by: &IdentityName, now: Timestamp) -> Event {

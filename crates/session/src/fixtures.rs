@@ -129,8 +129,16 @@ impl Gate {
     }
 
     pub(crate) async fn workload(&self, name: &str, owner: &Actor, groups: &[&str]) -> Actor {
+        self.machine(MachineKind::Workload, name, owner, groups).await
+    }
+
+    pub(crate) async fn agent(&self, name: &str, owner: &Actor, groups: &[&str]) -> Actor {
+        self.machine(MachineKind::Agent, name, owner, groups).await
+    }
+
+    async fn machine(&self, kind: MachineKind, name: &str, owner: &Actor, groups: &[&str]) -> Actor {
         let purpose = "nightly exports".parse().unwrap();
-        let machine = Machine::new(MachineKind::Workload, self::name(name), owner.name.clone(), purpose, later(86_400 * 30), now()).unwrap();
+        let machine = Machine::new(kind, self::name(name), owner.name.clone(), purpose, later(86_400 * 30), now()).unwrap();
         self.enter(NewIdentity::machine(machine, groups.iter().map(|group| group.parse().unwrap()).collect())).await
     }
 

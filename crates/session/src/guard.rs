@@ -90,6 +90,9 @@ pub enum ApplyError {
     /// They may not.
     #[error("{0}")]
     NotPermitted(String),
+    /// It would lock everybody out.
+    #[error("under this version nobody who can sign in may `administer` Countersign: nobody could apply another one, so the version in force stays")]
+    LockedOut,
     /// It is not valid.
     #[error("the policy directory has {} problem(s); the version in force stays", .0.len())]
     Invalid(Vec<Problem>),
@@ -99,6 +102,15 @@ pub enum ApplyError {
     /// The check itself failed.
     #[error("the policy directory could not be checked; the version in force stays")]
     Failed,
+}
+
+/// What becomes of a version under which nobody could administer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockOut {
+    /// It is not applied.
+    Refused,
+    /// It is, and that is recorded.
+    OnPurpose,
 }
 
 impl std::fmt::Debug for Guard {
@@ -274,19 +286,32 @@ impl Guard {
     /// Files that are in force already change nothing.
     ///
     /// # Errors
-    /// `by` may not administer, the files are not valid, or the store cannot be reached; the version in force stays.
-    pub async fn apply(&self, files: &Files, by: &Actor, now: Timestamp) -> Result<VersionHash, ApplyError> {
+    /// `by` may not administer, the files are not valid, nobody could administer under them and that is not `lock_out`ed on purpose, or the store cannot be reached; the
+    /// version in force stays.
+    pub async fn apply(&self, files: &Files, by: &Actor, lock_out: LockOut, now: Timestamp) -> Result<VersionHash, ApplyError> {
         if !self.may(by, SystemAction::Administer, now) {
             return Err(ApplyError::NotPermitted(format!("policy does not permit {} to administer Countersign", by.name)));
         }
-        self.apply_as(files, &by.name, now).await
+        self.make_current(files, &by.name, Some(by), lock_out, now).await
     }
 
-    /// [`apply`](Self::apply) on the authority of whoever can write this machine's files: for `serve` watching its own directory.
+    /// [`apply`](Self::apply) on the authority of whoever can write this machine's files: for `serve` watching its own directory. Whoever can write them is locked out by none
+    /// of them.
     ///
     /// # Errors
     /// As for `apply`, permission aside.
     pub async fn apply_as(&self, files: &Files, by: &IdentityName, now: Timestamp) -> Result<VersionHash, ApplyError> {
+        self.make_current(files, by, None, LockOut::OnPurpose, now).await
+    }
+
+    async fn make_current(
+        &self,
+        files: &Files,
+        by: &IdentityName,
+        signed_in: Option<&Actor>,
+        lock_out: LockOut,
+        now: Timestamp,
+    ) -> Result<VersionHash, ApplyError> {
         let _turn = self.applying.lock().await;
         let checked = files.clone();
         let version = tokio::task::spawn_blocking(move || Version::load(&checked)).await.map_err(|_| ApplyError::Failed)?;
@@ -295,11 +320,27 @@ impl Guard {
         if hash == before {
             return Ok(hash);
         }
+        let locked_out = !self.somebody_administers(&version, signed_in, now).await?;
+        if locked_out && lock_out == LockOut::Refused {
+            return Err(ApplyError::LockedOut);
+        }
         self.store.state().add_version(hash, files, by, now).await?;
         self.version.store(Arc::new(version));
         self.decide_anew(now).await;
-        events::note(&self.store, events::policy_applied(hash, before, by, now)).await;
+        if locked_out {
+            tracing::warn!(version = %hash.short(), %by, "nobody may administer under the version in force: only whoever can write this machine's files can change that");
+        }
+        events::note(&self.store, events::policy_applied(hash, before, locked_out, by, now)).await;
         Ok(hash)
+    }
+
+    /// Whether somebody who is signed in, or has a way in, may administer under a version, with the groups they have now.
+    async fn somebody_administers(&self, version: &Version, signed_in: Option<&Actor>, now: Timestamp) -> Result<bool, StoreError> {
+        let may = |actor: &Actor| decide::may(version, actor, SystemAction::Administer, now);
+        if signed_in.is_some_and(may) {
+            return Ok(true);
+        }
+        Ok(self.store.state().people_with_a_way_in(now).await?.iter().any(|person| may(&register::actor(person))))
     }
 
     /// Decides every live session anew for `connect`, with its chain as the register has it now: ends those no longer permitted, wakes the others.

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use identity::{access, token};
+use identity::{TokenDigest, access, token};
 use model::{Actor, ConnectionName, IdentityName, Secret, SystemAction, Timestamp, token::TokenRow};
 use serde_json::{Value, json};
 use store::StoreError;
@@ -56,10 +56,9 @@ impl Guard {
 
     /// The row of a token that somebody shows.
     async fn shown(&self, shown: &Secret) -> Result<Option<TokenRow>, StoreError> {
-        match token::parse(shown) {
-            Ok(presented) => self.store().state().token_by_digest(&presented.digest).await,
-            Err(_) if access::claimed(shown).is_some() => self.store().state().token_by_digest(&token::sha256(shown.reveal())).await,
-            Err(_) => Ok(None),
+        match digest(shown) {
+            Some(digest) => self.store().state().token_by_digest(&digest).await,
+            None => Ok(None),
         }
     }
 
@@ -74,6 +73,15 @@ impl Guard {
     }
 }
 
+/// What a token of ours is found by, whatever it looks like.
+pub(crate) fn digest(shown: &Secret) -> Option<TokenDigest> {
+    match token::parse(shown) {
+        Ok(presented) => Some(presented.digest),
+        Err(_) if access::claimed(shown).is_some() => Some(token::sha256(shown.reveal())),
+        Err(_) => None,
+    }
+}
+
 /// Who acts, as RFC 8693 section 4.1 nests them: whoever acts now outside, those they act for within.
 #[must_use]
 pub fn act(actors: &[IdentityName]) -> Option<Value> {
@@ -83,6 +91,12 @@ pub fn act(actors: &[IdentityName]) -> Option<Value> {
             Some(within) => json!({ "sub": name, "act": within }),
         })
     })
+}
+
+/// Who may act with a token next: RFC 8693 section 4.4.
+#[must_use]
+pub fn may_act(row: &TokenRow) -> Option<Value> {
+    row.next().map(|name| json!({ "sub": name }))
 }
 
 /// The one statement that a token may run, as RFC 9396 says it.

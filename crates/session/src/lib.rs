@@ -18,6 +18,7 @@ pub mod introspect;
 mod keys;
 mod known;
 pub mod limits;
+mod links;
 pub mod live;
 mod logbook;
 pub mod open;

@@ -1,4 +1,4 @@
-//! Who answers for workloads and agents: that they are told of an end that comes near, and what becomes of those whose owner leaves.
+//! Who answers for workloads and agents: that they are told of an end that comes near, theirs or that of a key, and what becomes of those whose owner leaves.
 //!
 //! An owner has left who was revoked or has expired, or who signs in at a provider and has not been signed in for long: whoever is barred there is told of by nobody, but
 //! does not come back. What they own is orphaned: it keeps them as its owner, who may still not sign for it, and stops at a deadline unless an administrator names somebody
@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use model::{Actor, Identity, IdentityName, Timestamp};
-use store::StoreError;
+use store::{StoreError, state::IdentityKey};
 
 use crate::{
     events,
@@ -40,7 +40,8 @@ impl Guard {
             self.find_owners_back(&itself, now).await?;
             self.find_orphans(&itself, now).await?;
             self.stop_orphans(&itself, now).await?;
-            self.tell_of_ends(&itself, now).await
+            self.tell_of_ends(&itself, now).await?;
+            self.tell_of_key_ends(&itself, now).await
         };
         if let Err(error) = looked.await {
             tracing::error!(%error, "owners that have left could not be looked for");
@@ -92,6 +93,30 @@ impl Guard {
             tracing::info!(identity = %identity.name, owner, %until, "an identity stops before long unless it is renewed");
         }
         Ok(())
+    }
+
+    /// Of the end of each key its identity's owner is told once, when it comes near: early enough to have another one given.
+    async fn tell_of_key_ends(&self, itself: &IdentityName, now: Timestamp) -> Result<(), StoreError> {
+        for (name, id) in self.store().state().keys_ending_untold(self.near(now), now).await? {
+            let event = |identity: &Identity, key: &IdentityKey| events::key_expiring(identity, key, itself, now);
+            let Some((identity, key)) = self.store().state().tell_of_key_end(&name, id, event, now).await? else { continue };
+            let owner = identity.owner.as_ref().map_or("-", IdentityName::as_str);
+            tracing::info!(identity = %name, key = %id, owner, until = %key.expires_at, "a key ends before long: another one takes its place");
+        }
+        Ok(())
+    }
+
+    /// The keys that end before long of workloads and agents that `viewer` may see, with those: the soonest first.
+    ///
+    /// # Errors
+    /// The state store cannot be reached.
+    pub async fn keys_ending(&self, viewer: &Actor, now: Timestamp) -> Result<Vec<(Identity, IdentityKey)>, GovernError> {
+        let mut ending = Vec::new();
+        for key in self.store().state().keys_ending(self.near(now), now).await? {
+            let identity = self.store().state().identity(&key.identity).await?.filter(|identity| self.may_see_identity(identity, viewer, now));
+            ending.extend(identity.map(|identity| (identity, key)));
+        }
+        Ok(ending)
     }
 
     /// The workloads and agents that end before long, and those that are orphaned, as far as `viewer` may see them: the soonest first.

@@ -11,7 +11,7 @@ use std::{net::IpAddr, time::Duration};
 
 use identity::{MalformedToken, access, jwt::TokenError, password, token};
 use model::{
-    ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
+    Actor, ActorChain, ConnectionName, Identity, IdentityName, Secret, SessionId, Timestamp,
     token::{TokenRow, TokenUse},
 };
 use store::StoreError;
@@ -302,12 +302,7 @@ impl Guard {
             let identity = self.store().state().identity(name).await.map_err(lost)?;
             let identity = identity.filter(|identity| identity.is_active(now)).ok_or_else(|| SignInRefused::Inactive(name.clone()))?;
             ends_at = identity.expires_at.map_or(ends_at, |end| end.min(ends_at));
-            members.push(register::actor(&identity));
-        }
-        // The run is that of whoever acts in the end; whoever acts by a key of their own is no run, but may act for one.
-        let runs = if row.key.is_some() { members.first_mut() } else { members.last_mut() };
-        if let Some(runs) = runs {
-            runs.run.clone_from(&row.run);
+            members.push(Actor { run: row.run_of(name).cloned(), ..register::actor(&identity) });
         }
         let mut members = members.into_iter();
         let subject = members.next().ok_or_else(|| SignInRefused::Inactive(row.subject.clone()))?;

@@ -101,8 +101,9 @@ impl Guard {
 /// The others in what somebody gave an agent.
 fn by_delegation(name: &IdentityName, token: &TokenRow) -> Vec<Through> {
     let one = |who: &IdentityName, how| Through { who: who.to_string(), how, by: Some(token.id.to_string()), until: Some(token.expires_at) };
-    if token.subject == *name {
-        return token.actors.iter().map(|agent| one(agent, Way::Agent)).collect();
-    }
-    vec![one(&token.subject, Way::Person)]
+    let place = token.actors.iter().position(|actor| actor == name);
+    let behind = place.map(|_| one(&token.subject, Way::Person));
+    // Whoever acts after it acts through it too.
+    let after = token.actors.iter().skip(place.map_or(0, |place| place + 1)).chain(&token.may_act);
+    behind.into_iter().chain(after.map(|agent| one(agent, Way::Agent))).collect()
 }

@@ -3,6 +3,8 @@
 //! A token opens no more connections than its subject may open by policy when it is minted, lives in a bounded window, and says who minted it.
 //! Nobody mints for another person, administrators included: a token of somebody else's would sign in their name.
 
+use std::collections::BTreeMap;
+
 use identity::token;
 use model::{
     Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, RequestId, Secret, SignInId, SystemAction, Timestamp, TokenId,
@@ -80,6 +82,8 @@ impl Guard {
             key: None,
             bound_to: wanted.bound_to,
             actors: agent.into_iter().map(|agent| agent.name).collect(),
+            earlier_runs: BTreeMap::new(),
+            may_act: None,
             parent: None,
             request: wanted.request,
         };
@@ -228,6 +232,7 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Connections
             | AddTokenError::SignedOut
             | AddTokenError::Distrusted
+            | AddTokenError::Revoked(_)
             | AddTokenError::KeyOver
             | AddTokenError::Undelegated
             | AddTokenError::Ungranted => Self::Invalid(error.to_string()),

@@ -18,8 +18,7 @@ use identity::{
     workload::{Assertion, Issuer, MayAct, WorkloadError},
 };
 use model::{
-    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityKind, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId,
-    token::{TokenRow, TokenUse},
+    Actor, ActorChain, ConnectionName, Identity, IdentityKeyId, IdentityName, ProviderName, Run, Secret, Timestamp, TrustId, token::TokenRow,
 };
 use serde_json::json;
 use store::{
@@ -34,7 +33,6 @@ use crate::{
     live::EndReason,
     possession::{self, NotPossessed},
     providers::Begun,
-    register,
     tokens::{MAX_TOKEN_STATEMENT_BYTES, unknown_connection},
 };
 
@@ -60,6 +58,11 @@ impl Issuers {
     pub fn new(issuers: impl IntoIterator<Item = Arc<Issuer>>) -> Self {
         Self { known: issuers.into_iter().map(|issuer| (issuer.name().clone(), issuer)).collect(), begun: Begun::default() }
     }
+
+    /// What they are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ProviderName> {
+        self.known.keys()
+    }
 }
 
 /// What shows who asks for a token, and acts with it.
@@ -71,13 +74,15 @@ pub enum Proof<'a> {
     Assertion(&'a str),
 }
 
-/// What a token is to look like. Both are the same row, and end alike.
+/// What a token is to be. All are rows of one table, and end alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Random characters.
     Opaque,
     /// A JWT that others can read: RFC 9068.
     Jwt,
+    /// Random characters that open nothing: what the next agent exchanges, with a proof of its own.
+    Delegation,
 }
 
 /// A token asked for.
@@ -85,8 +90,10 @@ pub enum Shape {
 pub struct Exchange<'a> {
     /// Who acts.
     pub proof: Proof<'a>,
-    /// What somebody gave an agent so that it may act for them.
+    /// What somebody gave an agent so that it may act for them, or an agent passed on to it.
     pub delegation: Option<&'a Secret>,
+    /// The agent that it is passed on to.
+    pub next: Option<&'a IdentityName>,
     /// The token of a run that says itself who may act for it.
     pub run: Option<&'a str>,
     /// The connections to open.
@@ -117,6 +124,9 @@ pub enum NotExchanged {
     /// It is not believed, or cannot be checked.
     #[error(transparent)]
     Token(#[from] WorkloadError),
+    /// Nobody comes from there at the moment.
+    #[error("{0} is revoked here: no token of it is taken until an administrator allows it again")]
+    Revoked(ProviderName),
     /// It is nobody's.
     #[error("the token of {0} is no workload's here: an administrator says with `countersign identity trust` which claims are")]
     Nobody(ProviderName),
@@ -136,7 +146,7 @@ pub enum NotExchanged {
     #[error("workload {0} was revoked or has expired: its owner can ask an administrator to renew it")]
     Inactive(IdentityName),
     /// What somebody gave the agent is none, or not this agent's.
-    #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one")]
+    #[error("the delegation is none of {0}'s that works: ask whoever gave it for a new one, which names {0}")]
     Undelegated(IdentityName),
     /// The token of a run does not say that whoever acts may act for it.
     #[error("the subject's token does not say that {0} may act for it (`may_act`), or {0} is no agent with a key of its own")]
@@ -176,51 +186,6 @@ pub(crate) struct Proven {
     pub(crate) ends_at: Option<Timestamp>,
 }
 
-/// What whoever acts for somebody was given: one of the two, or nothing.
-#[derive(Debug, Default)]
-struct Given {
-    delegation: Option<TokenRow>,
-    /// The run that says that they may.
-    subject: Option<Proven>,
-}
-
-/// The token of whoever showed who they are: it ends with them, with what they showed, and with what they were given.
-fn minted(
-    wanted: &Exchange<'_>,
-    proven: Proven,
-    chain: ActorChain,
-    Given { delegation, subject }: Given,
-    mut expires_at: Timestamp,
-    now: Timestamp,
-) -> TokenRow {
-    let behind = subject.as_ref().and_then(|subject| subject.identity.expires_at);
-    let ends = [proven.identity.expires_at, proven.ends_at, delegation.as_ref().map(|row| row.expires_at), behind];
-    ends.into_iter().flatten().for_each(|end| expires_at = end.min(expires_at));
-    TokenRow {
-        id: ids::token(),
-        subject: chain.subject.name,
-        purpose: TokenUse::Connect,
-        connections: wanted.connections.to_vec(),
-        statement: wanted.statement.map(str::to_owned),
-        minted_by: proven.identity.name,
-        created_at: now,
-        not_before: now,
-        expires_at,
-        last_used: None,
-        spent_at: None,
-        revoked_at: None,
-        revoked_by: None,
-        sign_in: delegation.as_ref().and_then(|row| row.sign_in),
-        trust: subject.as_ref().map_or(proven.trust, |subject| subject.trust),
-        run: subject.map_or(proven.run, |subject| subject.run),
-        key: proven.key,
-        bound_to: None,
-        actors: chain.actors.into_iter().map(|actor| actor.name).collect(),
-        parent: delegation.map(|row| row.id),
-        request: None,
-    }
-}
-
 impl Guard {
     /// Gives whoever shows who they are a token that opens connections: RFC 8693, RFC 7523.
     ///
@@ -245,12 +210,12 @@ impl Guard {
         if let Some(possession) = &possession {
             self.use_possession(possession, &proven.identity.name, now).await?;
         }
-        let (chain, given) = self.acting(wanted, &proven, now).await?;
-        self.check_opens(wanted.connections, &chain, given.delegation.as_ref(), now)?;
+        let link = self.link(wanted, &proven, now).await?;
+        self.check_opens(wanted.connections, &link.asked(wanted.shape), link.before(), now)?;
         let expires_at = now.checked_add(Duration::from_secs(seconds)).unwrap_or(now);
-        let row = TokenRow { bound_to: possession.map(|key| key.thumbprint), ..minted(wanted, proven, chain, given, expires_at, now) };
+        let row = TokenRow { bound_to: possession.map(|key| key.thumbprint), ..link.minted(wanted, proven, expires_at, now) };
         let (secret, digest) = match wanted.shape {
-            Shape::Opaque => token::mint_fresh(TokenUse::Connect).map_err(|error| GovernError::Invalid(error.to_string()))?,
+            Shape::Opaque | Shape::Delegation => token::mint_fresh(row.purpose).map_err(|error| GovernError::Invalid(error.to_string()))?,
             Shape::Jwt => self.readable(&row)?,
         };
         self.store().state().add_token(&row, &digest).await.map_err(GovernError::from)?;
@@ -287,6 +252,12 @@ impl Guard {
         }
     }
 
+    /// The run with this token, and who it says may act for it.
+    pub(crate) async fn prove_run(&self, token: &str, now: Timestamp) -> Result<(Proven, Option<MayAct>), NotExchanged> {
+        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(token)).ok_or(NotExchanged::UnknownIssuer)?;
+        self.prove_by_run(issuer, token, None, now).await
+    }
+
     async fn prove_by_run(
         &self,
         issuer: &Issuer,
@@ -294,32 +265,15 @@ impl Guard {
         meant: Option<&IdentityName>,
         now: Timestamp,
     ) -> Result<(Proven, Option<MayAct>), NotExchanged> {
+        if self.store().state().is_provider_revoked(issuer.name()).await? {
+            return Err(NotExchanged::Revoked(issuer.name().clone()));
+        }
         let assertion = issuer.verify(token, now).await?;
         let rule = self.rule_for(issuer, &assertion, meant).await?;
         let identity = self.store().state().identity(&rule.identity).await?.filter(|identity| identity.is_active(now));
         let identity = identity.ok_or_else(|| NotExchanged::Inactive(rule.identity.clone()))?;
         let may_act = assertion.may_act();
         Ok((Proven { identity, run: Some(assertion.run), trust: Some(rule.id), key: None, ends_at: None }, may_act))
-    }
-
-    /// Who acts for whom, and by what they gave or said.
-    async fn acting(&self, wanted: &Exchange<'_>, proven: &Proven, now: Timestamp) -> Result<(ActorChain, Given), NotExchanged> {
-        let actor = Actor { run: proven.run.clone(), ..register::actor(&proven.identity) };
-        if let Some((row, person)) = self.delegation(wanted.delegation, &proven.identity.name, now).await? {
-            let chain = ActorChain { actors: vec![actor], ..ActorChain::alone(register::actor(&person)) };
-            return Ok((chain, Given { delegation: Some(row), subject: None }));
-        }
-        let Some(token) = wanted.run else { return Ok((ActorChain::alone(actor), Given::default())) };
-        let issuer = self.issuers().known.values().find(|issuer| issuer.issued(token)).ok_or(NotExchanged::UnknownIssuer)?;
-        let (subject, may_act) = self.prove_by_run(issuer, token, None, now).await?;
-        // Its own run and rule, and the actor's key: each ends the token.
-        let by_key = proven.key.is_some() && proven.identity.kind == IdentityKind::Agent;
-        let named = may_act.is_some_and(|who| who.names(&proven.identity.name, self.url()));
-        if !by_key || !named {
-            return Err(NotExchanged::MayNotAct(proven.identity.name.clone()));
-        }
-        let behind = Actor { run: subject.run.clone(), ..register::actor(&subject.identity) };
-        Ok((ActorChain { actors: vec![actor], ..ActorChain::alone(behind) }, Given { delegation: None, subject: Some(subject) }))
     }
 
     /// A token as a JWT, signed with the gateway's own key.
@@ -331,7 +285,8 @@ impl Guard {
         });
         if let Some(members) = claims.as_object_mut() {
             let more = [
-                ("act", introspect::act(&row.actors)),
+                ("act", introspect::act(row.acting())),
+                ("may_act", introspect::may_act(row)),
                 ("authorization_details", introspect::authorization_details(row)),
                 ("cnf", introspect::confirmation(row)),
             ];
@@ -360,23 +315,6 @@ impl Guard {
             Some(name) => Err(NotExchanged::Target(unknown_connection(name, &chain.subject.name, &open))),
             None => Ok(()),
         }
-    }
-
-    /// What somebody gave this agent, and who: if it works now.
-    async fn delegation(
-        &self,
-        presented: Option<&Secret>,
-        agent: &IdentityName,
-        now: Timestamp,
-    ) -> Result<Option<(TokenRow, Identity)>, NotExchanged> {
-        let Some(presented) = presented else { return Ok(None) };
-        let undelegated = || NotExchanged::Undelegated(agent.clone());
-        let digest = token::parse(presented).ok().filter(|token| token.class == TokenUse::Delegate).ok_or_else(undelegated)?.digest;
-        let row = self.store().state().live_token(&digest, now).await?.filter(|row| row.actors.as_slice() == [agent.clone()]);
-        let row = row.ok_or_else(undelegated)?;
-        let person = self.store().state().identity(&row.subject).await?.filter(|person| person.is_active(now)).ok_or_else(undelegated)?;
-        self.store().state().touch_token(row.id, now).await?;
-        Ok(Some((row, person)))
     }
 
     /// The one rule a token fits, of the workload that is meant.

@@ -30,6 +30,7 @@ pub(crate) const STATE: &[&str] = &[
     "identities",
     "accounts",
     "sign_ins",
+    "providers",
     "trust_rules",
     "requests",
     "identity_keys",

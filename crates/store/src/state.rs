@@ -8,6 +8,7 @@ mod holds;
 mod identities;
 mod keys;
 mod owners;
+mod providers;
 mod requests;
 mod roles;
 mod sessions;
@@ -21,6 +22,7 @@ pub use events::{Event, EventRow};
 pub use identities::{AddIdentityError, ChangeIdentityError, SetOwnerError};
 pub use keys::{AddKeyError, IdentityKey, MAX_KEYS_IN_FORCE, MAX_REMEMBERED, Once};
 pub use owners::{LeftBehind, OwnerLeft};
+pub use providers::{EndedWithProvider, RevokedProvider};
 pub use roles::TargetRole;
 pub use sessions::SessionFilter;
 pub use tokens::{AddTokenError, MAX_TOKEN_DAYS};
@@ -54,6 +56,9 @@ pub(crate) const SCHEMA: Schema = Schema {
         (10, "target roles", include_str!("../migrations/state/0010_target_roles.sql")),
         (11, "keys", include_str!("../migrations/state/0011_keys.sql")),
         (12, "bound tokens", include_str!("../migrations/state/0012_bound_tokens.sql")),
+        (13, "links", include_str!("../migrations/state/0013_links.sql")),
+        (14, "key ends told", include_str!("../migrations/state/0014_key_ends_told.sql")),
+        (15, "providers", include_str!("../migrations/state/0015_providers.sql")),
     ],
 };
 

@@ -36,13 +36,15 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// What a platform's token may be called: RFC 8693 section 3.
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+/// What an agent passes on: of this gateway alone, so that it has a name of its own.
+const DELEGATION: &str = "urn:countersign:token-type:delegation";
 
 /// A token asked for: RFC 6749 section 4.4, RFC 7523 section 2, RFC 8693 section 2.1.
 #[derive(Default, utoipa::ToSchema)]
 pub(crate) struct TokenForm {
     /// `urn:ietf:params:oauth:grant-type:token-exchange`, `client_credentials` or `urn:ietf:params:oauth:grant-type:jwt-bearer`.
     grant_type: Option<String>,
-    /// For an exchange: the token of the run; or, for an agent that acts for somebody, what they gave it.
+    /// For an exchange: the token of the run; or, for an agent that acts for somebody, what they, or the agent before it, gave it.
     subject_token: Option<String>,
     /// `urn:ietf:params:oauth:token-type:jwt` or `…:id_token`; `…:access_token` for what somebody gave an agent.
     subject_token_type: Option<String>,
@@ -64,8 +66,11 @@ pub(crate) struct TokenForm {
     resource: Vec<String>,
     /// For one statement, once: `[{"type": "countersign_statement", "locations": ["CONNECTION"], "statement": "SQL"}]`.
     authorization_details: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token`, if anything, or `urn:ietf:params:oauth:token-type:jwt` for one that others can read.
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything, `urn:ietf:params:oauth:token-type:jwt` for one that others can read, or
+    /// `urn:countersign:token-type:delegation` for what opens nothing and is passed on.
     requested_token_type: Option<String>,
+    /// Not of the RFCs: the agent that may act with it next, which exchanges it with a token or assertion of its own.
+    may_act: Option<String>,
     /// Not of the RFCs: how long the token is to work, in seconds.
     expires_in: Option<String>,
     /// Not of the RFCs: which workload is meant, where the token could be several's.
@@ -74,7 +79,7 @@ pub(crate) struct TokenForm {
 
 /// How a token is asked for.
 #[derive(Debug, Clone, Copy)]
-enum Grant {
+pub(crate) enum Grant {
     Exchange,
     Client,
     Bearer,
@@ -97,7 +102,7 @@ fn invalid(message: impl Into<String>) -> Refused {
 
 impl TokenForm {
     /// Reads parameters: none twice but those that may be (RFC 6749 section 3.2), and none that is not known, which could have been meant as a restriction.
-    fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
+    pub(crate) fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
         let mut form = Self::default();
         for (name, value) in pairs {
             let place = match name.as_str() {
@@ -122,6 +127,7 @@ impl TokenForm {
                 "requested_token_type" => &mut form.requested_token_type,
                 "expires_in" => &mut form.expires_in,
                 "workload" => &mut form.workload,
+                "may_act" => &mut form.may_act,
                 // Without a value it is as if it were not there.
                 "scope" if value.is_empty() => continue,
                 "scope" => return Err(Refused::invalid("there are no scopes here: policy says what a token may do").in_oauth("invalid_scope")),
@@ -135,7 +141,7 @@ impl TokenForm {
     }
 
     /// How it is asked for, by what shown, and for whom.
-    fn shown(&self) -> Result<(Grant, Proof<'_>, Behind<'_>), Refused> {
+    pub(crate) fn shown(&self) -> Result<(Grant, Proof<'_>, Behind<'_>), Refused> {
         match self.grant_type.as_deref() {
             Some(EXCHANGE) => self.exchanged().map(|(proof, behind)| (Grant::Exchange, proof, behind)),
             Some(CLIENT_CREDENTIALS) => {
@@ -182,15 +188,19 @@ impl TokenForm {
     }
 
     /// The connections to open, and the one statement to run there.
-    fn target(&self, url: Option<&GatewayUrl>) -> Result<(Vec<ConnectionName>, Option<String>), Refused> {
+    pub(crate) fn target(&self, url: Option<&GatewayUrl>) -> Result<(Vec<ConnectionName>, Option<String>), Refused> {
         let named = self.audience.iter().flat_map(|names| names.split_whitespace()).chain(self.resource.iter().map(String::as_str));
         let mut named: Vec<ConnectionName> = named.map(|name| connection(name, url)).collect::<Result<_, _>>()?;
         named.sort();
         named.dedup();
         let Some(details) = &self.authorization_details else { return Ok((named, None)) };
         let wrong = |why: String| Refused::invalid(why).in_oauth("invalid_authorization_details");
-        let details: Vec<Detail> = serde_json::from_str(details)
-            .map_err(|error| wrong(format!("`authorization_details` is a list with one object, of `type`, `locations` and `statement`: {error}")))?;
+        let odd = |why: &str| wrong(format!("`authorization_details` is a list with one object, of `type`, `locations` and `statement`: {why}"));
+        // What is a list in place of an object would be read by the order of its members.
+        if details.trim_start().strip_prefix('[').is_none_or(|first| first.trim_start().starts_with('[')) {
+            return Err(odd("its member is no object"));
+        }
+        let details: Vec<Detail> = serde_json::from_str(details).map_err(|error| odd(&model::name::printable(&error.to_string())))?;
         let Ok([detail]) = <[Detail; 1]>::try_from(details) else {
             return Err(wrong("`authorization_details` has one member: a token is for one statement".to_owned()));
         };
@@ -228,7 +238,7 @@ struct Detail {
 }
 
 /// Whom somebody acts for.
-enum Behind<'a> {
+pub(crate) enum Behind<'a> {
     Nobody,
     /// Whoever gave them this.
     Person(Secret),
@@ -260,15 +270,19 @@ pub(crate) async fn token(
     let (shape, issued) = match form.requested_token_type.as_deref() {
         None | Some(ACCESS_TOKEN) => (Shape::Opaque, ACCESS_TOKEN),
         Some(JWT) => (Shape::Jwt, JWT),
-        Some(_) => return Err(invalid(format!("what is given out is {ACCESS_TOKEN} or {JWT}"))),
+        Some(DELEGATION) => (Shape::Delegation, DELEGATION),
+        Some(_) => return Err(invalid(format!("what is given out is {ACCESS_TOKEN}, {JWT} or {DELEGATION}"))),
     };
-    let workload: Option<IdentityName> =
-        form.workload.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))?;
+    let named = |text: &Option<String>| -> Result<Option<IdentityName>, Refused> {
+        text.as_deref().map(str::parse).transpose().map_err(|error: model::NameError| invalid(error.to_string()))
+    };
+    let (workload, next) = (named(&form.workload)?, named(&form.may_act)?);
     let expires_in_s = form.expires_in.as_deref().map(str::parse).transpose().map_err(|_| invalid("`expires_in` is a number of seconds"))?;
     let (connections, statement) = form.target(api.guard.url())?;
     let wanted = Exchange {
         proof,
         delegation: if let Behind::Person(given) = &behind { Some(given) } else { None },
+        next: next.as_ref(),
         run: if let Behind::Run(token) = &behind { Some(*token) } else { None },
         connections: &connections,
         statement: statement.as_deref(),
@@ -298,6 +312,7 @@ fn refused(error: NotExchanged, grant: Grant) -> Refused {
         NotExchanged::Possession(NotPossessed::State(_)) => "temporarily_unavailable",
         NotExchanged::Possession(_) => "invalid_dpop_proof",
         NotExchanged::UnknownIssuer
+        | NotExchanged::Revoked(_)
         | NotExchanged::Token(identity::workload::WorkloadError::Token(..))
         | NotExchanged::Nobody(_)
         | NotExchanged::Assertion(_)
@@ -360,11 +375,7 @@ pub(crate) async fn introspection(
 
 fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
     let details = introspect::authorization_details(&row);
-    // Whom a delegation is to does not act yet.
-    let (act, may_act) = match row.purpose {
-        TokenUse::Delegate => (None, introspect::act(&row.actors)),
-        TokenUse::Connect | TokenUse::Api => (introspect::act(&row.actors), None),
-    };
+    let (act, may_act) = (introspect::act(row.acting()), introspect::may_act(&row));
     let kind = match (&row.bound_to, row.purpose) {
         (Some(_), _) => "DPoP",
         (None, TokenUse::Api) => "Bearer",
@@ -477,6 +488,8 @@ mod tests {
             r#"[{"type":"countersign_statement","locations":["not a name"],"statement":"select 1"}]"#,
             r#"[{"type":"countersign_statement","statement":"select 1"}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"]}]"#,
+            r#"[["countersign_statement",["prod-pg"],"select 1"]]"#,
+            r#" [ ["countersign_statement",["prod-pg"],"select 1"]]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","times":2}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"select 1","statement":"select 2"}]"#,
             r#"[{"type":"countersign_statement","locations":["prod-pg"],"statement":"a"},{"type":"countersign_statement","locations":["prod-pg"],"statement":"b"}]"#,

@@ -7,7 +7,7 @@ use axum::{
     extract::{State, rejection::FormRejection},
 };
 use identity::{jwt::TokenError, oidc::OidcError};
-use model::{IdentityName, Timestamp};
+use model::{IdentityName, ProviderName, Timestamp};
 use serde::Deserialize;
 use session::providers::NotEntered;
 
@@ -17,8 +17,8 @@ use crate::{
     json::{Answer, Answered, Body, Path, Query},
     refused::Refused,
     types::{
-        AccountRequest, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, EndedAnswer, FinishSignInRequest,
-        LoginAnswer, PolledAnswer, ProviderView, ProvidersAnswer, Refusal, SecretText,
+        AccountRequest, BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, EndedAnswer, EndedThereAnswer,
+        FinishSignInRequest, KillRequest, LoginAnswer, PolledAnswer, ProviderView, ProvidersAnswer, Refusal, SecretText, StandingsAnswer,
     },
 };
 
@@ -131,4 +131,33 @@ pub(crate) async fn unlink(
 ) -> Answered<EndedAnswer> {
     let ended = api.guard.unlink_account(&name, &request.provider, &request.subject, &caller.actor, caller.now).await?;
     Ok(Answer(EndedAnswer { sessions: ended as u64 }))
+}
+
+/// Where people and jobs come from, and what of that is revoked.
+#[utoipa::path(get, path = "/v1/providers/standing",
+    responses((status = 200, description = "Providers of people and issuers of jobs' tokens", body = StandingsAnswer), (status = 403, description = "Not permitted", body = Refusal)))]
+pub(crate) async fn standing(caller: Caller, State(api): State<Arc<Api>>) -> Answered<StandingsAnswer> {
+    let standings = api.guard.standings(&caller.actor, caller.now).await?;
+    Ok(Answer(StandingsAnswer { providers: standings.into_iter().map(Into::into).collect() }))
+}
+
+/// Revoke a provider of people or an issuer of jobs' tokens: whoever came from there is out, and nobody comes until it is allowed again.
+#[utoipa::path(post, path = "/v1/providers/{provider}/revoke", request_body = KillRequest, params(("provider" = String, Path, description = "What the configuration calls it")),
+    responses((status = 200, description = "Revoked", body = EndedThereAnswer), (status = 403, description = "Not permitted", body = Refusal), (status = 404, description = "No such provider", body = Refusal)))]
+pub(crate) async fn revoke(
+    caller: Caller,
+    State(api): State<Arc<Api>>,
+    Path(provider): Path<ProviderName>,
+    Body(request): Body<KillRequest>,
+) -> Answered<EndedThereAnswer> {
+    let ended = api.guard.revoke_provider(&provider, request.reason.as_deref(), &caller.actor, caller.now).await?;
+    Ok(Answer(ended.into()))
+}
+
+/// Let people and jobs come from a revoked provider again. What ended stays ended.
+#[utoipa::path(post, path = "/v1/providers/{provider}/allow", params(("provider" = String, Path, description = "What the configuration calls it")),
+    responses((status = 200, description = "Allowed"), (status = 403, description = "Not permitted", body = Refusal), (status = 404, description = "It is not revoked", body = Refusal)))]
+pub(crate) async fn readmit(caller: Caller, State(api): State<Arc<Api>>, Path(provider): Path<ProviderName>) -> Answered<()> {
+    api.guard.allow_provider(&provider, &caller.actor, caller.now).await?;
+    Ok(Answer(()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use model::{SystemAction, Timestamp, token::TokenUse};
+use model::{Identity, SystemAction, Timestamp, token::TokenUse};
 use session::{
     sign_in::{Shown, SignInFor, SignInRefused},
     tokens::TokenRequest,
@@ -80,7 +80,10 @@ pub(crate) async fn whoami(caller: Caller, State(api): State<Arc<Api>>) -> Answe
     let identity = api.guard.store().state().identity_by_id(caller.actor.id).await?.ok_or_else(|| Refused::nobody("sign in first"))?;
     let may = SystemAction::ALL.iter().copied().filter(|action| api.guard.may(&caller.actor, *action, caller.now)).collect();
     let mut ending = api.guard.ending(&caller.actor, caller.now).await?;
-    ending.retain(|ending| ending.id == caller.actor.id || ending.owner.as_ref() == Some(&caller.actor.name));
-    let ending = ending.into_iter().map(Into::into).collect();
-    Ok(Answer(WhoamiAnswer { identity: identity.into(), expires_at: Some(caller.token.expires_at), may, ending }))
+    let theirs = |of: &Identity| of.id == caller.actor.id || of.owner.as_ref() == Some(&caller.actor.name);
+    ending.retain(theirs);
+    let mut keys = api.guard.keys_ending(&caller.actor, caller.now).await?;
+    keys.retain(|(identity, _)| theirs(identity));
+    let (ending, ending_keys) = (ending.into_iter().map(Into::into).collect(), keys.into_iter().map(Into::into).collect());
+    Ok(Answer(WhoamiAnswer { identity: identity.into(), expires_at: Some(caller.token.expires_at), may, ending, ending_keys }))
 }

@@ -22,6 +22,7 @@ pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answe
     let live = sessions::visible_live(&api, &caller).await?.len();
     let holds = api.guard.approvals().list(&caller.actor, HoldsWanted::Waiting, caller.now).await?.len();
     let ending = api.guard.ending(&caller.actor, caller.now).await?;
+    let ending_keys = api.guard.keys_ending(&caller.actor, caller.now).await?;
     Ok(Answer(StatusAnswer {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         since: api.since,
@@ -31,6 +32,7 @@ pub(crate) async fn status(caller: Caller, State(api): State<Arc<Api>>) -> Answe
         gateway: api.gateway.clone(),
         troubles: metrics::troubles(&api.guard),
         ending: ending.into_iter().map(Into::into).collect(),
+        ending_keys: ending_keys.into_iter().map(Into::into).collect(),
         left_roles: left_roles(&api, &caller).await?,
     }))
 }

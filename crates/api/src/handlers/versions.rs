@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use model::SystemAction;
+use session::guard::LockOut;
 
 use crate::{
     Api,
@@ -22,7 +23,8 @@ const LISTED: u32 = 500;
         (status = 403, description = "Not permitted", body = Refusal)))]
 pub(crate) async fn apply(caller: Caller, State(api): State<Arc<Api>>, Body(request): Body<ApplyRequest>) -> Answered<VersionView> {
     caller.must(&api, SystemAction::Administer)?;
-    api.guard.apply(&request.files, &caller.actor, caller.now).await?;
+    let lock_out = if request.lock_everybody_out { LockOut::OnPurpose } else { LockOut::Refused };
+    api.guard.apply(&request.files, &caller.actor, lock_out, caller.now).await?;
     Ok(Answer(in_force(&api).await?))
 }
 

@@ -66,7 +66,7 @@ pub(super) fn filled(path: &str) -> String {
         Some("identities") => "r_000000000001".to_owned(),
         _ => "t_000000000001".to_owned(),
     };
-    let path = path.replace("{id}", &id).replace("{connection}", "prod-pg");
+    let path = path.replace("{id}", &id).replace("{connection}", "prod-pg").replace("{provider}", "idp");
     let path = if path.ends_with("/accounts") { path + "?provider=idp&subject=x" } else { path };
     let path = if path.starts_with("/v1/secrets") { path.replace("{name}", "prod") } else { path.replace("{name}", "alice") };
     match path.as_str() {
@@ -101,7 +101,9 @@ pub(super) fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/requests/{id}/comment") => json!({ "text": "x" }),
         ("POST", "/v1/requests/{id}/end") => json!({}),
         ("POST", "/v1/holds/{id}/approve" | "/v1/requests/{id}/approve") => json!({ "digest": "00" }),
-        ("POST", "/v1/holds/{id}/deny" | "/v1/requests/{id}/deny" | "/v1/sessions/{id}/kill") => json!({ "reason": "x" }),
+        ("POST", "/v1/holds/{id}/deny" | "/v1/requests/{id}/deny" | "/v1/sessions/{id}/kill" | "/v1/providers/{provider}/revoke") => {
+            json!({ "reason": "x" })
+        }
         ("POST", "/v1/versions") => json!({ "files": {} }),
         ("POST", "/v1/connections/{connection}/classify") => json!({ "rows": 1 }),
         ("POST", "/v1/explain-statement") => json!({ "connection": "prod-pg", "statement": "select 1" }),

@@ -2,7 +2,7 @@
 
 use model::{GroupName, IdentityName, ProviderName, Timestamp};
 use serde::{Deserialize, Serialize};
-use session::providers::Entered;
+use session::providers::{EndedThere, Entered, Standing};
 use store::state::AccountRow;
 use utoipa::ToSchema;
 
@@ -159,4 +159,55 @@ pub struct AccountRequest {
     pub provider: ProviderName,
     /// Whom it means.
     pub subject: String,
+}
+
+/// Where people and jobs come from.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct StandingsAnswer {
+    /// By name: what is configured, and what is revoked.
+    pub providers: Vec<StandingView>,
+}
+
+/// How one of them stands.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct StandingView {
+    /// What the configuration calls it, or called it.
+    #[schema(value_type = String)]
+    pub name: ProviderName,
+    /// Whether people sign in there.
+    pub people: bool,
+    /// Whether tokens of jobs that it issues are taken.
+    pub jobs: bool,
+    /// Since when nobody comes from there.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+    /// Who revoked it.
+    #[schema(value_type = Option<String>)]
+    pub revoked_by: Option<IdentityName>,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+impl From<Standing> for StandingView {
+    fn from(standing: Standing) -> Self {
+        let (at, by, reason) = standing.revoked.map_or((None, None, None), |revoked| (Some(revoked.at), Some(revoked.by), revoked.why));
+        Self { name: standing.name, people: standing.people, jobs: standing.jobs, revoked_at: at, revoked_by: by, reason }
+    }
+}
+
+/// What ended with a provider.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+pub struct EndedThereAnswer {
+    /// Sign-ins of people.
+    pub sign_ins: u64,
+    /// Tokens that were revoked, those too that had been before.
+    pub tokens: u64,
+    /// Live sessions.
+    pub sessions: u64,
+}
+
+impl From<EndedThere> for EndedThereAnswer {
+    fn from(ended: EndedThere) -> Self {
+        Self { sign_ins: ended.sign_ins as u64, tokens: ended.tokens as u64, sessions: ended.sessions as u64 }
+    }
 }

@@ -1,9 +1,9 @@
 //! `countersign identity add|list|show|own|renew|groups|password|totp|link|unlink|trust|distrust|key|revoke`: the register.
 
 use api::types::{
-    AccountRequest, AccountView, EndedAnswer, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails, IdentityRequest,
-    IdentityView, OwnerRequest, PasswordRequest, ReachView, SecondFactorCode, SecondFactorOffer, SecondFactorRequest, SecretText, ThroughView,
-    TrustRequest, TrustView, UseView, WhoamiAnswer,
+    AccountRequest, AccountView, EndedAnswer, EndingKeyView, EndingView, ExpiryRequest, GroupsRequest, IdentitiesAnswer, IdentityDetails,
+    IdentityRequest, IdentityView, OwnerRequest, PasswordRequest, ReachView, SecondFactorCode, SecondFactorOffer, SecondFactorRequest, SecretText,
+    ThroughView, TrustRequest, TrustView, UseView, WhoamiAnswer,
 };
 use model::{GroupName, IdentityKind, IdentityName, ProviderName, Timestamp, TrustId};
 
@@ -284,7 +284,15 @@ fn state(identity: &IdentityView) -> &'static str {
 }
 
 /// What ends before long, a line each; nothing if nothing does.
-pub(crate) fn ends(ending: &[EndingView]) -> Option<(&'static str, String)> {
+pub(crate) fn ends(ending: &[EndingView], keys: &[EndingKeyView]) -> Option<(&'static str, String)> {
+    let key = |one: &EndingKeyView| {
+        let owner = one.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let (until, last) = (moment(one.expires_at), maybe_moment(one.last_used));
+        format!(
+            "key {} of {}, which {owner} owns: {until} UTC, last used {last}; an administrator adds another (`identity key add`)",
+            one.id, one.identity
+        )
+    };
     let line = |one: &EndingView| {
         let (kind, until) = (one.kind.as_str(), maybe_moment(one.expires_at));
         let owner = one.owner.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
@@ -293,7 +301,7 @@ pub(crate) fn ends(ending: &[EndingView]) -> Option<(&'static str, String)> {
             None => format!("{kind} {} of {owner}: {until} UTC unless an administrator renews it (`identity renew`)", one.name),
         }
     };
-    let lines: Vec<String> = ending.iter().map(line).collect();
+    let lines: Vec<String> = ending.iter().map(line).chain(keys.iter().map(key)).collect();
     (!lines.is_empty()).then(|| ("ends soon", format!("{}\n", lines.join("\n"))))
 }
 

@@ -24,6 +24,7 @@ mod init;
 mod kill;
 mod login;
 mod logout;
+mod provider;
 mod reindex;
 mod replay;
 mod request;
@@ -104,6 +105,8 @@ enum Command {
     Kill(kill::Args),
     /// Add, list, show, renew and revoke identities, set owners, groups and passwords
     Identity(identity::Args),
+    /// Revoke a provider of people or an issuer of jobs' tokens, or allow it again
+    Provider(provider::Args),
     /// Say what a statement means and what policy says of it; nothing is run
     ExplainStatement(explain_statement::Args),
     /// Show who made an identity, who answers for it, what it can reach and what it used
@@ -185,6 +188,7 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(global, args).await,
         Command::Kill(args) => kill::run(global, args).await,
         Command::Identity(args) => identity::run(global, args).await,
+        Command::Provider(args) => provider::run(global, args).await,
         Command::Explain { name } => identity::explain(global, &name).await,
         Command::WhoCan(args) => who::can(global, args).await,
         Command::WhoTouched(args) => who::touched(global, args).await,

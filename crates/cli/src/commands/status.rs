@@ -27,7 +27,7 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
         if !answer.gateway.ssh.is_empty() {
             fields.push(("ssh", answer.gateway.ssh.join(", ")));
         }
-        fields.extend(super::identity::ends(&answer.ending));
+        fields.extend(super::identity::ends(&answer.ending, &answer.ending_keys));
         fields.extend(answer.left_roles.iter().map(|left| ("left role", left.clone())));
         output.fields(&fields)
     })

@@ -86,8 +86,8 @@ struct Mint {
     /// Print a token that others can read, a JWT; it works and ends like any other
     #[arg(long)]
     jwt: bool,
-    /// Let this agent act for you: it exchanges what is printed, with its own token, for one that opens the connections
-    #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "identity_token", "github_actions", "key"])]
+    /// Let this agent act for you: it exchanges what is printed, with its own token, for one that opens the connections. With --on-behalf-of: pass on what you were given
+    #[arg(long, value_name = "AGENT", conflicts_with_all = ["subject", "statement", "jwt"])]
     to: Option<IdentityName>,
     /// A file with what somebody printed with --to: act for them
     #[arg(long, value_name = "FILE")]
@@ -107,6 +107,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 
 /// Prints the secret alone on standard output, so that `PGPASSWORD=$(countersign token NAME)` works.
 async fn mint(global: &Global, mint: Mint) -> anyhow::Result<()> {
+    let shows_itself = mint.identity_token.is_some() || mint.github_actions || mint.key.is_some();
+    if mint.to.is_some() && shows_itself && mint.on_behalf_of.is_none() {
+        bail!("an agent passes on what it was given: add --on-behalf-of FILE");
+    }
     if let Some(place) = &mint.identity_token {
         return exchange(global, &mint, &Shown::Run(from_file(place)?)).await;
     }
@@ -197,6 +201,9 @@ async fn exchange(global: &Global, mint: &Mint, shown: &Shown) -> anyhow::Result
                 .append_pair("actor_token", token)
                 .append_pair("actor_token_type", jwt);
         }
+    }
+    if let Some(next) = &mint.to {
+        form.append_pair("may_act", next.as_str()).append_pair("requested_token_type", "urn:countersign:token-type:delegation");
     }
     if mint.jwt {
         form.append_pair("requested_token_type", jwt);

@@ -16,7 +16,7 @@ pub(crate) async fn run(global: &Global) -> anyhow::Result<()> {
             ("may", if may.is_empty() { "use connections".to_owned() } else { format!("use connections; {may}") }),
             ("signed in until", maybe_moment(answer.expires_at)),
         ];
-        fields.extend(super::identity::ends(&answer.ending));
+        fields.extend(super::identity::ends(&answer.ending, &answer.ending_keys));
         output.fields(&fields)
     })
 }

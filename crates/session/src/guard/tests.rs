@@ -45,17 +45,39 @@ async fn only_who_administers_applies_a_version_and_it_is_written_down() {
     let (alice, root) = (gate.user("alice", &["engineers"]).await, gate.user("root", &["admins"]).await);
     let before = gate.guard.version().hash;
     let new = files("// more\n");
-    assert!(matches!(gate.guard.apply(&new, &alice, now()).await, Err(ApplyError::NotPermitted(_))));
+    assert!(matches!(gate.guard.apply(&new, &alice, LockOut::Refused, now()).await, Err(ApplyError::NotPermitted(_))));
     assert_eq!(gate.guard.version().hash, before);
-    let hash = gate.guard.apply(&new, &root, now()).await.unwrap();
+    let hash = gate.guard.apply(&new, &root, LockOut::Refused, now()).await.unwrap();
     assert_ne!(hash, before);
     assert_eq!(gate.guard.version().hash, hash);
     let stored = gate.guard.store().state().current_version().await.unwrap().unwrap();
     assert_eq!((stored.applied.hash, stored.applied.by, stored.files), (hash, root.name.clone(), new.clone()));
     assert_eq!(gate.events().await, [format!("root policy.applied {hash}")]);
     // The same again is nothing new.
-    gate.guard.apply(&new, &root, now()).await.unwrap();
+    gate.guard.apply(&new, &root, LockOut::Refused, now()).await.unwrap();
     assert_eq!(gate.events().await.len(), 1);
+}
+
+/// Nobody who could mend it would be left.
+#[tokio::test]
+async fn a_version_under_which_nobody_administers_is_applied_on_purpose_alone() {
+    let gate = gate().await;
+    let (alice, root) = (gate.user("alice", &["engineers"]).await, gate.user("root", &["admins"]).await);
+    let before = gate.guard.version().hash;
+    let nobody = files_with(r#"principal in Group::"admins""#, r#"principal in Group::"ghosts""#);
+    let engineers = files_with(r#"principal in Group::"admins""#, r#"principal in Group::"engineers""#);
+    let refused = |files, by| gate.guard.apply(files, by, LockOut::Refused, now());
+    assert!(matches!(refused(&nobody, &root).await, Err(ApplyError::LockedOut)));
+    assert!(matches!(refused(&engineers, &root).await, Err(ApplyError::LockedOut)), "alice may, and has no way in");
+    let state = gate.guard.store().state();
+    state.set_password_hash(&alice.name, Some("$argon2id$x")).await.unwrap();
+    assert!(matches!(refused(&nobody, &root).await, Err(ApplyError::LockedOut)));
+    assert_eq!((gate.guard.version().hash, gate.events().await.len()), (before, 0), "the one before stays");
+    let hash = refused(&engineers, &root).await.unwrap();
+    let recorded = async || state.events(None, None, 1).await.unwrap()[0].event.detail["locks_everybody_out"].clone();
+    assert_eq!((gate.guard.version().hash, recorded().await), (hash, false.into()), "somebody else may");
+    let hash = gate.guard.apply(&nobody, &alice, LockOut::OnPurpose, now()).await.unwrap();
+    assert_eq!((gate.guard.version().hash, recorded().await), (hash, true.into()), "and that is recorded");
 }
 
 /// The fail-closed row "policy files invalid".

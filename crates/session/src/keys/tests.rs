@@ -155,6 +155,7 @@ fn plain<'a>(proof: Proof<'a>, connections: &'a [ConnectionName]) -> Exchange<'a
     Exchange {
         proof,
         delegation: None,
+        next: None,
         run: None,
         connections,
         statement: None,

@@ -214,6 +214,52 @@ async fn owners_are_told_once_of_each_end_that_comes_near() {
 }
 
 #[tokio::test]
+async fn owners_are_told_once_of_each_key_that_nears_its_end() {
+    let gate = gate().await;
+    let (root, olga) = (gate.user("root", &["admins"]).await, gate.user("olga", &["engineers"]).await);
+    let (eve, nightly) = (gate.user("eve", &["engineers"]).await, gate.workload("nightly", &olga, &[]).await);
+    gate.guard.set_expiry(&nightly.name, later(200 * DAY), &root, now()).await.unwrap();
+    let key = |seed: u8| identity::PrivateKey::from_seed(&[seed; 32]).unwrap().public().to_jwk();
+    let first = gate.guard.add_key(&nightly.name, &key(1), later(30 * DAY), &root, now()).await.unwrap();
+    let told = async || gate.events().await.into_iter().filter(|event| event == "countersign identity.key_expiring nightly").count();
+    let seen = async |viewer: &Actor, at| {
+        let keys = gate.guard.keys_ending(viewer, at).await.unwrap();
+        keys.into_iter().map(|(identity, key)| (identity.name, key.id)).collect::<Vec<_>>()
+    };
+    let early = later(16 * DAY - 1);
+    gate.guard.look_after_owners(early).await;
+    assert_eq!((told().await, seen(&olga, early).await.len()), (0, 0), "more than fourteen days");
+    for second in [16 * DAY, 17 * DAY] {
+        gate.guard.look_after_owners(later(second)).await;
+        assert_eq!(told().await, 1);
+    }
+    let at = later(17 * DAY);
+    for viewer in [&olga, &root, &nightly] {
+        assert_eq!(seen(viewer, at).await, [(nightly.name.clone(), first.id)], "{}", viewer.name);
+    }
+    assert_eq!(seen(&eve, at).await, [], "WEB-15");
+    // The one that takes its place has an end of its own; one that is revoked or over has none any more.
+    let second = gate.guard.add_key(&nightly.name, &key(2), later(60 * DAY), &root, at).await.unwrap();
+    gate.guard.look_after_owners(later(46 * DAY)).await;
+    assert_eq!((told().await, seen(&olga, later(46 * DAY)).await), (2, vec![(nightly.name.clone(), second.id)]));
+    gate.guard.add_key(&nightly.name, &key(3), later(50 * DAY), &root, later(40 * DAY)).await.unwrap();
+    let third = gate.guard.keys_of(&nightly.name, &olga, at).await.unwrap().into_iter().find(|key| key.expires_at == later(50 * DAY)).unwrap();
+    gate.guard.revoke_key(&nightly.name, third.id, &olga, later(46 * DAY)).await.unwrap();
+    gate.guard.look_after_owners(later(46 * DAY)).await;
+    assert_eq!(told().await, 2, "nobody waits for the end of what was revoked");
+    // Without an owner there is nobody to tell; whoever takes it on is told.
+    let weekly = gate.workload("weekly", &olga, &[]).await;
+    gate.guard.add_key(&weekly.name, &key(4), later(DAY), &root, now()).await.unwrap();
+    gate.guard.revoke_identity(&olga.name, &root, now()).await.unwrap();
+    gate.guard.look_after_owners(now()).await;
+    let of_weekly = async || gate.events().await.into_iter().filter(|event| event == "countersign identity.key_expiring weekly").count();
+    assert_eq!(of_weekly().await, 0);
+    gate.guard.set_owner(&weekly.name, &eve.name, &root, now()).await.unwrap();
+    gate.guard.look_after_owners(now()).await;
+    assert_eq!(of_weekly().await, 1);
+}
+
+#[tokio::test]
 async fn without_a_grace_it_stops_at_once() {
     let limits = Limits { identities: IdentityLimits { orphaned_grace_days: 0, ..IdentityLimits::default() }, ..Limits::default() };
     let gate = gate_with(limits).await;

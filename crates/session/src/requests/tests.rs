@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     fixtures::{Gate, files, gate_of, later, name, now},
+    guard::LockOut,
     live::{LiveHandle, Woken},
     sign_in::SignedIn,
     tokens::TokenRequest,
@@ -193,13 +194,13 @@ async fn a_signature_that_no_longer_counts_and_a_change_of_what_was_asked_void_a
         ("@count(\"2\")", "@count(\"3\")", "what policy asks for changed"),
         ("Group::\"newcomers\", action == Action::\"request\"", "Group::\"others\", action == Action::\"request\"", "policy now denies it"),
     ] {
-        guard.apply(&with_roles(), &root, now()).await.unwrap();
+        guard.apply(&with_roles(), &root, LockOut::Refused, now()).await.unwrap();
         let row = people.asked("writer").await;
         people.sign(&row, &people.dbas[0]).await.unwrap();
         let mut files = with_roles();
         let policy = files.get_mut("policy/main.cedar").unwrap();
         *policy = policy.replace(from, to);
-        guard.apply(&files, &root, now()).await.unwrap();
+        guard.apply(&files, &root, LockOut::Refused, now()).await.unwrap();
         let last = people.sign(&row, &people.dbas[1]).await.unwrap();
         assert!(matches!(&last.state, HoldState::Voided { why: said } if said.contains(why)), "{:?}", last.state);
     }

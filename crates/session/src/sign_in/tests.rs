@@ -46,6 +46,8 @@ async fn token_for(gate: &Gate, subject: &Actor, change: impl FnOnce(&mut TokenR
         key: None,
         bound_to: None,
         actors: Vec::new(),
+        earlier_runs: std::collections::BTreeMap::new(),
+        may_act: None,
         parent: None,
         request: None,
     };

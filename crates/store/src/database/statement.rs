@@ -71,17 +71,26 @@ impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'
 pub(crate) struct Statement {
     text: Cow<'static, str>,
     values: Vec<Value>,
-    locked: bool,
+    lock: Lock,
+}
+
+/// How a write transaction reads rows on PostgreSQL. SQLite's transactions hold the lock of the whole database already.
+#[derive(Debug, Clone, Copy)]
+enum Lock {
+    None,
+    /// Others may read them so too, and nobody may change them.
+    Shared,
+    Alone,
 }
 
 /// A statement that binds its values in the order of `$1`, `$2`, ….
 pub(crate) const fn sql(text: &'static str) -> Statement {
-    Statement { text: Cow::Borrowed(text), values: Vec::new(), locked: false }
+    Statement { text: Cow::Borrowed(text), values: Vec::new(), lock: Lock::None }
 }
 
 /// As [`sql`], with names that come from our migrations.
 pub(super) const fn assembled(text: String) -> Statement {
-    Statement { text: Cow::Owned(text), values: Vec::new(), locked: false }
+    Statement { text: Cow::Owned(text), values: Vec::new(), lock: Lock::None }
 }
 
 impl Statement {
@@ -93,7 +102,13 @@ impl Statement {
 
     /// Locks the rows that a write transaction reads until it ends. SQLite's transactions hold the lock of the whole database already.
     pub(crate) const fn locked(mut self) -> Self {
-        self.locked = true;
+        self.lock = Lock::Alone;
+        self
+    }
+
+    /// Locks them against changes alone: others that only look at them go on.
+    pub(crate) const fn shared(mut self) -> Self {
+        self.lock = Lock::Shared;
         self
     }
 
@@ -179,7 +194,11 @@ impl Statement {
     }
 
     pub(crate) fn postgres_text(&self) -> SqlStr {
-        let lock = if self.locked { " FOR UPDATE" } else { "" };
+        let lock = match self.lock {
+            Lock::None => "",
+            Lock::Shared => " FOR SHARE",
+            Lock::Alone => " FOR UPDATE",
+        };
         AssertSqlSafe(format!("{}{lock}", self.text)).into_sql_str()
     }
 }

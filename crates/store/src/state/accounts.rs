@@ -3,13 +3,13 @@
 //! An account is (issuer, subject) and belongs to one identity for good, unless it is taken away from it. An identity is in the groups that an
 //! administrator gave it and in those its accounts' providers told of last, as long as a sign-in there stands. Tokens that are minted in a sign-in end with it.
 //!
-//! INVARIANT: what locks several rows locks the account, then the identity, then the sign-in, then tokens.
+//! INVARIANT: what locks several rows locks the provider, then the account, then the identity, then the sign-in, then tokens.
 
 use identity::NewIdentity;
 use model::{GroupName, Identity, IdentityId, IdentityName, ProviderName, SignInId, Timestamp, TokenId};
 use sqlx::FromRow;
 
-use super::{State, identities};
+use super::{State, identities, providers};
 use crate::{
     StoreError,
     database::{Write, from_json, micros, optional_time, parsed, sql, time, to_json},
@@ -80,6 +80,9 @@ pub struct SignedInAs {
 /// Why nobody is signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
+    /// The provider is revoked here.
+    #[error("the provider {0} is revoked")]
+    Revoked(ProviderName),
     /// The account is nobody's, and nobody is entered for it.
     #[error("the account is linked to no identity")]
     Unlinked,
@@ -120,6 +123,8 @@ pub enum Which {
     One(SignInId),
     /// All of an account.
     Of(Account),
+    /// All at a provider of this name.
+    From(ProviderName),
     /// All at a provider of this name and issuer.
     At {
         /// What the configuration called it.
@@ -175,6 +180,9 @@ impl State {
     /// The account is nobody's, the newcomer's name is taken, the identity may not act, or the store fails.
     pub async fn begin_sign_in(&self, new: &NewSignIn, now: Timestamp) -> Result<SignedInAs, SignInError> {
         let mut write = self.database.write().await?;
+        if !providers::stands(&mut write, &new.provider).await? {
+            return Err(SignInError::Revoked(new.provider.clone()));
+        }
         let known = owner(&mut write, &new.account).await?;
         let (name, is_new) = match known {
             Some(name) => (name, false),
@@ -387,7 +395,7 @@ async fn held(write: &mut Write, id: SignInId) -> Result<Option<(SignInRow, Iden
 }
 
 /// Ends sign-ins inside a transaction, revokes their tokens, and takes the groups away that an account without a sign-in tells of no more.
-async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, now: Timestamp) -> Result<Vec<EndedSignIn>, StoreError> {
+pub(super) async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, now: Timestamp) -> Result<Vec<EndedSignIn>, StoreError> {
     let since = micros(now).saturating_sub(AGAIN_S * 1_000_000);
     let query = match which {
         Which::One(id) => {
@@ -402,6 +410,9 @@ async fn end(write: &mut Write, which: &Which, ending: &str, by: &IdentityName, 
                 .bind(issuer.as_str())
                 .bind(provider.as_str())
                 .bind(since)
+        }
+        Which::From(provider) => {
+            sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $2) AND provider = $1 ORDER BY id").bind(provider.as_str()).bind(since)
         }
         // A sign-in whose session the provider did not name is any of the person's.
         Which::Session { issuer, session, subject } => sql("SELECT * FROM sign_ins WHERE (ended_at IS NULL OR ended_at > $4) AND issuer = $1

@@ -183,6 +183,19 @@ impl State {
         .await
     }
 
+    /// People who work and have a password or an account at a provider.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn people_with_a_way_in(&self, now: Timestamp) -> Result<Vec<Identity>, StoreError> {
+        let rows: Vec<Row> = sql("SELECT * FROM identities i WHERE kind = 'user' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)
+             AND (password_hash IS NOT NULL OR EXISTS (SELECT 1 FROM accounts a WHERE a.identity = i.name)) ORDER BY name")
+        .bind(micros(now))
+        .all(self.database.read())
+        .await?;
+        rows.into_iter().map(Row::parse).collect()
+    }
+
     /// Sets its password hash, or takes it away.
     ///
     /// # Errors

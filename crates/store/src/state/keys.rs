@@ -1,11 +1,11 @@
 //! Public keys of workloads and agents that have no platform, and what was signed with them and works once.
 
 use identity::token::sha256;
-use model::{IdentityKeyId, IdentityName, Timestamp, TokenId};
+use model::{Identity, IdentityKeyId, IdentityName, Timestamp, TokenId};
 use sqlx::FromRow;
 
 use super::{
-    State, identities,
+    Event, State, events, identities,
     tokens::{self, GivenBy},
 };
 use crate::{
@@ -129,6 +129,65 @@ impl State {
                 .all(self.database.read())
                 .await?;
         rows.into_iter().map(Row::parse).collect()
+    }
+
+    /// Keys in force that end until `before`, of workloads and agents that work then: by when they end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keys_ending(&self, before: Timestamp, now: Timestamp) -> Result<Vec<IdentityKey>, StoreError> {
+        let rows: Vec<Row> = sql("SELECT k.* FROM identity_keys k JOIN identities i ON i.name = k.identity
+             WHERE k.revoked_at IS NULL AND k.expires_at > $1 AND k.expires_at <= $2 AND i.revoked_at IS NULL AND i.expires_at > $1
+             ORDER BY k.expires_at, k.id")
+        .bind(micros(now))
+        .bind(micros(before))
+        .all(self.database.read())
+        .await?;
+        rows.into_iter().map(Row::parse).collect()
+    }
+
+    /// Those of them whose owner is there and was not told yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keys_ending_untold(&self, before: Timestamp, now: Timestamp) -> Result<Vec<(IdentityName, IdentityKeyId)>, StoreError> {
+        let rows: Vec<(String, String)> = sql("SELECT k.identity, k.id FROM identity_keys k JOIN identities i ON i.name = k.identity
+             WHERE k.revoked_at IS NULL AND k.expires_at > $1 AND k.expires_at <= $2 AND k.end_told_at IS NULL
+               AND i.revoked_at IS NULL AND i.expires_at > $1 AND i.orphaned_at IS NULL ORDER BY k.id")
+        .bind(micros(now))
+        .bind(micros(before))
+        .all(self.database.read())
+        .await?;
+        rows.into_iter().map(|(identity, id)| Ok((parsed("an identity name", &identity)?, parsed("the id of a key", &id)?))).collect()
+    }
+
+    /// Notes that the owner of a key's identity is told of its end, with an event. Returns both; nothing if either has ended, nobody is there to be told, or they were before.
+    ///
+    /// # Errors
+    /// When the store fails; then neither is there.
+    pub async fn tell_of_key_end(
+        &self,
+        identity: &IdentityName,
+        id: IdentityKeyId,
+        event: impl FnOnce(&Identity, &IdentityKey) -> Event,
+        now: Timestamp,
+    ) -> Result<Option<(Identity, IdentityKey)>, StoreError> {
+        let mut write = self.database.write().await?;
+        let found = identities::held(&mut write, identity).await?;
+        let Some(identity) = found.filter(|found| found.is_active(now) && found.orphaned_at.is_none()) else { return Ok(None) };
+        let row: Option<Row> =
+            sql("SELECT * FROM identity_keys WHERE id = $1 AND identity = $2 AND revoked_at IS NULL AND expires_at > $3 AND end_told_at IS NULL")
+                .bind(id.to_string())
+                .bind(identity.name.as_str())
+                .bind(micros(now))
+                .locked()
+                .optional(&mut write)
+                .await?;
+        let Some(key) = row.map(Row::parse).transpose()? else { return Ok(None) };
+        sql("UPDATE identity_keys SET end_told_at = $2 WHERE id = $1").bind(id.to_string()).bind(micros(now)).run(&mut write).await?;
+        events::append(&mut write, &event(&identity, &key)).await?;
+        write.commit().await?;
+        Ok(Some((identity, key)))
     }
 
     /// Notes that a token was asked for with a key, to the minute.

@@ -1,16 +1,18 @@
 //! Tokens: their digests and what they may do, never their text.
 
+use std::collections::BTreeMap;
+
 use identity::TokenDigest;
 use model::{
-    IdentityName, Timestamp, TokenId,
+    IdentityName, ProviderName, Timestamp, TokenId,
     token::{TokenRow, TokenUse},
 };
 use sqlx::FromRow;
 
-use super::{State, accounts, identities};
+use super::{State, accounts, identities, providers};
 use crate::{
     StoreError,
-    database::{Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
+    database::{Statement, Write, from_json, micros, optional, optional_time, parsed, sql, time, to_json},
 };
 
 /// Longest life of a token, in days.
@@ -31,6 +33,9 @@ pub enum AddTokenError {
     /// The rule it would be given out by was revoked.
     #[error("what made the token this workload's was revoked: ask an administrator")]
     Distrusted,
+    /// The issuer it would be given out for is revoked here.
+    #[error("no token of {0} is taken here until an administrator allows it again")]
+    Revoked(ProviderName),
     /// The key it would be given out for was revoked or has expired.
     #[error("the key it was asked for with was revoked or has expired: use another one")]
     KeyOver,
@@ -60,6 +65,14 @@ impl State {
             return Err(AddTokenError::Connections);
         }
         let mut write = self.database.write().await?;
+        if let Some(trust) = token.trust {
+            let issuer: Option<(String,)> = sql("SELECT issuer FROM trust_rules WHERE id = $1").bind(trust.to_string()).optional(&mut write).await?;
+            let (issuer,) = issuer.ok_or(AddTokenError::Distrusted)?;
+            let issuer = parsed("the name of a provider", &issuer)?;
+            if !providers::stands(&mut write, &issuer).await? {
+                return Err(AddTokenError::Revoked(issuer));
+            }
+        }
         let subject = identities::held(&mut write, &token.subject).await?;
         if !subject.is_some_and(|subject| subject.is_active(token.created_at)) {
             return Err(AddTokenError::Subject(token.subject.clone()));
@@ -68,8 +81,13 @@ impl State {
             return Err(AddTokenError::SignedOut);
         }
         if let Some(parent) = token.parent {
-            let stands: Option<(String,)> =
-                sql("SELECT id FROM tokens WHERE id = $1 AND revoked_at IS NULL").bind(parent.to_string()).locked().optional(&mut write).await?;
+            // No link is there longer than the one before it.
+            let stands: Option<(String,)> = sql("SELECT id FROM tokens WHERE id = $1 AND revoked_at IS NULL AND expires_at >= $2")
+                .bind(parent.to_string())
+                .bind(micros(token.expires_at))
+                .locked()
+                .optional(&mut write)
+                .await?;
             stands.ok_or(AddTokenError::Undelegated)?;
         }
         if let Some(sign_in) = token.sign_in {
@@ -173,8 +191,8 @@ impl State {
         Ok(rows)
     }
 
-    /// Revokes one token, for good, and those it was exchanged for. Returns all of them, itself the first, also those that were revoked before: that time what they opened may
-    /// have been left. Nothing if there is no such token.
+    /// Revokes one token, for good, and every link after it: what it was exchanged for, and what that was. Returns all of them, itself the first, also those that were revoked
+    /// before: that time what they opened may have been left. Nothing if there is no such token.
     ///
     /// # Errors
     /// When the store fails.
@@ -183,16 +201,9 @@ impl State {
         let found: Option<(String,)> = sql("SELECT subject FROM tokens WHERE id = $1").bind(id.to_string()).optional(&mut write).await?;
         let Some((subject,)) = found else { return Ok(Vec::new()) };
         identities::held(&mut write, &parsed("an identity name", &subject)?).await?;
-        let tokens: Vec<(String,)> =
-            sql("SELECT id FROM tokens WHERE id = $1 OR parent = $1 ORDER BY id").bind(id.to_string()).locked().all(&mut write).await?;
-        sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE (id = $1 OR parent = $1) AND revoked_at IS NULL")
-            .bind(id.to_string())
-            .bind(micros(now))
-            .bind(by.as_str())
-            .run(&mut write)
-            .await?;
+        let given = revoke_given(&mut write, GivenBy::Itself, &id.to_string(), by, now).await?;
         write.commit().await?;
-        let mut all: Vec<TokenId> = tokens.into_iter().map(|(id,)| parsed("a token id", &id)).collect::<Result<_, _>>()?;
+        let mut all = given.ids()?;
         all.sort_by_key(|token| *token != id);
         Ok(all)
     }
@@ -241,40 +252,60 @@ impl State {
 /// What tokens are given out by, and end with.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum GivenBy {
+    /// A token that is the first of them itself.
+    Itself,
     /// A trust rule.
     Rule,
     /// A key of an identity.
     Key,
     /// A request that was granted.
     Request,
+    /// An issuer of jobs' tokens, by any rule.
+    Issuer,
 }
 
 impl GivenBy {
-    /// What finds them by its id ($1), and what revokes them ($2 when, $3 by whom).
-    const fn statements(self) -> (&'static str, &'static str) {
+    /// What finds the first of them ($1).
+    const fn condition(self) -> &'static str {
         match self {
-            Self::Rule => (
-                "SELECT id FROM tokens WHERE trust = $1 ORDER BY id",
-                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE trust = $1 AND revoked_at IS NULL",
-            ),
-            Self::Key => (
-                "SELECT id FROM tokens WHERE key_id = $1 ORDER BY id",
-                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE key_id = $1 AND revoked_at IS NULL",
-            ),
-            Self::Request => (
-                "SELECT id FROM tokens WHERE request = $1 ORDER BY id",
-                "UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE request = $1 AND revoked_at IS NULL",
-            ),
+            Self::Itself => "id = $1",
+            Self::Rule => "trust = $1",
+            Self::Key => "key_id = $1",
+            Self::Request => "request = $1",
+            Self::Issuer => "trust IN (SELECT r.id FROM trust_rules r WHERE r.issuer = $1)",
         }
+    }
+
+    /// Goes on with what finds them ($1), and every link after them.
+    fn push(self, mut query: Statement) -> Statement {
+        query.push(" (WITH RECURSIVE given (id) AS (SELECT id FROM tokens WHERE ").push(self.condition());
+        query.push(" UNION SELECT t.id FROM tokens t JOIN given g ON t.parent = g.id) SELECT id FROM given)");
+        query
     }
 }
 
-/// Revokes what was given out by something, inside a transaction. Returns all of it, also what was revoked before: that time what it opened may have been left.
+/// Revokes what was given out by something and every link after that, inside a transaction. Returns all of it, also what was revoked before: that time what it opened may have
+/// been left.
 pub(super) async fn revoke_given(write: &mut Write, given_by: GivenBy, id: &str, by: &IdentityName, now: Timestamp) -> Result<Given, StoreError> {
-    let (find, revoke) = given_by.statements();
-    let tokens = sql(find).bind(id).locked().all(&mut *write).await?;
-    sql(revoke).bind(id).bind(micros(now)).bind(by.as_str()).run(&mut *write).await?;
+    let mut tokens = links(write, given_by, id).await?;
+    // What was added to one of them while its lock was waited for is seen only after that. Once all are locked nothing can be.
+    loop {
+        let again = links(write, given_by, id).await?;
+        let all = again.len() == tokens.len();
+        tokens = again;
+        if all {
+            break;
+        }
+    }
+    let revoke = given_by.push(sql("UPDATE tokens SET revoked_at = $2, revoked_by = $3 WHERE revoked_at IS NULL AND id IN"));
+    revoke.bind(id).bind(micros(now)).bind(by.as_str()).run(&mut *write).await?;
     Ok(Given(tokens))
+}
+
+async fn links(write: &mut Write, given_by: GivenBy, id: &str) -> Result<Vec<(String,)>, StoreError> {
+    let mut find = given_by.push(sql("SELECT id FROM tokens WHERE id IN"));
+    find.push(" ORDER BY id");
+    find.bind(id).locked().all(write).await
 }
 
 /// What was given out, as the rows have it: read once the transaction is over, so that a row that cannot be read keeps no other alive.
@@ -309,8 +340,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
     sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
-         actors, delegates, parent, request, key_id, bound_to)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
+         actors, delegates, parent, request, key_id, bound_to, earlier_runs, may_act)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -330,6 +361,8 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(token.request.map(|id| id.to_string()))
     .bind(token.key.map(|id| id.to_string()))
     .bind(token.bound_to.as_deref())
+    .bind(if token.earlier_runs.is_empty() { None } else { Some(to_json("runs", &token.earlier_runs)?) })
+    .bind(token.may_act.as_ref().map(IdentityName::as_str))
     .run(&mut *write)
     .await?;
     Ok(())
@@ -367,6 +400,8 @@ struct Row {
     request: Option<String>,
     key_id: Option<String>,
     bound_to: Option<String>,
+    earlier_runs: Option<String>,
+    may_act: Option<String>,
 }
 
 impl Row {
@@ -394,6 +429,8 @@ impl Row {
             trust: optional("the id of a trust rule", self.trust.as_deref())?,
             key: optional("the id of a key", self.key_id.as_deref())?,
             bound_to: self.bound_to,
+            earlier_runs: self.earlier_runs.map_or_else(|| Ok(BTreeMap::new()), |runs| from_json("runs", &runs))?,
+            may_act: optional("an identity name", self.may_act.as_deref())?,
             run: self.run.map(|run| from_json("a run", &run)).transpose()?,
         })
     }

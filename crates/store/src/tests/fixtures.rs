@@ -1,6 +1,7 @@
 //! What the tests store.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -160,6 +161,8 @@ pub(super) fn token(number: u64, subject: &str) -> (TokenRow, TokenDigest, Strin
         key: None,
         bound_to: None,
         actors: Vec::new(),
+        earlier_runs: BTreeMap::new(),
+        may_act: None,
         parent: None,
         request: None,
     };
