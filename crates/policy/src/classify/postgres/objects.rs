@@ -85,8 +85,9 @@ impl<'a> Analysis<'a> {
                 self.defines(schema, &alter.newschema);
             }
             NodeEnum::AlterOwnerStmt(alter) => self.changes_named(Action::Privilege, alter.relation.as_ref(), alter.object.as_deref()),
-            NodeEnum::CommentStmt(comment) => self.comment(comment.objtype(), comment.object.as_deref()),
-            NodeEnum::SecLabelStmt(label) => self.comment(label.objtype(), label.object.as_deref()),
+            NodeEnum::CommentStmt(comment) => self.labels(Action::Define, comment.objtype(), comment.object.as_deref()),
+            // Labels say who may see what, to whoever asks a provider of them.
+            NodeEnum::SecLabelStmt(label) => self.labels(Action::Privilege, label.objtype(), label.object.as_deref()),
             NodeEnum::CreateTrigStmt(trigger) => {
                 // Its function is handed every row from now on.
                 if let Some(relation) = self.changes_range(Action::Define, trigger.relation.as_ref()) {
@@ -98,7 +99,12 @@ impl<'a> Analysis<'a> {
             }
             NodeEnum::RuleStmt(rule) => self.create_rule(rule),
             NodeEnum::CreateFunctionStmt(create) => self.create_function(create),
-            NodeEnum::AlterFunctionStmt(alter) => self.function_object(Action::Define, alter.func.as_ref()),
+            NodeEnum::AlterFunctionStmt(alter) => {
+                self.function_object(Action::Define, alter.func.as_ref());
+                if self.rights_of_code(&alter.actions) {
+                    self.function_object(Action::Privilege, alter.func.as_ref());
+                }
+            }
             NodeEnum::CreateSeqStmt(create) => self.creates_from_query(create.sequence.as_ref()),
             NodeEnum::AlterSeqStmt(alter) => drop(self.changes_range(Action::Define, alter.sequence.as_ref())),
             NodeEnum::CreateSchemaStmt(create) => self.create_schema(create),
@@ -567,7 +573,10 @@ impl<'a> Analysis<'a> {
         let (schema, name) = qualified(&create.funcname);
         let schema = if schema.is_empty() { self.creation_schema_of_path() } else { Arc::from(self.real_schema(schema)) };
         let object = self.function(&schema, name);
-        self.defines(object, name);
+        self.defines(object.clone(), name);
+        if self.rights_of_code(&create.options) {
+            self.found.pair(Action::Privilege, object);
+        }
         let language = create.options.iter().filter_map(inner).find_map(|node| match node {
             NodeEnum::DefElem(option) if option.defname == "language" => match boxed(option.arg.as_ref()) {
                 Some(NodeEnum::String(name)) => Some(name.sval.to_lowercase()),
@@ -584,6 +593,22 @@ impl<'a> Analysis<'a> {
             _ => self.found.stored.code = true,
         }
         self.found.effects.resolution |= schema.starts_with("pg_temp");
+    }
+
+    /// Whether options of a function have it run with its owner's rights, or past the barriers of views. Settings that it runs under weigh as they do
+    /// elsewhere, but for its search path, which is its own.
+    fn rights_of_code(&mut self, options: &[Node]) -> bool {
+        let mut rights = false;
+        for option in options.iter().filter_map(inner) {
+            let NodeEnum::DefElem(option) = option else { continue };
+            let value = boxed(option.arg.as_ref());
+            match (option.defname.as_str(), value) {
+                ("security" | "leakproof", Some(NodeEnum::Boolean(truth))) => rights |= truth.boolval,
+                ("set", Some(NodeEnum::VariableSetStmt(set))) if !set.name.eq_ignore_ascii_case("search_path") => self.sets_for_code(set),
+                _ => {}
+            }
+        }
+        rights
     }
 
     /// What a function in SQL stores once it runs. What it needs for that is asked for when it is called, and its body followed again.
@@ -661,7 +686,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    fn comment(&mut self, kind: ObjectType, object: Option<&Node>) {
+    /// Something is written beside an object.
+    fn labels(&mut self, action: Action, kind: ObjectType, object: Option<&Node>) {
+        if kind == ObjectType::ObjectRole && action == Action::Privilege {
+            return self.privileges();
+        }
         let names = match object.and_then(inner) {
             Some(NodeEnum::List(names)) => strings(&names.items),
             _ => vec![],
@@ -683,10 +712,10 @@ impl<'a> Analysis<'a> {
         match self.listed_relation(names) {
             Some(relation) => {
                 let object = self.object(relation);
-                self.found.pair(Action::Define, object);
+                self.found.pair(action, object);
                 self.found.effects.catalog = true;
             }
-            None => self.ddl(Action::Define),
+            None => self.ddl(action),
         }
     }
 
@@ -768,6 +797,19 @@ impl<'a> Analysis<'a> {
             | AlterTableType::AtDisableRowSecurity
             | AlterTableType::AtForceRowSecurity
             | AlterTableType::AtNoForceRowSecurity => Action::Privilege,
+            // Triggers and rules that no longer fire, or fire for replicas too, watch over nothing.
+            AlterTableType::AtDisableTrig
+            | AlterTableType::AtDisableTrigAll
+            | AlterTableType::AtDisableTrigUser
+            | AlterTableType::AtEnableReplicaTrig
+            | AlterTableType::AtDisableRule
+            | AlterTableType::AtEnableReplicaRule => {
+                self.found.pair(Action::Define, object.clone());
+                Action::Privilege
+            }
+            AlterTableType::AtSetRelOptions | AlterTableType::AtResetRelOptions | AlterTableType::AtReplaceRelOptions if is_barrier(command) => {
+                Action::Privilege
+            }
             AlterTableType::AtDetachPartition | AlterTableType::AtDropInherit => {
                 self.found.pair(Action::Destroy, object.clone());
                 self.leaves_family(relation, command);
@@ -958,6 +1000,15 @@ fn body_text(create: &pb::CreateFunctionStmt) -> Option<String> {
             _ => None,
         },
         _ => None,
+    })
+}
+
+/// Whether options of a view say with whose rights it reads, or in which order its conditions are looked at.
+fn is_barrier(command: &pb::AlterTableCmd) -> bool {
+    let Some(NodeEnum::List(options)) = boxed(command.def.as_ref()) else { return false };
+    options.items.iter().filter_map(inner).any(|node| match node {
+        NodeEnum::DefElem(option) => matches!(option.defname.as_str(), "security_barrier" | "security_invoker" | "check_option"),
+        _ => false,
     })
 }
 
