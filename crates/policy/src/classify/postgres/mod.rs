@@ -15,6 +15,7 @@ mod documented;
 mod expressions;
 mod filters;
 mod found;
+mod functions;
 mod kinds;
 mod lineage;
 mod looks;
