@@ -15,6 +15,9 @@ mod cli {
     pub(crate) mod fuzzed;
 }
 
+/// What a statement may take.
+mod limits;
+
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
@@ -28,6 +31,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("copy_rows", protocol::fuzzed::copy_rows),
     ("detect", policy::fuzzed::detect),
     ("dialogue", protocol::fuzzed::dialogue),
+    ("facts", limits::facts),
     ("hostile_dialogue", protocol::fuzzed::hostile_dialogue),
     ("mask", policy::fuzzed::mask),
     ("policy_files", policy::fuzzed::policy_files),

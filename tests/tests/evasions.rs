@@ -21,8 +21,9 @@ const CORPUS: &str = include_str!("../evasions/postgres.json");
 /// More of the same classes, and of some that the first lacks.
 const MORE: &str = include_str!("../evasions/more.json");
 
-/// What those need beside the fixture of the first: an operator of two types that writes and one that reads, and a domain in a row.
-const MORE_FIXTURE: [&str; 7] = [
+/// What those need beside the fixture of the first: an operator of two types that writes and one that reads, a domain in a row, a cast that writes, a view
+/// over a key, and a table of documents.
+const MORE_FIXTURE: [&str; 13] = [
     "create function writes(int, text) returns int language plpgsql as $$begin insert into public.audit values('w'); return 1; end$$",
     "create operator #!# (leftarg = int, rightarg = text, function = writes)",
     "create function reads(int, text) returns text language sql as 'select ssn from people where id = $1'",
@@ -30,6 +31,12 @@ const MORE_FIXTURE: [&str; 7] = [
     "create function checked(text) returns bool language plpgsql as $$begin insert into public.audit values('w'); return true; end$$",
     "create domain d_checked as text check (checked(value))",
     "create type with_checked as (a int, b d_checked)",
+    "create type cast_to as (a int)",
+    "create function casts(text) returns cast_to language plpgsql as $$begin insert into public.audit values('w'); return null; end$$",
+    "create cast (text as cast_to) with function casts(text) as assignment",
+    "create table docs(id int primary key, meta jsonb not null, flag bool not null, made timestamptz not null, tags text[])",
+    "insert into docs select i, jsonb_build_object('a', i), i % 2 = 0, timestamptz '2024-01-15' + i * interval '9 days', array['t' || i] from generate_series(1, 9) i",
+    "create view v_keys as select id as number, flag from docs",
 ];
 
 /// A connection whose role at the target is a superuser.
@@ -44,6 +51,12 @@ const POLICIES: &[(&str, &str)] = &[
          @id(\"held\") @approvers(\"dba\") forbid (principal in @who, action in [@destroy, @unreadable], resource) unless { context.approved };
          @id(\"many\") @approvers(\"dba\") forbid (principal in @who, action in [@write], resource)
          when { context.statement.kinds.contains(\"DELETE\") && context.recent.rows_written > 3 } unless { context.approved };",
+    ),
+    // As the one above for those who have not done anything before.
+    (
+        "hold_every_row",
+        "permit (principal in @who, action, resource); permit (principal in @who, action == @unreadable, resource);
+         @id(\"every-row\") @approvers(\"dba\") forbid (principal in @who, action in [@destroy, @unreadable], resource) unless { context.approved };",
     ),
     (
         MASKING,
@@ -159,7 +172,10 @@ impl Fixture {
         server.sql("postgres", &format!("{roles} alter role postgres password '{literal}'"))?;
         server.sql("postgres", "create database fixture owner app")?;
         let owned = corpus.fixture.iter().map(|statement| format!("{statement};\n")).collect::<String>();
-        let script = format!("alter schema public owner to app; create schema ext; create extension dblink schema ext; set role app;\n{owned}");
+        let script = format!(
+            "alter schema public owner to app; create schema ext; create extension dblink schema ext; create schema tools; \
+             create extension tablefunc schema tools; grant usage on schema tools to app; set role app;\n{owned}"
+        );
         server.sql("fixture", &script)?;
         let fixture = Self { server };
         fixture.renew()?;

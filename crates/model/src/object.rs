@@ -63,7 +63,7 @@ pub enum Object {
     },
     /// A program of the machine.
     Program {
-        /// Its name where it lies in one of the system's own directories (`rm` for `/usr/bin/rm`), else its path as it was written.
+        /// Its name where it lies in one of the system's own directories (`rm` for `/usr/bin/rm`), else its path, without `.`, `..` and empty parts.
         program: Arc<str>,
     },
     /// A file or directory of the machine.

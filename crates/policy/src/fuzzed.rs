@@ -52,6 +52,44 @@ pub fn statement(data: &[u8]) {
     }
 }
 
+/// The longest text that [`expanded`] makes, in bytes: up to it, facts have limits of time and memory.
+pub const FACTS_BYTES_MAX: usize = 1 << 20;
+
+/// An input of [`facts_of`] that is long where few bytes say so: of what stands between two `0x1e`, each begins with itself, or with `0x1d` and how often it
+/// is repeated.
+#[must_use]
+pub fn expanded(data: &[u8], most: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for part in data.split(|byte| *byte == 0x1e) {
+        let (times, unit) = match part {
+            [0x1d, high, low, unit @ ..] => (usize::from(*high) << 8 | usize::from(*low), unit),
+            unit => (1, unit),
+        };
+        let room = most.saturating_sub(text.len()) / unit.len().max(1);
+        for _ in 0..times.min(room) {
+            text.extend_from_slice(unit);
+        }
+    }
+    text
+}
+
+/// Settings of the session, then a statement: it has facts.
+pub fn facts_of(data: &[u8]) {
+    let Some((&flags, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let view = SessionView { standard_conforming_strings: flags & 1 == 0, ..SessionView::default() };
+    let parameters = [ParameterValue::Text("5".to_owned()), ParameterValue::Null, ParameterValue::Unreadable];
+    let parameters = (flags & 2 > 0).then_some(&parameters[..]);
+    let facts = classify(&Statement { text, parameters }, &CATALOG, &view);
+    assert!(!facts.pairs.is_empty(), "it asks for nothing");
+}
+
+/// As [`facts_of`], of an input that is [`expanded`]. What it takes is measured by the program that fuzzes; a replay stops short of what takes long where
+/// nothing is optimised.
+pub fn facts(data: &[u8]) {
+    facts_of(&expanded(data, FACTS_BYTES_MAX >> 6));
+}
+
 /// No message carries a text with a NUL inside.
 fn changed(text: &str, place: u8, byte: u8) -> Option<String> {
     if byte == 0 || text.contains('\0') {
@@ -153,6 +191,13 @@ mod tests {
     #[test]
     fn commands_of_strangers_are_replayed() {
         assert!(replay("command", command).unwrap() > 1);
+    }
+
+    #[test]
+    fn long_statements_of_strangers_are_replayed() {
+        assert!(replay("facts", facts).unwrap() > 100);
+        assert_eq!(expanded(b"a\x1e\x1d\x00\x03bc\x1ed", 100), b"abcbcbcd");
+        assert_eq!(expanded(b"\x1d\xff\xffbc", 5), b"bcbc");
     }
 
     #[test]

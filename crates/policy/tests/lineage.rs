@@ -157,7 +157,7 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("DELETE FROM orders WHERE id = 1 RETURNING id", "orders.id?"),
     // Positions that are not known.
     ("SELECT * FROM orders JOIN customers USING (id)", "-"),
-    ("EXPLAIN SELECT id FROM customers", "-"),
+    ("EXPLAIN SELECT id FROM customers", "customers.id"),
     ("SELECT 1; SELECT email FROM customers", "-"),
 ];
 
@@ -384,7 +384,8 @@ const FILTERS: &[(&str, &str)] = &[
     ("CREATE POLICY p ON customers USING (email LIKE 'a%')", "customers.email*"),
     // What cannot be told may be anything.
     ("SELECT id FROM customers WHERE opaque(name) = 'x'", "customers.name* ?*"),
-    ("SELECT 1 FROM orders JOIN pg_stats s ON s.attname = orders.note", "orders.note* pg_stats.attname* ?*"),
+    ("SELECT 1 FROM orders JOIN pg_stats s ON s.most_common_vals::text = orders.note", "orders.note* pg_stats.most_common_vals* ?*"),
+    ("SELECT 1 FROM orders JOIN pg_stats s ON s.attname = orders.note", "orders.note* pg_stats.attname*"),
     (
         "WITH RECURSIVE up AS (SELECT id, boss FROM staff WHERE id = $1 UNION ALL SELECT s.id, s.boss FROM staff s JOIN up ON s.id = up.boss) SELECT id FROM up",
         "staff.boss* staff.id*",

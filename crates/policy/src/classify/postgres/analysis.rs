@@ -276,6 +276,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Whether a text can be parsed on this stack.
+    pub(super) fn may_parse(&self, text: &str) -> bool {
+        self.deep || parse::is_shallow(text)
+    }
+
     /// Reads a definition the catalog gave: parsed here, walked by `work` under a search path of its own, without the names of the place it is used in.
     pub(super) fn definition(&mut self, text: &str, path: Vec<Arc<str>>, work: impl FnOnce(&mut Self, &[RawStmt])) {
         if !self.deep && (!parse::is_shallow(text) || self.following.len() > 4) {

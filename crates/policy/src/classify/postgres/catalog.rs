@@ -312,6 +312,9 @@ pub struct Cast {
     pub function: u32,
     /// Whether it is applied without being asked for.
     pub implicit: bool,
+    /// Whether it is applied where a value is assigned.
+    #[serde(default)]
+    pub assigned: bool,
 }
 
 /// A type, but for row types of relations and their arrays.
@@ -327,9 +330,17 @@ pub struct Type {
     pub base: u32,
     /// The element of an array; 0 if it is none.
     pub element: u32,
+    /// How many labels an enumeration has; 0 if it is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub labels: u32,
     /// Functions somebody defined that run when a value is made: a domain's checks, a type's own input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub code: Vec<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What is kept and exported; [`Catalog`] adds the ways to find it.

@@ -89,7 +89,9 @@ const QUERIES: [Query; 14] = [
     Query {
         what: "types",
         sql: "SELECT t.oid::pg_catalog.text, t.typnamespace::pg_catalog.text, t.typname::pg_catalog.text, t.typbasetype::pg_catalog.text, t.typelem::pg_catalog.text, \
-              t.typinput::pg_catalog.oid::pg_catalog.text, t.typlen::pg_catalog.text FROM pg_catalog.pg_type t WHERE {recent:t} AND \
+              t.typinput::pg_catalog.oid::pg_catalog.text, t.typlen::pg_catalog.text, \
+              CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) \
+              ELSE 0 END::pg_catalog.text FROM pg_catalog.pg_type t WHERE {recent:t} AND \
               COALESCE((SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) CASE WHEN t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
               THEN t.typrelid ELSE (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid OPERATOR(pg_catalog.=) t.typelem) END), 'c') OPERATOR(pg_catalog.=) 'c'",
     },

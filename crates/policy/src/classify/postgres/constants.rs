@@ -1,8 +1,10 @@
 //! Expressions that are the same for every row and can be told without the server.
 
+use std::cmp::Ordering;
+
 use pg_query::{
     NodeEnum,
-    protobuf::{AExpr, AExprKind, BoolExprType, BoolTestType, Node, NullTestType, SubLinkType, a_const::Val},
+    protobuf::{AExpr, AExprKind, BoolExprType, BoolTestType, Node, NullTestType, SelectStmt, SubLinkType, a_const::Val},
 };
 
 use super::{
@@ -21,12 +23,31 @@ pub(super) enum Value {
     Bool(bool),
     /// A number.
     Number(f64),
-    /// Anything written as a string.
+    /// Anything written as a string, of a text type or of none yet.
     Text(String),
+    /// As [`Self::Text`], of a type that may have several ways to write a value (`2020-1-1`), or whose type is not known: two that are written
+    /// otherwise may be equal.
+    Spelled(String),
+    /// It is there, it is not NULL, and which it is cannot be told.
+    Hidden,
+}
+
+impl Value {
+    /// How it is written, if it is written as a string.
+    pub(super) fn written(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Spelled(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// How deep a constant is looked into.
 const MAX_DEPTH: usize = 64;
+
+/// Below these, every whole number is one of its own as a `float8`, and as a `float4`.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT_FLOAT4: f64 = 16_777_216.0;
 
 /// The value, if it is a constant of a kind known here; `$1` and its like by their values.
 pub(super) fn value(node: &Node, parameters: &Parameters) -> Option<Value> {
@@ -39,10 +60,10 @@ pub(super) fn value(node: &Node, parameters: &Parameters) -> Option<Value> {
 /// The constant as text, for names given to functions.
 pub(super) fn text(node: &Node, parameters: &Parameters) -> Option<String> {
     match value(node, parameters)? {
-        Value::Text(text) => Some(text),
+        Value::Text(text) | Value::Spelled(text) => Some(text),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Null => None,
+        Value::Null | Value::Hidden => None,
     }
 }
 
@@ -64,11 +85,6 @@ impl Constant {
     pub(super) fn value(&self) -> &Value {
         self.noted.note(self.looks.iter().copied());
         &self.value
-    }
-
-    /// Whether it is `true` or `false` as the statement says it, which is no look at a value: words are part of its shape.
-    pub(super) fn is_written_truth(&self) -> bool {
-        matches!(self.value, Value::Bool(_)) && self.looks.iter().all(|(place, _)| matches!(place, Place::Literal(_)))
     }
 
     /// Whether it is NULL, which was noted when it was made.
@@ -128,7 +144,7 @@ fn fold(node: &Node, parameters: &Parameters, depth: usize, looks: &mut Vec<Look
                 Some(Val::Fval(number)) => Value::Number(number.fval.parse().ok()?),
                 Some(Val::Boolval(truth)) => Value::Bool(truth.boolval),
                 Some(Val::Sval(text)) => Value::Text(text.sval.clone()),
-                Some(Val::Bsval(bits)) => Value::Text(bits.bsval.clone()),
+                Some(Val::Bsval(bits)) => Value::Spelled(bits.bsval.clone()),
             })
         }
         NodeEnum::ParamRef(parameter) => match &parameters.known {
@@ -137,7 +153,7 @@ fn fold(node: &Node, parameters: &Parameters, depth: usize, looks: &mut Vec<Look
                 let at = usize::try_from(parameter.number).ok()?.checked_sub(1)?;
                 match values.get(at)? {
                     ParameterValue::Null => Some(Value::Null),
-                    ParameterValue::Text(text) => Some(Value::Text(text.clone())),
+                    ParameterValue::Text(text) => Some(Value::Spelled(text.clone())),
                     ParameterValue::Unreadable => None,
                 }
             }
@@ -145,9 +161,12 @@ fn fold(node: &Node, parameters: &Parameters, depth: usize, looks: &mut Vec<Look
         },
         NodeEnum::TypeCast(cast) => {
             let names = cast.type_name.as_ref().map(|name| strings(&name.names)).unwrap_or_default();
-            converted(fold(cast.arg.as_ref()?, parameters, depth, looks)?, names.last().copied().unwrap_or_default())
+            let cut = cast.type_name.as_ref().is_some_and(|name| !name.typmods.is_empty() || !name.array_bounds.is_empty());
+            let value = fold(cast.arg.as_ref()?, parameters, depth, looks)?;
+            if cut { Some(trimmed(value)) } else { converted(value, names.last().copied().unwrap_or_default()) }
         }
-        NodeEnum::CollateClause(clause) => fold(clause.arg.as_ref()?, parameters, depth, looks),
+        // By some collations, texts that are written otherwise are equal.
+        NodeEnum::CollateClause(clause) => Some(spelled(fold(clause.arg.as_ref()?, parameters, depth, looks)?)),
         NodeEnum::BoolExpr(expression) => {
             let values: Vec<Option<Value>> = expression.args.iter().map(|node| fold(node, parameters, depth, looks)).collect();
             logic(expression.boolop(), &values)
@@ -170,42 +189,97 @@ fn fold(node: &Node, parameters: &Parameters, depth: usize, looks: &mut Vec<Look
             Some(Value::Null)
         }
         NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => match boxed(link.subselect.as_ref()) {
-            Some(NodeEnum::SelectStmt(select)) if select.from_clause.is_empty() && select.where_clause.is_none() && select.larg.is_none() => {
-                match select.target_list.first().and_then(inner) {
-                    Some(NodeEnum::ResTarget(target)) => fold(target.val.as_ref()?, parameters, depth, looks),
-                    _ => None,
-                }
-            }
+            Some(NodeEnum::SelectStmt(select)) if gives_its_value(select) => match select.target_list.first().and_then(inner) {
+                Some(NodeEnum::ResTarget(target)) => fold(target.val.as_ref()?, parameters, depth, looks),
+                _ => None,
+            },
             _ => None,
         },
         NodeEnum::FuncCall(call) => {
             let [argument] = call.args.as_slice() else { return None };
-            let Value::Text(text) = fold(argument, parameters, depth, looks)? else { return None };
-            match qualified(&call.funcname).1 {
-                "lower" => Some(Value::Text(text.to_lowercase())),
-                "upper" => Some(Value::Text(text.to_uppercase())),
-                "length" | "char_length" | "character_length" => Some(Value::Number(f64::from(u32::try_from(text.chars().count()).ok()?))),
-                _ => None,
+            let (schema, name) = qualified(&call.funcname);
+            if !matches!(schema, "" | "pg_catalog") {
+                return None;
             }
+            called(name, fold(argument, parameters, depth, looks)?)
         }
         _ => None,
+    }
+}
+
+/// Whether a query without sources gives one row with the value it shows.
+fn gives_its_value(select: &SelectStmt) -> bool {
+    select.from_clause.is_empty()
+        && select.where_clause.is_none()
+        && select.larg.is_none()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+        && select.having_clause.is_none()
+        && select.group_clause.is_empty()
+}
+
+/// What a few functions give of one constant. Letters beyond ASCII are another matter in every locale.
+fn called(name: &str, value: Value) -> Option<Value> {
+    match value {
+        Value::Text(text) if text.is_ascii() => match name {
+            "lower" => Some(Value::Text(text.to_ascii_lowercase())),
+            "upper" => Some(Value::Text(text.to_ascii_uppercase())),
+            "length" | "char_length" | "character_length" => Some(Value::Number(f64::from(u32::try_from(text.len()).ok()?))),
+            _ => None,
+        },
+        Value::Number(number) => match name {
+            "abs" => Some(Value::Number(number.abs())),
+            "floor" => Some(Value::Number(number.floor())),
+            "ceil" | "ceiling" => Some(Value::Number(number.ceil())),
+            "trunc" => Some(Value::Number(number.trunc())),
+            "sign" => Some(Value::Number(if number == 0.0 { 0.0 } else { number.signum() })),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The same where what it is compared with is a matter of its type.
+fn spelled(value: Value) -> Value {
+    match value {
+        Value::Text(text) => Value::Spelled(text),
+        other => other,
+    }
+}
+
+/// After a cast to a type with a length or precision, or to an array.
+fn trimmed(value: Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        // Arrays are looked into by how they are written.
+        Value::Text(text) | Value::Spelled(text) if text.starts_with('{') => Value::Spelled(text),
+        _ => Value::Hidden,
     }
 }
 
 fn converted(value: Value, to: &str) -> Option<Value> {
     Some(match (value, to) {
         (Value::Null, _) => Value::Null,
-        (Value::Text(text), "bool") => Value::Bool(boolean(&text)?),
+        (Value::Text(text) | Value::Spelled(text), "bool") => Value::Bool(boolean(&text)?),
         (Value::Number(number), "bool") => Value::Bool(number != 0.0),
-        (Value::Text(text), number) if is_number(number) => Value::Number(as_number(&text)?),
-        (Value::Number(number), "text" | "varchar" | "bpchar") => Value::Text(number.to_string()),
+        (Value::Text(text) | Value::Spelled(text), number) if is_number(number) => Value::Number(as_number(&text)?),
+        (Value::Text(text) | Value::Spelled(text), "text" | "varchar") => Value::Text(text),
+        // It keeps one letter.
+        (Value::Text(_) | Value::Spelled(_), "char") => Value::Hidden,
+        (Value::Text(text) | Value::Spelled(text), _) => Value::Spelled(text),
+        // To whole numbers it is rounded; of a half it depends on the type which way.
+        (Value::Number(number), "int2" | "int4" | "int8") if number.fract().abs() != 0.5 => Value::Number(number.round()),
+        (Value::Number(number), "numeric" | "float8") => Value::Number(number),
+        (Value::Number(number), "float4") if number.fract() == 0.0 && number.abs() < EXACT_FLOAT4 => Value::Number(number),
+        (Value::Number(number), "text" | "varchar" | "bpchar") => Value::Spelled(number.to_string()),
+        (Value::Bool(truth), "bool") => Value::Bool(truth),
         (Value::Bool(truth), "text" | "varchar" | "bpchar") => Value::Text(truth.to_string()),
         (Value::Bool(truth), "int4") => Value::Number(f64::from(u8::from(truth))),
-        (value, _) => value,
+        _ => Value::Hidden,
     })
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     let text = text.trim().to_ascii_lowercase();
     match text.as_str() {
         "" | "o" => None,
@@ -222,8 +296,8 @@ pub(super) fn truth(value: &Value) -> Option<Option<bool>> {
     match value {
         Value::Null => Some(None),
         Value::Bool(truth) => Some(Some(*truth)),
-        Value::Text(text) => boolean(text).map(Some),
-        Value::Number(_) => None,
+        Value::Text(text) | Value::Spelled(text) => boolean(text).map(Some),
+        Value::Number(_) | Value::Hidden => None,
     }
 }
 
@@ -255,11 +329,12 @@ fn operation(expression: &AExpr, parameters: &Parameters, depth: usize, looks: &
     if !matches!(schema, "" | "pg_catalog") {
         return None;
     }
-    let left = fold(expression.lexpr.as_ref()?, parameters, depth, looks)?;
+    let Some(left) = &expression.lexpr else { return signed(name, fold(expression.rexpr.as_ref()?, parameters, depth, looks)?) };
+    let left = fold(left, parameters, depth, looks)?;
     match expression.kind() {
         AExprKind::AexprOp => binary(name, &left, &fold(expression.rexpr.as_ref()?, parameters, depth, looks)?),
-        AExprKind::AexprDistinct => Some(Value::Bool(left != fold(expression.rexpr.as_ref()?, parameters, depth, looks)?)),
-        AExprKind::AexprNotDistinct => Some(Value::Bool(left == fold(expression.rexpr.as_ref()?, parameters, depth, looks)?)),
+        AExprKind::AexprDistinct => distinct(&left, &fold(expression.rexpr.as_ref()?, parameters, depth, looks)?).map(Value::Bool),
+        AExprKind::AexprNotDistinct => distinct(&left, &fold(expression.rexpr.as_ref()?, parameters, depth, looks)?).map(|other| Value::Bool(!other)),
         AExprKind::AexprIn => {
             let Some(NodeEnum::List(list)) = boxed(expression.rexpr.as_ref()) else { return None };
             let tests: Vec<Option<Value>> = list.items.iter().map(|item| binary(name, &left, &fold(item, parameters, depth, looks)?)).collect();
@@ -273,7 +348,7 @@ fn operation(expression: &AExpr, parameters: &Parameters, depth: usize, looks: &
             logic(BoolExprType::AndExpr, &[low, high])
         }
         AExprKind::AexprLike if name == "~~" => match (left, fold(expression.rexpr.as_ref()?, parameters, depth, looks)?) {
-            (Value::Text(_), Value::Text(pattern)) if matches_everything(&pattern) => Some(Value::Bool(true)),
+            (Value::Text(_), Value::Text(pattern) | Value::Spelled(pattern)) if matches_everything(&pattern) => Some(Value::Bool(true)),
             (Value::Text(text), Value::Text(pattern)) if !pattern.contains(['%', '_', '\\']) => Some(Value::Bool(text == pattern)),
             _ => None,
         },
@@ -286,47 +361,116 @@ pub(super) fn matches_everything(pattern: &str) -> bool {
     !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'%')
 }
 
+/// Whether two values are distinct.
+fn distinct(left: &Value, right: &Value) -> Option<bool> {
+    match (left, right) {
+        (Value::Null, Value::Null) => Some(false),
+        (Value::Null, _) | (_, Value::Null) => Some(true),
+        _ => compare(left, right).map(Ordering::is_ne),
+    }
+}
+
+/// A sign before a number.
+fn signed(name: &str, value: Value) -> Option<Value> {
+    match (name, value) {
+        (_, Value::Null) => Some(Value::Null),
+        ("-", Value::Number(number)) => Some(Value::Number(-number)),
+        ("+", Value::Number(number)) => Some(Value::Number(number)),
+        _ => None,
+    }
+}
+
 fn binary(name: &str, left: &Value, right: &Value) -> Option<Value> {
     if matches!((left, right), (Value::Null, _) | (_, Value::Null)) {
         return Some(Value::Null);
     }
-    if let Some(order) = compare(left, right) {
-        let truth = match name {
-            "=" => order.is_eq(),
-            "<>" | "!=" => order.is_ne(),
-            "<" => order.is_lt(),
-            "<=" => order.is_le(),
-            ">" => order.is_gt(),
-            ">=" => order.is_ge(),
-            _ => return arithmetic(name, left, right),
-        };
+    let is = |holds: fn(Ordering) -> bool| {
+        let order = compare(left, right)?;
         // How unequal strings sort depends on the collation.
-        let sorted_texts = matches!((left, right), (Value::Text(_), Value::Text(_))) && order.is_ne() && !matches!(name, "=" | "<>" | "!=");
-        return (!sorted_texts).then_some(Value::Bool(truth));
+        let sorted_texts = left.written().is_some() && right.written().is_some() && order.is_ne() && !matches!(name, "=" | "<>" | "!=");
+        (!sorted_texts).then_some(Value::Bool(holds(order)))
+    };
+    match name {
+        "=" => is(Ordering::is_eq),
+        "<>" | "!=" => is(Ordering::is_ne),
+        "<" => is(Ordering::is_lt),
+        "<=" => is(Ordering::is_le),
+        ">" => is(Ordering::is_gt),
+        ">=" => is(Ordering::is_ge),
+        _ => arithmetic(name, left, right),
     }
-    arithmetic(name, left, right)
 }
 
-/// How two values compare, if they can be.
-pub(super) fn compare(left: &Value, right: &Value) -> Option<std::cmp::Ordering> {
+/// How two values compare, if that can be told for certain.
+pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
-        (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
-        (Value::Text(a), Value::Number(b)) => a.trim().parse::<f64>().ok()?.partial_cmp(b),
-        (Value::Number(a), Value::Text(b)) => a.partial_cmp(&b.trim().parse().ok()?),
+        (Value::Number(a), Value::Number(b)) => in_order(*a, *b),
+        (Value::Text(a) | Value::Spelled(a), Value::Number(b)) => in_order(as_number(a)?, *b),
+        (Value::Number(a), Value::Text(b) | Value::Spelled(b)) => in_order(*a, as_number(b)?),
         (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
+        (Value::Text(a) | Value::Spelled(a), Value::Text(b) | Value::Spelled(b)) if a == b || are_other_words(a, b) => Some(a.cmp(b)),
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-        (Value::Bool(a), Value::Text(b)) => Some(a.cmp(&boolean(b)?)),
-        (Value::Text(a), Value::Bool(b)) => Some(boolean(a)?.cmp(b)),
+        (Value::Bool(a), Value::Text(b) | Value::Spelled(b)) => Some(a.cmp(&boolean(b)?)),
+        (Value::Text(a) | Value::Spelled(a), Value::Bool(b)) => Some(boolean(a)?.cmp(b)),
         _ => None,
     }
+}
+
+/// Numbers that are written as decimals are kept as `f64` here: where two of those are equal, the numbers need not be.
+fn in_order(a: f64, b: f64) -> Option<Ordering> {
+    let certain = a.fract() == 0.0 && a.abs() < EXACT;
+    a.partial_cmp(&b).filter(|order| order.is_ne() || certain)
+}
+
+/// Whether two texts are words that mean another thing whatever type they are of: no two ways to write one number, moment or truth.
+fn are_other_words(a: &str, b: &str) -> bool {
+    const OF_TYPES: &[&str] = &[
+        "t",
+        "true",
+        "y",
+        "yes",
+        "on",
+        "f",
+        "false",
+        "n",
+        "no",
+        "of",
+        "off",
+        "inf",
+        "infinity",
+        "nan",
+        "now",
+        "today",
+        "tomorrow",
+        "yesterday",
+        "epoch",
+        "allballs",
+    ];
+    let word = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') && !OF_TYPES.iter().any(|of_type| of_type.eq_ignore_ascii_case(text))
+    };
+    word(a) && word(b) && !a.eq_ignore_ascii_case(b)
 }
 
 fn arithmetic(name: &str, left: &Value, right: &Value) -> Option<Value> {
+    let whole = |number: f64| (number.fract() == 0.0 && number.abs() < EXACT).then_some(Value::Number(number));
     match (name, left, right) {
         ("||", Value::Text(a), Value::Text(b)) => Some(Value::Text(format!("{a}{b}"))),
-        ("+", Value::Number(a), Value::Number(b)) => Some(Value::Number(a + b)),
-        ("-", Value::Number(a), Value::Number(b)) => Some(Value::Number(a - b)),
-        ("*", Value::Number(a), Value::Number(b)) => Some(Value::Number(a * b)),
+        (_, Value::Number(a), Value::Number(b)) if whole(*a).is_some() && whole(*b).is_some() => match name {
+            "+" => whole(a + b),
+            "-" => whole(a - b),
+            "*" => whole(a * b),
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// What an array that is written as one string holds, if none of it is quoted or an array itself.
+pub(super) fn elements(array: &str) -> Option<Vec<&str>> {
+    let inside = array.trim().strip_prefix('{')?.strip_suffix('}')?;
+    if inside.contains(['"', '\\', '{', '}']) {
+        return None;
+    }
+    Some(inside.split(',').map(str::trim).filter(|_| !inside.trim().is_empty()).collect())
 }

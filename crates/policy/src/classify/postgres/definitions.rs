@@ -34,6 +34,37 @@ const REACHING: &[&str] = &[
     "pg_execute_",
 ];
 
+/// Functions in C that are not declared immutable and yet make their result of their arguments and of chance alone, by the beginning of their name.
+const COMPUTING: &[&str] = &[
+    "_st_",
+    "cosine_",
+    "gen_random_",
+    "gen_salt",
+    "geography",
+    "geometry",
+    "hstore",
+    "inner_product",
+    "l1_",
+    "l2_",
+    "pgp_",
+    "populate_record",
+    "set_limit",
+    "show_limit",
+    "similarity",
+    "st_",
+    "strict_word_similarity",
+    "unaccent",
+    "uuid_",
+    "word_similarity",
+];
+
+/// Whether a function that is not followed makes its result of its arguments alone: in C, which came with an extension, and declared so or known. One in any
+/// other language may read what it likes, and so may the rest in C (`crosstab` runs a query, `get_raw_page` reads a file): what it gives comes from
+/// nowhere certain, and what it is handed it may keep.
+pub(super) fn computes(routine: &Routine) -> bool {
+    &*routine.language == "c" && (routine.volatility == 'i' || COMPUTING.iter().any(|start| routine.name.starts_with(start)))
+}
+
 impl<'a> Analysis<'a> {
     /// The function with this OID runs behind something else: an operator, a cast, a trigger. A built-in one may do more than give a result there, too.
     pub(super) fn run_oid(&mut self, oid: u32) {
@@ -68,8 +99,7 @@ impl<'a> Analysis<'a> {
         match &routine.body {
             Some(body) if &*routine.language == "sql" => self.follow_body(routine, body),
             _ => {
-                // What is in C came with an extension: it makes its result of its arguments.
-                self.gathered.untold |= &*routine.language != "c";
+                self.gathered.untold |= !computes(routine);
                 self.found.code_runs();
             }
         }

@@ -14,6 +14,7 @@ use super::{
     analysis::{Analysis, Output, Outputs, Ty, boxed, inner, strings},
     builtins::{self, Nature},
     catalog::Routine,
+    definitions::computes,
     lineage::Lineage,
     names::qualified,
     types::{self, unanimous},
@@ -68,11 +69,7 @@ impl<'a> Analysis<'a> {
             NodeEnum::CoalesceExpr(coalesce) => self.branching(|this| this.first_type(&coalesce.args)),
             NodeEnum::MinMaxExpr(extreme) => self.first_type(&extreme.args),
             NodeEnum::SqlvalueFunction(_) | NodeEnum::MergeSupportFunc(_) => None,
-            NodeEnum::AArrayExpr(array) => {
-                // Arrays in it must be alike.
-                self.can_fail = true;
-                self.nothing_of(&array.elements)
-            }
+            NodeEnum::AArrayExpr(array) => self.array(&array.elements),
             NodeEnum::RowExpr(row) => self.all(&row.args, types::RECORD),
             NodeEnum::AIndirection(indirection) => self.indirection(indirection),
             NodeEnum::GroupingFunc(grouping) => self.all(&grouping.args, types::INT4),
@@ -94,6 +91,24 @@ impl<'a> Analysis<'a> {
             // The select of an INSERT's or assignment's parenthesised list.
             NodeEnum::SelectStmt(select) => self.select(select).columns.first().and_then(|column| column.ty),
             other => self.json(other),
+        }
+    }
+
+    /// An array that is written out. Arrays in it must be alike, of other elements any will do.
+    fn array(&mut self, elements: &[Node]) -> Ty {
+        let found: Vec<Ty> = elements.iter().map(|node| self.given_type(node)).collect();
+        let single = |ty: &Ty| ty.is_some_and(|ty| self.catalog.type_by_oid(self.catalog.base_type(ty)).is_some_and(|kind| kind.element == 0));
+        let mut types: Vec<Ty> = found.iter().copied().filter(|ty| *ty != Some(types::UNKNOWN)).collect();
+        types.dedup();
+        let all_single = types.iter().all(single);
+        self.can_fail |= !all_single;
+        self.weigh_union(&found);
+        match types.as_slice() {
+            // A parameter may have been declared as of any type.
+            _ if elements.is_empty() || elements.iter().any(|node| matches!(inner(node), Some(NodeEnum::ParamRef(_)))) => None,
+            [] => self.array_of(types::TEXT),
+            [Some(only)] if all_single => self.array_of(*only),
+            _ => None,
         }
     }
 
@@ -458,8 +473,8 @@ impl<'a> Analysis<'a> {
         let keeps = if routine.built_in() {
             builtins::nature(&routine.name, routine.volatility) != Nature::Pure
         } else {
-            // The body of one in SQL is followed with its arguments; C comes with extensions, and what of it reaches out is an escape.
-            routine.volatility == 'v' && !matches!(&*routine.language, "sql" | "c")
+            // The body of one in SQL is followed with its arguments.
+            routine.volatility == 'v' && &*routine.language != "sql" && !computes(routine)
         };
         if keeps {
             let handed = self.gathered.clone();

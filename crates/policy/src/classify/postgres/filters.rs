@@ -40,6 +40,11 @@ impl Tested {
         self.untold = self.untold.max(other.untold);
     }
 
+    /// All of them, however they decide.
+    pub(super) fn lineage(&self) -> Lineage {
+        Lineage { columns: self.columns.keys().copied().collect(), untold: self.untold.is_some() }
+    }
+
     /// Whether there is nothing.
     pub(super) fn is_nothing(&self) -> bool {
         self.columns.is_empty() && self.untold.is_none()

@@ -37,7 +37,9 @@ impl Lineage {
     /// One column. What is below a view is for [`Outputs::lie_over`] to say.
     pub(super) fn of(relation: &Relation, number: i16) -> Self {
         let lies_over = matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView) && !relation.built_in();
-        Self { columns: BTreeSet::from([(relation.oid, number)]), untold: lies_over || Analysis::hides_origin(relation) }
+        // Which table and column statistics are of is nobody's value.
+        let hidden = Analysis::hides_origin(relation) && !(relation.holds_statistics() && names_what_it_is_of(relation, number));
+        Self { columns: BTreeSet::from([(relation.oid, number)]), untold: lies_over || hidden }
     }
 
     /// Also from there.
@@ -60,6 +62,30 @@ impl Lineage {
         named.sort();
         named
     }
+}
+
+/// Whether a column of the planner's statistics says which table, column or statistics object they are of.
+fn names_what_it_is_of(relation: &Relation, number: i16) -> bool {
+    const NAMES: [&str; 17] = [
+        "attname",
+        "attnames",
+        "expr",
+        "exprs",
+        "inherited",
+        "kinds",
+        "schemaname",
+        "staattnum",
+        "stainherit",
+        "starelid",
+        "statistics_name",
+        "statistics_owner",
+        "statistics_schemaname",
+        "stxdinherit",
+        "stxoid",
+        "tablename",
+        "tableid",
+    ];
+    relation.columns.iter().any(|column| column.number == number && NAMES.contains(&&*column.name))
 }
 
 /// What is stored, in the making.

@@ -15,6 +15,7 @@ mod documented;
 mod expressions;
 mod filters;
 mod found;
+mod functions;
 mod kinds;
 mod lineage;
 mod looks;
@@ -31,6 +32,7 @@ pub mod shape;
 mod snapshot;
 mod statements;
 mod types;
+mod weight;
 mod writes;
 
 use std::{
@@ -205,6 +207,9 @@ fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> 
     }
     if let Some(why) = parse::lexing_doubt(statement.text, view) {
         return unreadable(why);
+    }
+    if weight::is_too_much(statement.text) {
+        return unreadable("it is too long for what it holds");
     }
     if parse::is_shallow(statement.text)
         && let Some(found) = attempt(statement, catalog, view, false)

@@ -127,7 +127,7 @@ impl<'a> Analysis<'a> {
         best.map(|(_, oid)| oid).or_else(|| self.find_relation(schema, name).map(|relation| relation.row_type).filter(|oid| *oid != 0))
     }
 
-    fn array_of(&self, element: u32) -> Ty {
+    pub(super) fn array_of(&self, element: u32) -> Ty {
         let name = self.catalog.type_by_oid(element).map(|kind| format!("_{}", kind.name))?;
         self.catalog.types_named(&name).find(|kind| kind.element == element).map(|kind| kind.oid)
     }

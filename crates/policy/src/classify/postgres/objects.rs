@@ -9,7 +9,7 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Output, Outputs, Scope, Source, boxed, inner, reference, strings},
+    analysis::{Analysis, Scope, boxed, inner, reference, strings},
     catalog::{Relation, RelationKind},
     definitions::row_of,
     lineage::Lineage,
@@ -41,9 +41,6 @@ const TAME_EXTENSIONS: &[&str] = &[
     "uuid-ossp",
     "vector",
 ];
-
-/// Languages whose functions are confined to the database.
-const TRUSTED_LANGUAGES: &[&str] = &["sql", "plpgsql", "plperl", "pltcl", "plv8", "plrust"];
 
 impl<'a> Analysis<'a> {
     pub(super) fn object_statement(&mut self, node: &NodeEnum) {
@@ -85,8 +82,9 @@ impl<'a> Analysis<'a> {
                 self.defines(schema, &alter.newschema);
             }
             NodeEnum::AlterOwnerStmt(alter) => self.changes_named(Action::Privilege, alter.relation.as_ref(), alter.object.as_deref()),
-            NodeEnum::CommentStmt(comment) => self.comment(comment.objtype(), comment.object.as_deref()),
-            NodeEnum::SecLabelStmt(label) => self.comment(label.objtype(), label.object.as_deref()),
+            NodeEnum::CommentStmt(comment) => self.labels(Action::Define, comment.objtype(), comment.object.as_deref()),
+            // Labels say who may see what, to whoever asks a provider of them.
+            NodeEnum::SecLabelStmt(label) => self.labels(Action::Privilege, label.objtype(), label.object.as_deref()),
             NodeEnum::CreateTrigStmt(trigger) => {
                 // Its function is handed every row from now on.
                 if let Some(relation) = self.changes_range(Action::Define, trigger.relation.as_ref()) {
@@ -98,7 +96,12 @@ impl<'a> Analysis<'a> {
             }
             NodeEnum::RuleStmt(rule) => self.create_rule(rule),
             NodeEnum::CreateFunctionStmt(create) => self.create_function(create),
-            NodeEnum::AlterFunctionStmt(alter) => self.function_object(Action::Define, alter.func.as_ref()),
+            NodeEnum::AlterFunctionStmt(alter) => {
+                self.function_object(Action::Define, alter.func.as_ref());
+                if self.rights_of_code(&alter.actions) {
+                    self.function_object(Action::Privilege, alter.func.as_ref());
+                }
+            }
             NodeEnum::CreateSeqStmt(create) => self.creates_from_query(create.sequence.as_ref()),
             NodeEnum::AlterSeqStmt(alter) => drop(self.changes_range(Action::Define, alter.sequence.as_ref())),
             NodeEnum::CreateSchemaStmt(create) => self.create_schema(create),
@@ -243,7 +246,7 @@ impl<'a> Analysis<'a> {
         self.found.effects.resolution = true;
     }
 
-    fn reaches_out(&mut self) {
+    pub(super) fn reaches_out(&mut self) {
         let host = self.host();
         self.found.pair(Action::Escape, host);
     }
@@ -261,7 +264,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// Something of this name is made or changed; later statements of the message that use the name are not understood.
-    fn defines(&mut self, object: Object, name: &str) {
+    pub(super) fn defines(&mut self, object: Object, name: &str) {
         self.found.pair(Action::Define, object);
         self.touched.insert(Arc::from(name));
         self.catalog_changes();
@@ -563,64 +566,6 @@ impl<'a> Analysis<'a> {
         self.touched.extend(touched);
     }
 
-    fn create_function(&mut self, create: &pb::CreateFunctionStmt) {
-        let (schema, name) = qualified(&create.funcname);
-        let schema = if schema.is_empty() { self.creation_schema_of_path() } else { Arc::from(self.real_schema(schema)) };
-        let object = self.function(&schema, name);
-        self.defines(object, name);
-        let language = create.options.iter().filter_map(inner).find_map(|node| match node {
-            NodeEnum::DefElem(option) if option.defname == "language" => match boxed(option.arg.as_ref()) {
-                Some(NodeEnum::String(name)) => Some(name.sval.to_lowercase()),
-                _ => None,
-            },
-            _ => None,
-        });
-        let language = language.as_deref().unwrap_or("sql");
-        if !TRUSTED_LANGUAGES.contains(&language) {
-            self.reaches_out();
-        }
-        match language {
-            "sql" => self.body_to_be(create),
-            _ => self.found.stored.code = true,
-        }
-        self.found.effects.resolution |= schema.starts_with("pg_temp");
-    }
-
-    /// What a function in SQL stores once it runs. What it needs for that is asked for when it is called, and its body followed again.
-    fn body_to_be(&mut self, create: &pb::CreateFunctionStmt) {
-        let before = self.found.clone();
-        let mut given = Lineage::default();
-        let arguments = Scope { sources: vec![arguments_to_be(create)], ..Scope::default() };
-        if let Some(body) = boxed(create.sql_body.as_ref()) {
-            self.scopes.push(arguments);
-            let ((), lineage) = self.apart(|this| this.traced(|this| this.standard_body(body)));
-            given.merge(&lineage);
-            self.scopes.pop();
-        } else if let Some(text) = body_text(create) {
-            let path = self.path.clone();
-            let ((), lineage) = self.apart(|this| {
-                this.traced(|this| {
-                    this.definition(&text, path, |this, statements| {
-                        this.scopes.push(arguments);
-                        for node in statements.iter().filter_map(|statement| boxed(statement.stmt.as_ref())) {
-                            this.statement(node, "");
-                        }
-                    });
-                })
-            });
-            given.merge(&lineage);
-        }
-        if create.replace {
-            self.tests(&given, model::facts::Comparison::Any);
-        }
-        let after = std::mem::replace(&mut self.found, before);
-        self.found.stored = after.stored;
-        self.found.stored.code |= after.doubt.is_some();
-        self.found.tested = after.tested;
-        let matters = !self.found.stored.values.columns.is_empty() || self.found.stored.values.untold || !self.found.tested.is_nothing();
-        self.found.reads.extend(after.reads.into_iter().filter(|_| matters));
-    }
-
     fn create_schema(&mut self, create: &pb::CreateSchemaStmt) {
         let name = if create.schemaname.is_empty() { create.authrole.as_ref().map_or("", |role| role.rolename.as_str()) } else { &create.schemaname };
         let object = self.schema(name);
@@ -661,7 +606,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    fn comment(&mut self, kind: ObjectType, object: Option<&Node>) {
+    /// Something is written beside an object.
+    fn labels(&mut self, action: Action, kind: ObjectType, object: Option<&Node>) {
+        if kind == ObjectType::ObjectRole && action == Action::Privilege {
+            return self.privileges();
+        }
         let names = match object.and_then(inner) {
             Some(NodeEnum::List(names)) => strings(&names.items),
             _ => vec![],
@@ -683,10 +632,10 @@ impl<'a> Analysis<'a> {
         match self.listed_relation(names) {
             Some(relation) => {
                 let object = self.object(relation);
-                self.found.pair(Action::Define, object);
+                self.found.pair(action, object);
                 self.found.effects.catalog = true;
             }
-            None => self.ddl(Action::Define),
+            None => self.ddl(action),
         }
     }
 
@@ -768,6 +717,19 @@ impl<'a> Analysis<'a> {
             | AlterTableType::AtDisableRowSecurity
             | AlterTableType::AtForceRowSecurity
             | AlterTableType::AtNoForceRowSecurity => Action::Privilege,
+            // Triggers and rules that no longer fire, or fire for replicas too, watch over nothing.
+            AlterTableType::AtDisableTrig
+            | AlterTableType::AtDisableTrigAll
+            | AlterTableType::AtDisableTrigUser
+            | AlterTableType::AtEnableReplicaTrig
+            | AlterTableType::AtDisableRule
+            | AlterTableType::AtEnableReplicaRule => {
+                self.found.pair(Action::Define, object.clone());
+                Action::Privilege
+            }
+            AlterTableType::AtSetRelOptions | AlterTableType::AtResetRelOptions | AlterTableType::AtReplaceRelOptions if is_barrier(command) => {
+                Action::Privilege
+            }
             AlterTableType::AtDetachPartition | AlterTableType::AtDropInherit => {
                 self.found.pair(Action::Destroy, object.clone());
                 self.leaves_family(relation, command);
@@ -949,15 +911,12 @@ impl<'a> Analysis<'a> {
     }
 }
 
-/// `AS 'text'`.
-fn body_text(create: &pb::CreateFunctionStmt) -> Option<String> {
-    create.options.iter().filter_map(inner).find_map(|node| match node {
-        NodeEnum::DefElem(option) if option.defname == "as" => match boxed(option.arg.as_ref()) {
-            Some(NodeEnum::List(texts)) => strings(&texts.items).first().map(|text| (*text).to_owned()),
-            Some(NodeEnum::String(text)) => Some(text.sval.clone()),
-            _ => None,
-        },
-        _ => None,
+/// Whether options of a view say with whose rights it reads, or in which order its conditions are looked at.
+fn is_barrier(command: &pb::AlterTableCmd) -> bool {
+    let Some(NodeEnum::List(options)) = boxed(command.def.as_ref()) else { return false };
+    options.items.iter().filter_map(inner).any(|node| match node {
+        NodeEnum::DefElem(option) => matches!(option.defname.as_str(), "security_barrier" | "security_invoker" | "check_option"),
+        _ => false,
     })
 }
 
@@ -971,16 +930,6 @@ const fn drop_words(kind: ObjectType) -> (&'static str, &'static str) {
         ObjectType::ObjectForeignTable => ("foreign table", "42P01"),
         _ => ("table", "42P01"),
     }
-}
-
-/// The names of the arguments of a function that is being made, as a source of columns.
-fn arguments_to_be(create: &pb::CreateFunctionStmt) -> Source {
-    let argument = |node: &Node| match inner(node) {
-        Some(NodeEnum::FunctionParameter(argument)) => Some(Output::made(argument.name.as_str(), None, Lineage::default())),
-        _ => None,
-    };
-    let columns = create.parameters.iter().filter_map(argument).collect();
-    Source { alias: Arc::from(qualified(&create.funcname).1), relation: None, outputs: Outputs { columns, ..Outputs::default() } }
 }
 
 /// `serial` and its kin are types only to CREATE TABLE.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use pg_query::{
     NodeEnum,
-    protobuf::{Node, SelectStmt, WithClause},
+    protobuf::{self as pb, Node, SelectStmt, WithClause},
 };
 
 use super::{
@@ -41,10 +41,28 @@ impl Analysis<'_> {
         self.reaches(select, target, &mut Vec::new(), MAX_DEPTH)
     }
 
+    /// Whether what a query reads from names the target: a subquery or a function's argument in FROM.
+    pub(super) fn sources_look_back(&self, select: &SelectStmt, target: &Target<'_>) -> bool {
+        let names = self.names_of(&select.from_clause, target, MAX_DEPTH);
+        select.from_clause.iter().any(|node| self.source_looks_back(node, target, &names, MAX_DEPTH))
+    }
+
+    fn source_looks_back(&self, node: &Node, target: &Target<'_>, names: &Names, depth: usize) -> bool {
+        let Some(depth) = depth.checked_sub(1) else { return true };
+        match inner(node) {
+            Some(NodeEnum::RangeVar(_)) => false,
+            // Its condition may name what it likes: it restricts no more than one of the query's own.
+            Some(NodeEnum::JoinExpr(join)) => {
+                [&join.larg, &join.rarg].into_iter().flatten().any(|side| self.source_looks_back(side, target, names, depth))
+            }
+            _ => self.node_reaches(node, target, &mut vec![names.clone()], depth),
+        }
+    }
+
     fn reaches(&self, select: &SelectStmt, target: &Target<'_>, around: &mut Vec<Names>, depth: usize) -> bool {
         let Some(depth) = depth.checked_sub(1).filter(|_| self.takes_step()) else { return true };
         let ctes = ctes_of(select.with_clause.as_ref()).chain(target.ctes.iter().copied()).collect();
-        let target = &Target { relation: target.relation, alias: target.alias, others: vec![], hidden: None, ctes };
+        let target = &target.knowing(ctes);
         around.push(self.names_of(&select.from_clause, target, depth));
         let arms = [&select.larg, &select.rarg].into_iter().flatten().any(|arm| self.reaches(arm, target, around, depth));
         let values = [
@@ -73,7 +91,7 @@ impl Analysis<'_> {
                     reaches |= match strings(&column.fields).as_slice() {
                         [] => false,
                         [name] if *name == target.alias => !hidden(&|names| names.aliases.contains(*name) || names.columns.contains(*name)),
-                        [name] => target.column(name).is_some() && !hidden(&|names| names.columns.contains(*name)),
+                        [name] => target.has(name) && !hidden(&|names| names.columns.contains(*name)),
                         [.., alias, _] => *alias == target.alias && !hidden(&|names| names.aliases.contains(*alias)),
                     };
                 }
@@ -174,12 +192,27 @@ impl Analysis<'_> {
     }
 }
 
-/// Whether a query without FROM may give many values that nobody listed.
+/// Whether a column of a query may have many values that nobody listed, whatever it reads from.
 pub(super) fn makes_many(node: &Node) -> bool {
     let Some(NodeEnum::ResTarget(target)) = inner(node) else { return false };
     let Some(value) = target.val.as_deref() else { return false };
-    let counts = matches!(inner(value), Some(NodeEnum::FuncCall(call)) if qualified(&call.funcname).1 == "generate_series");
-    counts || holds_query(value)
+    let mut counts = false;
+    let shown = visit(
+        value,
+        &mut |node| counts |= matches!(node, NodeEnum::FuncCall(call) if qualified(&call.funcname).1.starts_with("generate_")),
+        MAX_DEPTH,
+    );
+    !shown || counts || holds_query(value)
+}
+
+/// Whether a column of a query is the number of each row.
+pub(super) fn counts_rows(node: &Node) -> bool {
+    let Some(NodeEnum::ResTarget(target)) = inner(node) else { return false };
+    let Some(value) = target.val.as_deref() else { return false };
+    let mut counts = false;
+    let whole = |window: &pb::WindowDef| window.partition_clause.is_empty();
+    let shown = visit(value, &mut |node| counts |= matches!(node, NodeEnum::FuncCall(call) if call.over.as_deref().is_some_and(whole)), MAX_DEPTH);
+    !shown || counts
 }
 
 /// Whether there is a query in an expression.

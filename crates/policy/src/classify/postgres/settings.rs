@@ -16,7 +16,6 @@ pub(super) enum Weight {
 /// Settings that change nothing a policy is about, sorted. What is not here configures: custom settings too, which row security often reads.
 const HARMLESS: &[&str] = &[
     "application_name",
-    "array_nulls",
     "backend_flush_after",
     "bytea_output",
     "check_function_bodies",
@@ -29,8 +28,6 @@ const HARMLESS: &[&str] = &[
     "cursor_tuple_fraction",
     "datestyle",
     "default_statistics_target",
-    "default_table_access_method",
-    "default_tablespace",
     "default_text_search_config",
     "default_toast_compression",
     "default_transaction_deferrable",
@@ -48,7 +45,6 @@ const HARMLESS: &[&str] = &[
     "geqo_seed",
     "geqo_selection_bias",
     "geqo_threshold",
-    "gin_fuzzy_search_limit",
     "gin_pending_list_limit",
     "hash_mem_multiplier",
     "icu_validation_level",
@@ -76,7 +72,6 @@ const HARMLESS: &[&str] = &[
     "parallel_leader_participation",
     "parallel_setup_cost",
     "parallel_tuple_cost",
-    "password_encryption",
     "plan_cache_mode",
     "random_page_cost",
     "recursive_worktable_factor",
@@ -84,13 +79,11 @@ const HARMLESS: &[&str] = &[
     "seq_page_cost",
     "statement_timeout",
     "synchronize_seqscans",
-    "synchronous_commit",
     "tcp_keepalives_count",
     "tcp_keepalives_idle",
     "tcp_keepalives_interval",
     "tcp_user_timeout",
     "temp_buffers",
-    "temp_tablespaces",
     "timezone",
     "timezone_abbreviations",
     "transaction_deferrable",
@@ -107,6 +100,19 @@ const HARMLESS: &[&str] = &[
     "xmloption",
 ];
 
+/// Settings that change where or how things are stored, how safely, or which rows are found, with the values that they have anyway.
+const USUAL: &[(&str, &str)] = &[
+    ("array_nulls", "on"),
+    ("array_nulls", "true"),
+    ("default_table_access_method", "heap"),
+    ("gin_fuzzy_search_limit", "0"),
+    ("password_encryption", "scram-sha-256"),
+    ("synchronous_commit", "on"),
+    ("synchronous_commit", "true"),
+    ("synchronous_commit", "remote_write"),
+    ("synchronous_commit", "remote_apply"),
+];
+
 /// What changing this setting to this value (none for a default or one that is not known) means. Names are matched as the server does, whatever their case.
 pub(super) fn weight(name: &str, value: Option<&str>) -> Weight {
     let name = name.to_ascii_lowercase();
@@ -114,6 +120,8 @@ pub(super) fn weight(name: &str, value: Option<&str>) -> Weight {
         "search_path" | "client_encoding" | "standard_conforming_strings" | "backslash_quote" => Weight::Resolution,
         "role" | "session_authorization" => Weight::Identity,
         "transaction_read_only" | "default_transaction_read_only" if value.is_some_and(is_on) => Weight::Harmless,
+        "default_tablespace" | "temp_tablespaces" if value.is_some_and(|place| place.trim_matches(['"', ' ']).is_empty()) => Weight::Harmless,
+        _ if USUAL.contains(&(name.as_str(), value.unwrap_or_default().to_ascii_lowercase().as_str())) => Weight::Harmless,
         // Planner switches change cost, never the answer.
         _ if name.starts_with("enable_") || HARMLESS.binary_search(&name.as_str()).is_ok() => Weight::Harmless,
         _ => Weight::Configure,
@@ -143,6 +151,16 @@ mod tests {
             assert_eq!(weight("transaction_read_only", off), Weight::Configure, "{off:?}");
         }
         assert_eq!(weight("Search_Path", Some("evil")), Weight::Resolution);
+        for (name, value) in
+            [("default_tablespace", ""), ("temp_tablespaces", "\"\""), ("default_table_access_method", "HEAP"), ("synchronous_commit", "on")]
+        {
+            assert_eq!(weight(name, Some(value)), Weight::Harmless, "{name}");
+        }
+        for (name, value) in
+            [("default_tablespace", "usb"), ("temp_tablespaces", "usb"), ("password_encryption", "md5"), ("synchronous_commit", "off")]
+        {
+            assert_eq!(weight(name, Some(value)), Weight::Configure, "{name}");
+        }
         assert_eq!(weight("myapp.user_id", Some("1")), Weight::Configure);
     }
 }

@@ -609,6 +609,7 @@ fn kind(row: &Cells<'_>, schemas: &Schemas) -> Result<Placed<Type>, CatalogError
             name: Arc::from(row.text(2)?),
             base: row.parsed(3)?,
             element,
+            labels: row.parsed(7)?,
             code: if input >= FIRST_USER_OID { vec![input] } else { vec![] },
         })
     })
@@ -654,5 +655,11 @@ fn operator(row: &Cells<'_>, schemas: &Schemas) -> Result<Placed<Operator>, Cata
 }
 
 fn cast(row: &Cells<'_>) -> Result<Cast, CatalogError> {
-    Ok(Cast { source: row.parsed(1)?, target: row.parsed(2)?, function: row.parsed(3)?, implicit: row.letter(4)? == 'i' })
+    Ok(Cast {
+        source: row.parsed(1)?,
+        target: row.parsed(2)?,
+        function: row.parsed(3)?,
+        implicit: row.letter(4)? == 'i',
+        assigned: row.letter(4)? != 'e',
+    })
 }

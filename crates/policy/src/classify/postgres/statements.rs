@@ -12,7 +12,7 @@ use pg_query::{
 };
 
 use super::{
-    analysis::{Analysis, Known, Outputs, Parameters, boxed, inner},
+    analysis::{Analysis, Known, Output, Outputs, Parameters, boxed, inner},
     constants,
     definitions::search_path,
     found::Found,
@@ -49,7 +49,7 @@ impl Analysis<'_> {
             NodeEnum::TruncateStmt(truncate) => self.truncate(truncate),
             NodeEnum::CopyStmt(copy) => return self.copy(copy),
             NodeEnum::LockStmt(lock) => self.lock(lock),
-            NodeEnum::ExplainStmt(explain) => self.explain(explain),
+            NodeEnum::ExplainStmt(explain) => return self.explain(explain),
             NodeEnum::PrepareStmt(prepare) => self.prepare(prepare, text),
             NodeEnum::DeclareCursorStmt(declare) => self.declare(declare, text),
             NodeEnum::ClosePortalStmt(close) if close.portalname.is_empty() => self.found.effects.names.push(NameEffect::CloseAll),
@@ -106,6 +106,19 @@ impl Analysis<'_> {
         }
     }
 
+    /// Whether a setting has this value already, as drivers set again what is so anyway. Behind what may have changed it, that is not known.
+    fn is_in_force(&self, name: &str, value: &str) -> bool {
+        let spelled = |encoding: &str| encoding.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect::<Vec<u8>>();
+        if self.unsettled || self.found.effects.resolution {
+            return false;
+        }
+        match name.to_ascii_lowercase().as_str() {
+            "client_encoding" => spelled(value) == spelled(&self.view.client_encoding),
+            "standard_conforming_strings" => constants::boolean(value) == Some(self.view.standard_conforming_strings),
+            _ => false,
+        }
+    }
+
     /// A setting changes to this value (none for one that is not known).
     fn weigh(&mut self, name: &str, value: Option<&str>) {
         match settings::weight(name, value) {
@@ -128,7 +141,11 @@ impl Analysis<'_> {
             VariableSetKind::VarSetValue => {
                 let values: Option<Vec<String>> = set.args.iter().map(|node| constants::text(node, &self.parameters)).collect();
                 let joined = values.as_ref().map(|values| values.join(", "));
-                self.weigh(&set.name, joined.as_deref());
+                if joined.as_deref().is_some_and(|value| self.is_in_force(&set.name, value)) {
+                    self.found.effects.resolution = true;
+                } else {
+                    self.weigh(&set.name, joined.as_deref());
+                }
                 self.path_set(&set.name, values.as_deref());
                 self.application_name(set, joined);
             }
@@ -147,6 +164,16 @@ impl Analysis<'_> {
                 self.unsettled = true;
             }
             VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => self.weigh(&set.name, None),
+        }
+    }
+
+    /// A setting that a function runs under.
+    pub(super) fn sets_for_code(&mut self, set: &VariableSetStmt) {
+        let values: Option<Vec<String>> = set.args.iter().map(|node| constants::text(node, &self.parameters)).collect();
+        match settings::weight(&set.name, values.map(|values| values.join(", ")).as_deref()) {
+            Weight::Harmless => {}
+            Weight::Configure | Weight::Resolution => self.found.pair(Action::Configure, Object::Connection),
+            Weight::Identity => self.found.pair(Action::Privilege, Object::Connection),
         }
     }
 
@@ -269,9 +296,24 @@ impl Analysis<'_> {
         }
     }
 
-    /// EXPLAIN plans, and plans only read; with ANALYZE it runs what it explains.
-    fn explain(&mut self, explain: &pb::ExplainStmt) {
-        let Some(query) = boxed(explain.query.as_ref()) else { return };
+    /// EXPLAIN plans, and plans only read; with ANALYZE it runs what it explains. A plan says how many rows there are by the conditions, how wide they
+    /// are, and what of the statement is constant: it is made of the columns that are tested and of those that are shown. Code that somebody defined may
+    /// be run for a plan, which then says what it gave.
+    fn explain(&mut self, explain: &pb::ExplainStmt) -> Outputs {
+        let around = (std::mem::take(&mut self.found.tested), std::mem::take(&mut self.found.functions));
+        let mut lineage = self.plans(explain);
+        lineage.merge(&self.found.tested.lineage());
+        lineage.untold |= !self.found.functions.is_empty();
+        let (tested, functions) = around;
+        self.found.tested.merge(&tested);
+        self.found.functions.extend(functions);
+        let plan = Output::made("QUERY PLAN", Some(super::types::TEXT), lineage);
+        Outputs { columns: vec![plan], ..Outputs::default() }
+    }
+
+    /// Where the columns come from that are shown by what is explained.
+    fn plans(&mut self, explain: &pb::ExplainStmt) -> Lineage {
+        let Some(query) = boxed(explain.query.as_ref()) else { return Lineage::untold() };
         let runs = explain.options.iter().filter_map(inner).any(|node| match node {
             NodeEnum::DefElem(option) if option.defname == "analyze" => match option.arg.as_deref() {
                 None => true,
@@ -282,11 +324,11 @@ impl Analysis<'_> {
             _ => false,
         });
         if runs {
-            self.statement(query, "");
-            return;
+            let (outputs, lineage) = self.traced(|this| this.statement(query, ""));
+            return shown_by_plan(query, &outputs, lineage);
         }
         let before = self.found.clone();
-        self.statement(query, "");
+        let (outputs, lineage) = self.traced(|this| this.statement(query, ""));
         let after = std::mem::replace(&mut self.found, before);
         for pair in after.pairs {
             let action = match pair.action {
@@ -306,6 +348,7 @@ impl Analysis<'_> {
         self.found.effects.resolution |= after.effects.resolution;
         self.found.doubt = self.found.doubt.take().or(after.doubt);
         self.found.missing = self.found.missing.take().or(after.missing);
+        shown_by_plan(query, &outputs, lineage)
     }
 
     fn prepare(&mut self, prepare: &pb::PrepareStmt, text: &str) {
@@ -419,6 +462,21 @@ impl Analysis<'_> {
         now.functions.extend(functions);
         outputs
     }
+}
+
+/// What a plan may be made of besides what is tested. A write that gives nothing back shows no columns.
+fn shown_by_plan(query: &NodeEnum, outputs: &Outputs, mut gathered: Lineage) -> Lineage {
+    let silent = match query {
+        NodeEnum::InsertStmt(insert) => insert.returning_clause.is_none(),
+        NodeEnum::UpdateStmt(update) => update.returning_clause.is_none(),
+        NodeEnum::DeleteStmt(delete) => delete.returning_clause.is_none(),
+        NodeEnum::MergeStmt(merge) => merge.returning_clause.is_none(),
+        _ => false,
+    };
+    if !silent {
+        gathered.merge(&outputs.lineage());
+    }
+    gathered
 }
 
 /// A bare word, as options have them.

@@ -225,11 +225,13 @@ impl<'a> Analysis<'a> {
         making(self.catalog, ty).into_iter().for_each(|code| self.run_oid(code));
     }
 
-    /// A value of a type comes from the caller, and may be cast to another on its way: one of somebody's own type to any.
+    /// A value of a type comes from the caller, and is assigned to another on its way: one of somebody's own type to any.
     pub(super) fn take_value(&mut self, ty: u32) {
         self.make_value(ty);
-        let may = |implicit: bool| implicit || ty >= FIRST_USER_OID;
-        for cast in self.catalog.casts().iter().filter(|cast| cast.source == ty && cast.function >= FIRST_USER_OID && may(cast.implicit)) {
+        let may = |assigned: bool| assigned || ty >= FIRST_USER_OID;
+        for cast in
+            self.catalog.casts().iter().filter(|cast| cast.source == ty && cast.function >= FIRST_USER_OID && may(cast.implicit || cast.assigned))
+        {
             self.run_oid(cast.function);
         }
     }

@@ -14,7 +14,7 @@ use super::{
     definitions::new_row_of,
     expressions::star,
     lineage::Lineage,
-    row_scope::Target,
+    reaching::makes_many,
 };
 
 /// How far foreign keys and rules are followed.
@@ -165,12 +165,12 @@ impl<'a> Analysis<'a> {
         self.assignments(relation, &conflict.target_list);
         self.decides(conflict.where_clause.as_deref());
         let scope = match query {
-            Some(NodeEnum::SelectStmt(select)) if !is_values_select(select) => {
+            Some(NodeEnum::SelectStmt(select)) if !is_values_select(select) || select.target_list.iter().any(makes_many) => {
                 let alias = insert
                     .relation
                     .as_ref()
                     .map_or("", |range| range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str()));
-                let target = Target::new(Some(relation), alias, insert.with_clause.as_ref());
+                let target = self.target(relation, alias, insert.with_clause.as_ref());
                 if self.query_may_be_all(select, &target) { RowScope::Unbounded } else { RowScope::Selective }
             }
             _ => RowScope::Bounded,
@@ -257,7 +257,7 @@ impl<'a> Analysis<'a> {
     fn write_scope(
         &mut self,
         range: &RangeVar,
-        relation: &Relation,
+        relation: &'a Relation,
         with: Option<&pb::WithClause>,
         sources: &[Node],
         condition: Option<&Node>,
@@ -265,7 +265,7 @@ impl<'a> Analysis<'a> {
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
         let scope = match condition.and_then(inner) {
             Some(NodeEnum::CurrentOfExpr(_)) => RowScope::Key,
-            _ => self.row_scope(Target::new(Some(relation), alias, with), sources, condition),
+            _ => self.row_scope(self.target(relation, alias, with), sources, condition),
         };
         self.found.scope(scope);
         scope
@@ -318,7 +318,7 @@ impl<'a> Analysis<'a> {
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
         let source: Vec<Node> = merge.source_relation.iter().map(|node| (**node).clone()).collect();
         let matched = clause.match_kind() != MergeMatchKind::MergeWhenNotMatchedBySource;
-        let of = |condition: Option<&Node>| self.row_scope(Target::new(Some(relation), alias, merge.with_clause.as_ref()), &source, condition);
+        let of = |condition: Option<&Node>| self.row_scope(self.target(relation, alias, merge.with_clause.as_ref()), &source, condition);
         let by_join = if matched { of(merge.join_condition.as_deref()) } else { RowScope::Unbounded };
         let by_condition = clause.condition.as_deref().map_or(RowScope::Unbounded, |condition| of(Some(condition)));
         // Both must hold, so the narrower one counts.
@@ -545,7 +545,8 @@ pub(super) fn constant_parameters(nodes: &[Node], parameters: &super::analysis::
             Value::Null => Some(ParameterValue::Null),
             Value::Bool(truth) => Some(ParameterValue::Text(truth.to_string())),
             Value::Number(number) => Some(ParameterValue::Text(number.to_string())),
-            Value::Text(text) => Some(ParameterValue::Text(text)),
+            Value::Text(text) | Value::Spelled(text) => Some(ParameterValue::Text(text)),
+            Value::Hidden => Some(ParameterValue::Unreadable),
         })
         .collect()
 }

@@ -1,0 +1,250 @@
+//! How much memory the tree of a text takes, about, before it is made: what would take more than a message may is not parsed.
+
+/// The most that a tree may take, in bytes.
+const MAX_WEIGHT: usize = 64 << 20;
+
+/// A shorter text has no tree that is larger.
+const LIGHT_BYTES: usize = 32 << 10;
+
+// What was measured of each sort of token, in bytes: of the parser's own tree, of what it hands over, and of the tree here, with the room that its lists
+// keep free. They are such that a list of 1,000,000 names or numbers, a report and an INSERT of thousands of rows take what is said of them or less.
+const CONSTANT: usize = 410;
+const NAME: usize = 2_970;
+/// Behind a point.
+const FIELD: usize = 620;
+const KEYWORD: usize = 1_030;
+const OPERATOR: usize = 2_770;
+const PARENTHESIS: usize = 1_090;
+const SEMICOLON: usize = 2_870;
+/// Between the columns of a query, and between other things.
+const COMMA: usize = 1_030;
+const COMMA_OF_LIST: usize = 310;
+
+/// Words that are no names, of which there are many in long texts, in upper case.
+const KEYWORDS: &[&str] = &[
+    "ALL",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "DATE",
+    "DELETE",
+    "DESC",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXISTS",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INSERT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "RIGHT",
+    "SELECT",
+    "SET",
+    "THEN",
+    "UNION",
+    "UPDATE",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
+];
+
+/// Whether the tree of a text takes more memory than it may.
+pub(super) fn is_too_much(text: &str) -> bool {
+    text.len() > LIGHT_BYTES && Scale::default().weigh(text.as_bytes()) > MAX_WEIGHT
+}
+
+#[derive(Default)]
+struct Scale {
+    weight: usize,
+    /// For each parenthesis that is open, whether it holds a list.
+    lists: Vec<bool>,
+    after_point: bool,
+    /// The last parenthesis was opened, and nothing stood in it yet.
+    opened: bool,
+}
+
+impl Scale {
+    fn weigh(mut self, text: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            at += self.token(rest).max(1);
+            if self.weight > MAX_WEIGHT {
+                break;
+            }
+        }
+        self.weight
+    }
+
+    /// Weighs what a text begins with; how long that is.
+    fn token(&mut self, rest: &[u8]) -> usize {
+        let begins = |sign: &[u8]| rest.starts_with(sign);
+        match rest.first().copied().unwrap_or_default() {
+            byte if byte.is_ascii_whitespace() => 1,
+            b'-' if begins(b"--") => rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len()),
+            b'/' if begins(b"/*") => comment(rest),
+            b'\'' => self.add(CONSTANT, string(rest, false)),
+            b'e' | b'E' if rest.get(1) == Some(&b'\'') => self.add(CONSTANT, 1 + string(rest.get(1..).unwrap_or_default(), true)),
+            b'$' => self.add(CONSTANT, dollars(rest)),
+            b'0'..=b'9' => self.add(CONSTANT, run(rest, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))),
+            b'"' => {
+                let length = 2 + run(rest.get(1..).unwrap_or_default(), |byte| byte != b'"');
+                self.name(length)
+            }
+            byte if is_letter(byte) => self.word(rest),
+            b'(' | b'[' => {
+                self.lists.push(true);
+                self.add(PARENTHESIS, 1);
+                self.opened = true;
+                1
+            }
+            b')' | b']' => {
+                self.lists.pop();
+                self.add(PARENTHESIS, 1)
+            }
+            b',' => {
+                let weight = if self.lists.last() == Some(&true) { COMMA_OF_LIST } else { COMMA };
+                self.add(weight, 1)
+            }
+            b';' => self.add(SEMICOLON, 1),
+            b'.' => {
+                self.after_point = true;
+                1
+            }
+            _ => self.add(OPERATOR, run(rest, |byte| byte.is_ascii_punctuation() && !b"'\"$()[],;._".contains(&byte)).max(1)),
+        }
+    }
+
+    fn add(&mut self, weight: usize, length: usize) -> usize {
+        self.weight = self.weight.saturating_add(weight);
+        (self.after_point, self.opened) = (false, false);
+        length
+    }
+
+    fn name(&mut self, length: usize) -> usize {
+        let weight = if self.after_point { FIELD } else { NAME };
+        self.add(weight, length)
+    }
+
+    fn word(&mut self, rest: &[u8]) -> usize {
+        let length = run(rest, |byte| is_letter(byte) || byte.is_ascii_digit() || byte == b'$');
+        let word = rest.get(..length).unwrap_or_default().to_ascii_uppercase();
+        let word = std::str::from_utf8(&word).unwrap_or_default();
+        if self.after_point {
+            return self.name(length);
+        }
+        if self.opened && matches!(word, "SELECT" | "WITH" | "TABLE") {
+            // What stands in it are the columns of a query.
+            if let Some(list) = self.lists.last_mut() {
+                *list = false;
+            }
+        }
+        match word {
+            "NULL" | "TRUE" | "FALSE" | "DEFAULT" => self.add(CONSTANT, length),
+            _ if KEYWORDS.binary_search(&word).is_ok() => self.add(KEYWORD, length),
+            _ => self.name(length),
+        }
+    }
+}
+
+const fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+}
+
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    text.iter().take_while(|byte| belongs(**byte)).count()
+}
+
+/// Comments nest.
+fn comment(rest: &[u8]) -> usize {
+    let (mut depth, mut at) = (0_usize, 0);
+    loop {
+        match rest.get(at..at + 2) {
+            Some(b"/*") => (depth, at) = (depth + 1, at + 2),
+            Some(b"*/") => (depth, at) = (depth.saturating_sub(1), at + 2),
+            Some(_) => at += 1,
+            None => return rest.len(),
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+}
+
+/// From one quote to the other; a backslash keeps a quote from being one where it `escapes`.
+fn string(rest: &[u8], escapes: bool) -> usize {
+    let mut at = 1;
+    loop {
+        match rest.get(at) {
+            Some(b'\'') => return at + 1,
+            Some(b'\\') if escapes => at += 2,
+            Some(_) => at += 1,
+            None => return rest.len(),
+        }
+    }
+}
+
+/// `$1`, or a string from one `$tag$` to the other.
+fn dollars(rest: &[u8]) -> usize {
+    let tag = run(rest.get(1..).unwrap_or_default(), |byte| is_letter(byte) || byte.is_ascii_digit());
+    let Some(quote) = rest.get(..tag + 2).filter(|quote| quote.ends_with(b"$")) else { return 1 + tag };
+    let inside = rest.get(quote.len()..).unwrap_or_default();
+    inside.windows(quote.len()).position(|window| window == quote).map_or(rest.len(), |end| quote.len() + end + quote.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_sorted_so_that_they_can_be_searched() {
+        assert!(KEYWORDS.is_sorted());
+    }
+
+    #[test]
+    fn what_people_send_is_not_too_much_and_what_nobody_sends_is() {
+        let rows = format!("INSERT INTO t VALUES {}(1)", "(1, 'some text', 2, 'more', NULL),".repeat(10_000));
+        let list = format!("SELECT 1 WHERE 1 IN ({}1)", "12345,".repeat(50_000));
+        let text = format!(
+            "INSERT INTO t VALUES ('{}', $x${}$x$) /* {} */",
+            "word, (word) ".repeat(100_000),
+            "it's; ".repeat(100_000),
+            "a, ".repeat(100_000)
+        );
+        let report = "SELECT c.region_name, date_trunc('month', o.ordered_at) AS month, sum(o.amount * 1.19) AS gross, count(DISTINCT c.customer_id) AS customers, \
+             avg(CASE WHEN o.state = 'done' THEN o.amount ELSE 0 END) AS average FROM sales.orders o JOIN sales.customers c ON c.customer_id = o.customer_id \
+             LEFT JOIN sales.returns r ON r.order_id = o.order_id WHERE o.ordered_at >= DATE '2024-01-01' AND o.ordered_at < DATE '2024-02-01' \
+             AND c.region_name IN ('north', 'south') AND r.order_id IS NULL GROUP BY c.region_name, date_trunc('month', o.ordered_at) \
+             HAVING sum(o.amount) > 1000 UNION ALL ";
+        let report = report.repeat(200_000 / report.len());
+        for light in [&rows, &list, &text, &report] {
+            assert!(!is_too_much(light), "{} bytes", light.len());
+        }
+        for heavy in ["1,", "a,", "a.b,", "(1),", "SELECT 1;", " AND a=1", "f(1),", "'a',"] {
+            assert!(is_too_much(&format!("SELECT {}1", heavy.repeat((1 << 20) / heavy.len()))), "{heavy}");
+        }
+    }
+}
