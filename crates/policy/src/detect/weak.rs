@@ -19,16 +19,20 @@ const MIXED: u32 = Entity::Passport.bit()
 const DIGITS: u32 =
     Entity::UsBankNumber.bit() | Entity::UsPassport.bit() | Entity::Passport.bit() | Entity::UsDriverLicense.bit() | Entity::ItIdentityCard.bit();
 
+/// How long numbers of persons are, and addresses.
+pub(super) const SHORT: std::ops::RangeInclusive<usize> = 6..=16;
+pub(super) const LONG: std::ops::RangeInclusive<usize> = 32..=44;
+
 /// A token of letters and digits that the context speaks of.
 pub(super) fn mixed(scene: &mut Scene<'_>, token: Token) -> Option<Match> {
     let text = scene.window.text;
     let length = token.len();
-    if !scene.on.any(MIXED) || !(6..=44).contains(&length) || is_part_of_more(text, token) {
+    let long = LONG.contains(&length);
+    if !scene.on.any(MIXED) || !(long || SHORT.contains(&length)) || is_part_of_more(text, token) {
         return None;
     }
     let whole = part(text, token.start, token.end);
-    let long = length >= 32;
-    let possible = if long { crypto::is_base58(whole) } else { length <= 16 && (token.classes & LOWER == 0 || scene.ear.hinted() & MIXED != 0) };
+    let possible = if long { crypto::is_base58(whole) } else { token.classes & LOWER == 0 || scene.ear.hinted() & MIXED != 0 };
     if !possible || (!long && whole.iter().filter(|byte| byte.is_ascii_digit()).count() < 2) {
         return None;
     }
