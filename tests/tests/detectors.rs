@@ -106,3 +106,25 @@ fn who_may_reveal_a_class_sees_what_is_found_of_it() -> Result<()> {
     ensure!(shown == "write to ada.lovelace@example.org about card ********, please\n", "{shown}");
     Ok(())
 }
+
+/// Nine digits are a social security number where something says so: here a comment, as long as it is there.
+#[test]
+fn a_comment_on_a_column_says_what_it_holds() -> Result<()> {
+    let stand = Stand::start(r#"["us-ssn"]"#, NOBODY)?;
+    stand.target.sql(
+        DATABASE,
+        "create table codes (a text, b text); insert into codes values ('536904399', '536904399');
+         comment on column codes.a is 'Social security number \u{2014} as told'; comment on column codes.b is 'of the order'; alter table codes owner to app",
+    )?;
+    for statement in ["select a, b from codes", "select c.a as one, c.b as two from codes c"] {
+        let shown = stand.psql("alice", statement)?;
+        ensure!(shown == "********|536904399\n", "{statement}: {shown}");
+    }
+    let copied = stand.psql("alice", "copy codes to stdout (format csv)")?;
+    ensure!(copied == "********,536904399\n", "{copied}");
+    let commented = stand.psql("alice", "comment on column codes.a is null; comment on column codes.b is 'ssn'")?;
+    ensure!(!commented.contains("ERROR"), "{commented}");
+    let shown = stand.psql("alice", "select a, b from codes")?;
+    ensure!(shown == "536904399|********\n", "{shown}");
+    Ok(())
+}

@@ -43,6 +43,10 @@ const STEPS: &[&str] = &[
     "alter table b.people enable row level security; create function b.may(int) returns bool language sql as 'select true'; \
      create policy p on b.people using (b.may(id))",
     "create function b.ddl() returns event_trigger language plpgsql as 'begin end'; create event trigger e on ddl_command_end execute function b.ddl()",
+    "comment on column b.people.note is 'social security number, as told'; comment on column b.people.title is 'what they are called'; \
+     comment on table b.people is 'passport'; comment on column b.child.extra is 'télefono: phone —'",
+    "comment on column b.people.title is 'passport no'; comment on column b.people.note is 'no longer used'; alter table b.child drop column extra",
+    "comment on column b.people.title is null; comment on column b.people.note is 'phone'; alter table b.people rename column note to words",
     "drop event trigger e; drop schema b cascade",
     "vacuum full pg_class; vacuum freeze",
     "create table last (id int)",
@@ -68,6 +72,23 @@ fn what_changed_since_is_all_that_must_be_read() {
             assert!(found(&next) == found(&whole), "after {step}: {}.{}", relation.schema, relation.name);
         }
         known = next;
+    }
+}
+
+/// Comments are read where the caller's encoding lacks their letters, and those that say nothing of sensitive values are not kept.
+#[test]
+fn comments_that_say_what_columns_hold_are_read_in_every_encoding() {
+    let server = Server::start();
+    server.sql(
+        "shop",
+        "create table t (a text, b text, c text); comment on column t.a is 'phone — «ligne» ☎'; comment on column t.b is 'what we think'; \
+         comment on table t is 'passport'; comment on column t.c is 'téléphone'",
+    );
+    for encoding in ["UTF8", "LATIN1", "SQL_ASCII"] {
+        let answers = server.rows_after("shop", &format!("set client_encoding = '{encoding}';\n"), &Catalog::questions(None));
+        let catalog = Catalog::from_answers("shop", None, answers).unwrap();
+        let comments = catalog.relation("public", "t").unwrap().comments.clone();
+        assert_eq!(comments, [(1, "phone — «ligne» ☎".into()), (3, "téléphone".into())], "{encoding}");
     }
 }
 

@@ -1,13 +1,15 @@
-//! Sixty-four bytes at once: where in them something might begin. The bytes are classified eight at a time in a register, without any
-//! branch that depends on them, so that a text in which nothing is found costs little more than reading it.
+//! Sixty-four bytes at once: where in them something might begin. The bytes are classified all together, without any branch that depends on
+//! them, so that a text in which nothing is found costs little more than reading it.
 
-use super::classes::{MAX_CONTROL_BYTES, at, back, escaped, is_word, run};
+use wide::u8x16;
+
+use super::classes::{DIGIT, LETTERS, MAX_CONTROL_BYTES, are, are_digits, are_letters, at, back, escaped, gather, is_word, run};
 use super::prefixes::Prefixes;
 
 pub(super) const BLOCK_BYTES: usize = 64;
 
-const HIGH: u64 = 0x8080_8080_8080_8080;
-const LOW: u64 = 0x0101_0101_0101_0101;
+/// Of less it is enough to classify half a block.
+const SHORT_BYTES: usize = BLOCK_BYTES / 2;
 
 /// So many bytes past a block are read with it, so that the first four bytes of each of its words can be.
 const MARGIN_BYTES: usize = 8;
@@ -37,20 +39,16 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// The length of the word without digits that begins at a place, if it is one and ends within the block.
+    /// The token that begins at a place, if it ends within the block: its length, and whether it has digits and letters, which ones is not told.
     #[inline(always)]
-    pub(super) fn word(&self, place: u32) -> Option<usize> {
-        let length = (!(self.letters >> place)).trailing_zeros();
-        let end = place + length;
-        (length > 0 && end < 64 && self.digits >> end & 1 == 0).then_some(length as usize)
-    }
-
-    /// The length of the number that begins at a place, if it is one and ends within the block.
-    #[inline(always)]
-    pub(super) fn number(&self, place: u32) -> Option<usize> {
-        let length = (!(self.digits >> place)).trailing_zeros();
-        let end = place + length;
-        (length > 0 && end < 64 && self.letters >> end & 1 == 0).then_some(length as usize)
+    pub(super) fn token(&self, place: u32) -> Option<(usize, u8)> {
+        let length = (!((self.letters | self.digits) >> place)).trailing_zeros();
+        if length == 0 || place + length >= 64 {
+            return None;
+        }
+        let (all, digits) = ((1 << length) - 1, self.digits >> place);
+        let classes = if digits & all == 0 { LETTERS } else { DIGIT | if digits & all == all { 0 } else { LETTERS } };
+        Some((length as usize, classes))
     }
 }
 
@@ -58,14 +56,21 @@ impl Events {
 #[inline]
 pub(super) fn events(text: &[u8], base: usize, prefixes: &Prefixes) -> Events {
     match text.get(base..).and_then(<[u8]>::first_chunk) {
-        Some(bytes) => events_in(bytes, text, base, prefixes),
-        None => events_in(&padded(text, base), text, base, prefixes),
+        Some(bytes) => events_in(bytes, classify::<BLOCK_BYTES>(bytes), text, base, prefixes),
+        None => last_events(text, base, prefixes),
     }
 }
 
+/// The same where the text ends: what is left is most often a short value of a column.
+#[inline]
+fn last_events(text: &[u8], base: usize, prefixes: &Prefixes) -> Events {
+    let bytes = padded(text, base);
+    let bits = if text.len() - base <= SHORT_BYTES { classify::<SHORT_BYTES>(&bytes) } else { classify::<BLOCK_BYTES>(&bytes) };
+    events_in(&bytes, bits, text, base, prefixes)
+}
+
 #[inline(always)]
-fn events_in(bytes: &Bytes, text: &[u8], base: usize, prefixes: &Prefixes) -> Events {
-    let bits = classify(bytes);
+fn events_in(bytes: &Bytes, bits: Bits, text: &[u8], base: usize, prefixes: &Prefixes) -> Events {
     let escapes = if bits.escapes != 0 || may_be_escape(back(text, base, 1)) { escapes(text, base, bits.escapes) } else { 0 };
     let (letters, digits) = (bits.letters & !escapes, bits.digits);
     let words = letters | digits;
@@ -117,7 +122,7 @@ fn prefixed(bytes: &Bytes, starts: u64, prefixes: &Prefixes) -> u64 {
     while rest != 0 {
         let index = rest.trailing_zeros();
         let four = bytes.get(index as usize..).and_then(<[u8]>::first_chunk).map_or(0, |four| u32::from_le_bytes(*four));
-        found |= u64::from(prefixes.begin(four)) << index;
+        found |= u64::from(prefixes.may_begin(four)) << index;
         rest &= rest - 1;
     }
     found
@@ -160,7 +165,7 @@ fn letter_of(text: &[u8], begun: usize) -> Option<usize> {
     escaped(text, letter).then_some(letter)
 }
 
-#[cold]
+#[inline]
 fn padded(text: &[u8], base: usize) -> Bytes {
     let mut bytes = [0; BLOCK_BYTES + MARGIN_BYTES];
     let rest = text.get(base..).unwrap_or_default();
@@ -171,66 +176,17 @@ fn padded(text: &[u8], base: usize) -> Bytes {
     bytes
 }
 
+/// The first `N` bytes; the others are none of any kind.
 #[inline(always)]
-fn classify(bytes: &Bytes) -> Bits {
-    let mut bits = Bits::default();
-    let (mut signs, mut joins, mut escapes) = (0, 0, 0);
-    for (index, eight) in eights(bytes).enumerate() {
-        let (seven, ascii) = (eight & !HIGH, !eight & HIGH);
-        let shift = 8 * index as u32;
-        bits.letters |= gather(within(seven | (0x20 * LOW), b'a', b'z') & ascii) << shift;
-        bits.digits |= gather(within(seven, b'0', b'9') & ascii) << shift;
-        signs |= is(seven, b'@');
-        escapes |= is(seven, b'\\') | is(seven, 0x1B);
-        joins |= joining(eight, seven);
+fn classify<const N: usize>(bytes: &Bytes) -> Bits {
+    let Some(block) = bytes.first_chunk::<N>() else { return Bits::default() };
+    Bits {
+        letters: gather(block, are_letters),
+        digits: gather(block, are_digits),
+        signs: gather(block, |bytes| are(bytes, b'@')),
+        escapes: gather(block, |bytes| are(bytes, b'\\') | are(bytes, 0x1B)),
+        joins: gather(block, |bytes| are(bytes | u8x16::splat(0x02), b'/') | are(bytes, b'+') | are(bytes, b':') | are(bytes, b'_')),
     }
-    // These are rare in most texts: their bits are gathered only where there are any.
-    if signs != 0 {
-        bits.signs = gather_all(bytes, |_, seven| is(seven, b'@'));
-    }
-    if escapes != 0 {
-        bits.escapes = gather_all(bytes, |_, seven| is(seven, b'\\') | is(seven, 0x1B));
-    }
-    if joins != 0 {
-        bits.joins = gather_all(bytes, joining);
-    }
-    bits
-}
-
-#[inline(always)]
-fn eights(bytes: &Bytes) -> impl Iterator<Item = u64> {
-    bytes.as_chunks::<8>().0.iter().take(BLOCK_BYTES / 8).map(|eight| u64::from_le_bytes(*eight))
-}
-
-#[inline(always)]
-fn joining(eight: u64, seven: u64) -> u64 {
-    let odd = (eight & LOW) << 7;
-    within(seven, b'+', b'/') & odd | is(seven, b':') | is(seven, b'_')
-}
-
-#[inline(always)]
-fn gather_all(bytes: &Bytes, of: impl Fn(u64, u64) -> u64) -> u64 {
-    eights(bytes).enumerate().fold(0, |bits, (index, eight)| bits | gather(of(eight, eight & !HIGH) & !eight & HIGH) << (8 * index as u32))
-}
-
-/// The high bit of each byte, all below 0x80, that lies in the range.
-#[inline(always)]
-fn within(seven: u64, from: u8, to: u8) -> u64 {
-    let at_least = seven + u64::from(0x80 - from) * LOW;
-    let more = seven + u64::from(0x7F - to) * LOW;
-    at_least & !more & HIGH
-}
-
-/// The high bit of each byte, all below 0x80, that is this one.
-#[inline(always)]
-fn is(seven: u64, byte: u8) -> u64 {
-    !((seven ^ (u64::from(byte) * LOW)) + 0x7F * LOW) & HIGH
-}
-
-/// The high bits of eight bytes as the bits of one.
-#[inline(always)]
-fn gather(high: u64) -> u64 {
-    (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 #[cfg(test)]
@@ -244,7 +200,9 @@ mod tests {
             for place in 0..BLOCK_BYTES {
                 let mut bytes = [0; BLOCK_BYTES + MARGIN_BYTES];
                 bytes[place] = byte;
-                let bits = classify(&bytes);
+                let (bits, short) = (classify::<BLOCK_BYTES>(&bytes), classify::<SHORT_BYTES>(&bytes));
+                let half = |bits: u64| if place < SHORT_BYTES { bits } else { 0 };
+                assert_eq!((short.letters, short.digits, short.joins), (half(bits.letters), half(bits.digits), half(bits.joins)), "{byte}");
                 let one = |is: bool| u64::from(is) << place;
                 assert_eq!(bits.letters, one(class(byte) & (LOWER | UPPER) != 0), "{byte}");
                 assert_eq!(bits.digits, one(class(byte) & DIGIT != 0), "{byte}");

@@ -1,11 +1,15 @@
 //! Kinds of bytes, and where a token may begin and end.
 
+use wide::u8x16;
+
 pub(super) const DIGIT: u8 = 1;
 pub(super) const LOWER: u8 = 2;
 pub(super) const UPPER: u8 = 4;
 pub(super) const WORD: u8 = DIGIT | LOWER | UPPER;
 /// A letter that is no hexadecimal digit.
 pub(super) const BEYOND_HEX: u8 = 8;
+/// Letters of whatever kind.
+pub(super) const LETTERS: u8 = LOWER | UPPER | BEYOND_HEX;
 
 static CLASS: [u8; 256] = classes();
 
@@ -64,6 +68,52 @@ pub(super) fn is_digit(byte: u8) -> bool {
 pub(super) fn run(text: &[u8], from: usize, most: usize, test: impl Fn(u8) -> bool) -> usize {
     let rest = part(text, from, from.saturating_add(most));
     rest.iter().position(|byte| !test(*byte)).unwrap_or(rest.len())
+}
+
+/// So many bytes are compared by one instruction where a processor has it.
+pub(super) const LANES: usize = 16;
+
+/// Of which bytes it is true, as bits. `is` answers with all bits of a byte or none.
+#[inline(always)]
+pub(super) fn gather<const N: usize>(bytes: &[u8; N], is: impl Fn(u8x16) -> u8x16) -> u64 {
+    let lanes = bytes.as_chunks::<LANES>().0.iter().enumerate();
+    lanes.fold(0, |bits, (index, lanes)| bits | u64::from(is(u8x16::new(*lanes)).to_bitmask()) << (LANES * index))
+}
+
+/// How many of the first [`LANES`] bytes are of one token, and whether they have digits and letters.
+#[inline(always)]
+pub(super) fn token(text: &[u8]) -> (usize, u8) {
+    let Some(bytes) = text.first_chunk::<LANES>() else {
+        let length = run(text, 0, LANES, is_word);
+        return (length, part(text, 0, length).iter().fold(0, |classes, byte| classes | class(*byte)));
+    };
+    let (letters, digits) = (gather(bytes, are_letters), gather(bytes, are_digits));
+    let length = (!(letters | digits)).trailing_zeros();
+    let in_token = |of: u64, class| if of & ((1 << length) - 1) == 0 { 0 } else { class };
+    (length as usize, in_token(letters, LETTERS) | in_token(digits, DIGIT))
+}
+
+#[inline(always)]
+pub(super) fn are_letters(bytes: u8x16) -> u8x16 {
+    within(bytes | u8x16::splat(0x20), b'a', b'z')
+}
+
+#[inline(always)]
+pub(super) fn are_digits(bytes: u8x16) -> u8x16 {
+    within(bytes, b'0', b'9')
+}
+
+/// Which bytes lie in the range.
+#[inline(always)]
+pub(super) fn within(bytes: u8x16, from: u8, to: u8) -> u8x16 {
+    let above = bytes - u8x16::splat(from);
+    above.min(u8x16::splat(to - from)).simd_eq(above)
+}
+
+/// Which bytes are this one.
+#[inline(always)]
+pub(super) fn are(bytes: u8x16, byte: u8) -> u8x16 {
+    bytes.simd_eq(u8x16::splat(byte))
 }
 
 /// Whether the character that ends before `index` is a letter or digit.

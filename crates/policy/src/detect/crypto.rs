@@ -14,6 +14,9 @@ const BASE58_RIPPLE: &[u8; 58] = b"rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm
 /// The longest text in Base58Check here: an extended key has 111 characters, 82 bytes (BIP 32).
 const MAX_BASE58_BYTES: usize = 82;
 
+/// No address or key is shorter.
+pub(super) const SHORTEST_BYTES: usize = 26;
+
 /// An address, where one begins with the token.
 pub(super) fn address(scene: &Scene<'_>, token: Token) -> Option<Match> {
     if !scene.on.any(Entity::CryptoAddress.bit() | Entity::PrivateKey.bit()) || letter_before(scene.window.text, token.start) {

@@ -167,17 +167,26 @@ fn written(look: &Look<'_, '_, '_>) -> Option<(usize, usize, usize)> {
     (month > after && (is_year(year) || end - month < length + 6)).then(|| (day.at, end, last_group(cluster, look.index, end)))
 }
 
+#[inline(always)]
 fn ordinal(text: &[u8], end: usize) -> usize {
+    if !is_letter(at(text, end)) {
+        return end + usize::from(at(text, end) == b'.');
+    }
     let suffix = part(text, end, end + 2);
     let known = [b"st", b"nd", b"rd", b"th", b"er"].iter().any(|known| suffix.eq_ignore_ascii_case(*known));
-    end + if known { 2 } else { usize::from(at(text, end) == b'.') }
+    end + if known { 2 } else { 0 }
 }
 
 /// Spaces, hyphens and `de` or `of` between the parts.
+#[inline(always)]
 fn filler(text: &[u8], start: usize) -> usize {
-    let gap = run(text, start, 2, |byte| matches!(byte, b' ' | b'-' | b'/' | b',' | b'.'));
+    let fills = |byte: u8| matches!(byte, b' ' | b'-' | b'/' | b',' | b'.');
+    if !fills(at(text, start)) {
+        return 0;
+    }
+    let gap = 1 + usize::from(fills(at(text, start + 1)));
     let word = part(text, start + gap, start + gap + 3);
-    if gap > 0 && (word.eq_ignore_ascii_case(b"de ") || word.eq_ignore_ascii_case(b"of ")) { gap + 3 } else { gap }
+    if word.eq_ignore_ascii_case(b"de ") || word.eq_ignore_ascii_case(b"of ") { gap + 3 } else { gap }
 }
 
 fn is_letter(byte: u8) -> bool {

@@ -212,11 +212,20 @@ pub(super) const EXAMPLES: &[Examples] = &[
         hint: "patente",
         found: &[
             "«OL9142280K»", "«U1494GKRMV»", "«U1KP7CNTPQ»", "patente «AB1234567C»", "«MI1234567X»", "\"«RM7654321A»\"", "(«TO1111111B»)",
-            "n. «U1CPS5HYKY»", "patente di guida «NA2222222D»", "«FI3333333E»", "patente=«BO4444444F»", "«GE5555555G»",
+            "n. «U1CPS5HYKY»", "«U1BCDFGHJK»", "patente di guida «NA2222222D»", "«FI3333333E»", "patente=«BO4444444F»", "«GE5555555G»",
         ],
         other: &[
             "OL914228K", "OL91422800K", "OL9142280", "9142280K", "hello", "2024-01-01", "OL9142280KK", "U2494GKRMV", "12345",
             "550e8400-e29b-41d4-a716-446655440000", "O9142280K", "patente",
+        ],
+    },
+    Examples {
+        entity: Entity::ItDriverLicense,
+        hint: "",
+        found: &["«U1494GKRMV»", "he showed «U1KP7CNTPQ» at the desk", "a;«U1CPS5HYKY»;b", "{\"v\":\"«U1CPS5HYKY»\"}"],
+        other: &[
+            "AB1234567C", "U1BCDFGHJK", "U1494AKRMV", "u1494gkrmv", "U1494GKRM", "U1494GKRMVX", "U1494GKRM7", "passport U1494GKRMV", "x-U1494GKRMV", "éU1494GKRMV",
+            "U1494GKRMVé", "item_U1494GKRMV",
         ],
     },
     Examples {

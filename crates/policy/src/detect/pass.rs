@@ -1,7 +1,7 @@
 //! The one pass over the bytes.
 
 use super::blocks::{self, BLOCK_BYTES};
-use super::classes::{BEYOND_HEX, DIGIT, LOWER, UPPER, at, back, class, escaped, is_digit, is_word, part, run, work};
+use super::classes::{self, BEYOND_HEX, DIGIT, LETTERS, LOWER, UPPER, at, back, class, escaped, is_digit, is_word, part, run, work};
 use super::entity::{Entities, Entity};
 use super::hints::{Ear, Hints};
 use super::keys::{self, Block};
@@ -33,9 +33,12 @@ pub(super) struct Window<'a> {
 pub(super) struct Token {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The classes of its bytes.
+    /// The classes of its bytes; of a token longer than [`MAX_KNOWN_BYTES`] those of letters may be there together though only one is.
     pub(super) classes: u8,
 }
+
+/// Up to this length it matters which letters a token has.
+const MAX_KNOWN_BYTES: usize = 16;
 
 impl Token {
     pub(super) fn len(self) -> usize {
@@ -120,13 +123,7 @@ impl Pass {
                 if place >= limit {
                     return limit.max(done);
                 }
-                done = match events.word(index) {
-                    Some(length) if !self.is_word_of_interest(text, place, length) => place + length,
-                    _ => {
-                        let number = events.number(index).map(|length| Token { start: place, end: place + length, classes: DIGIT });
-                        self.event(text, base, place, number, found, floor)
-                    }
-                };
+                done = self.event(text, base, place, events.token(index), found, floor);
                 if self.open.is_some() {
                     return done;
                 }
@@ -141,27 +138,29 @@ impl Pass {
         limit.max(done)
     }
 
-    /// An `@`, or the beginning of a token. What is of interest is decided by the text alone, never by where a block begins.
+    /// An `@`, or the beginning of a token, whose length and classes are known if it ends within the block. What is of interest is decided by
+    /// the text alone, never by where a block begins.
     #[inline(always)]
-    fn event(&mut self, text: &[u8], base: u64, place: usize, number: Option<Token>, found: &mut Vec<Finding>, floor: usize) -> usize {
-        if at(text, place) == b'@' {
-            return self.at_sign(text, base, place, found, floor);
-        }
-        let token = number.unwrap_or_else(|| token(text, place));
-        let dull = if token.classes == DIGIT { self.dull(text, token) } else { self.dull_mixed(text, token) };
+    fn event(&mut self, text: &[u8], base: u64, place: usize, known: Option<(usize, u8)>, found: &mut Vec<Finding>, floor: usize) -> usize {
+        let token = match known {
+            Some((length, LETTERS)) if !self.is_word_of_interest(text, place, length) => return place + length,
+            Some((length, classes)) => known_token(text, Token { start: place, end: place + length, classes }),
+            None if at(text, place) == b'@' => return self.at_sign(text, base, place, found, floor),
+            None => token(text, place),
+        };
+        let dull = match token.classes {
+            DIGIT => self.dull(text, token),
+            classes if classes & DIGIT == 0 => None,
+            _ => self.dull_mixed(text, token),
+        };
         if let Some(end) = dull {
             return end;
         }
-        if self.is_of_interest(text, token) { self.step(text, base, token, found, floor) } else { place + 1 }
+        let wanted = known.is_some() || token.classes & DIGIT != 0 || self.is_word_of_interest(text, token.start, token.len());
+        if wanted { self.step(text, base, token, found, floor) } else { place + 1 }
     }
 
-    /// Asked of every token with a digit and every word followed by something that joins.
-    #[inline(always)]
-    fn is_of_interest(&self, text: &[u8], token: Token) -> bool {
-        token.classes & DIGIT != 0 || self.is_word_of_interest(text, token.start, token.len())
-    }
-
-    /// The same of a word without digits: it begins like a rule, is short enough for an address or a number of Spain, or goes on.
+    /// Of a word without digits: it begins like a rule, is short enough for an address or a number of Spain, or goes on.
     #[inline(always)]
     fn is_word_of_interest(&self, text: &[u8], start: usize, length: usize) -> bool {
         let joined = match at(text, start + length) {
@@ -208,9 +207,12 @@ impl Pass {
     /// A short number with a unit, as in `4919ms`.
     #[inline(always)]
     fn dull_mixed(&self, text: &[u8], token: Token) -> Option<usize> {
+        if token.len() >= 8 {
+            return None;
+        }
         let ends = matches!(at(text, token.end), 0 | b' ' | b',' | b'"' | b'\n' | b'\t' | b';' | b')');
         let number = is_digit(at(text, token.start)) && is_digit(at(text, token.start + 2));
-        let short = token.len() < 8 && token.classes & LOWER != 0 && ends && number;
+        let short = token.classes & LOWER != 0 && ends && number;
         (short && self.ear.hinted() == 0 && !self.prefixes.begins(text, token.start)).then_some(token.end)
     }
 
@@ -256,7 +258,9 @@ impl Pass {
             return token.end;
         }
         let mut scene = Scene { window, on: self.on, ear: &mut self.ear };
-        if let Some(hit) = network::colons(&mut scene, token) {
+        if token.len() <= 4
+            && let Some(hit) = network::colons(&mut scene, token)
+        {
             add(found, floor, finding(window, hit));
             return hit.end;
         }
@@ -325,20 +329,33 @@ fn window(text: &[u8], base: u64, position: usize) -> (Window<'_>, usize) {
     (Window { text: part(text, from, position.saturating_add(MAX_MATCH_BYTES)), base: base + from as u64 }, from)
 }
 
-#[inline(always)]
+/// The token that begins there.
+#[inline]
 fn token(text: &[u8], start: usize) -> Token {
-    let mut classes = 0;
-    let mut end = start;
-    for byte in part(text, start, start + MAX_TOKEN_BYTES) {
-        let class = class(*byte);
-        if class == 0 {
+    let mut token = Token { start, end: start, classes: 0 };
+    while token.len() < MAX_TOKEN_BYTES {
+        let (length, classes) = classes::token(part(text, token.end, start + MAX_TOKEN_BYTES));
+        token.end += length;
+        token.classes |= classes;
+        if length < classes::LANES {
             break;
         }
-        classes |= class;
-        end += 1;
     }
-    let token = Token { start, end, classes };
-    if matches!(back(text, start, 1), b'[' | b';') { control(text, token) } else { token }
+    known_token(text, token)
+}
+
+/// A token whose end is known, and whether it has digits and letters: which letters.
+#[inline(always)]
+fn known_token(text: &[u8], token: Token) -> Token {
+    if token.classes == DIGIT {
+        return token;
+    }
+    let classes = match token.len() {
+        ..=MAX_KNOWN_BYTES => part(text, token.start, token.end).iter().fold(0, |classes, byte| classes | class(*byte)),
+        _ => token.classes,
+    };
+    let token = Token { classes, ..token };
+    if matches!(back(text, token.start, 1), b'[' | b';') { control(text, token) } else { token }
 }
 
 /// The parameters of a terminal's control sequence are a token of their own: what follows its letter is another.
@@ -425,17 +442,27 @@ fn uuid(text: &[u8], token: Token) -> Option<usize> {
     (hyphens && digits == 24 && !is_word(at(text, end))).then_some(end)
 }
 
-/// Tokens of letters and digits.
+/// Tokens of letters and digits. Most are of no length, and begin with nothing, that a rule asks for.
+#[inline(always)]
 fn mixed(scene: &mut Scene<'_>, token: Token) -> Option<Match> {
-    super::iban::begins(scene, token)
-        .or_else(|| national::codes(scene, token))
-        .or_else(|| crypto::address(scene, token))
-        .or_else(|| crypto::cash_address(scene, token))
-        .or_else(|| weak::mixed(scene, token))
+    let (text, length) = (scene.window.text, token.len());
+    let mut found = None;
+    if is_digit(at(text, token.start + 2)) && is_digit(at(text, token.start + 3)) {
+        found = super::iban::begins(scene, token);
+    }
+    if found.is_none() && (matches!(length, 1 | 2 | 8 | 9 | 13 | 16 | 28..) || at(text, token.end) == b'<') {
+        found = national::codes(scene, token);
+    }
+    if found.is_none() && length >= crypto::SHORTEST_BYTES {
+        found = crypto::address(scene, token).or_else(|| crypto::cash_address(scene, token));
+    }
+    if found.is_none() && (weak::SHORT.contains(&length) || weak::LONG.contains(&length)) { weak::mixed(scene, token) } else { found }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn finding(start: u64, end: u64, checked: bool) -> Finding {
@@ -446,6 +473,24 @@ mod tests {
         let mut found = vec![finding(0, 100, true)];
         all.iter().for_each(|(start, end, checked)| add(&mut found, 1, finding(*start, *end, *checked)));
         found[1..].iter().map(|finding| (finding.start, finding.end)).collect()
+    }
+
+    proptest! {
+        /// Whether the end of a token is found in a block or by steps, it is where the first byte stands that is no letter or digit.
+        #[test]
+        fn a_token_ends_where_its_letters_and_digits_end(before in "[ =+/-]{0,70}", word in "[a-zA-Z0-9]{1,300}", after in "[ .,:=é-][a-z0-9 ]{0,80}") {
+            let text = [before.as_bytes(), word.as_bytes(), after.as_bytes()].concat();
+            let length = word.len().min(MAX_TOKEN_BYTES);
+            let classes = word.bytes().take(length).fold(0, |classes, byte| classes | class(byte));
+            let known = if length <= MAX_KNOWN_BYTES || classes == DIGIT { classes } else { classes & DIGIT | LETTERS };
+            let found = token(&text, before.len());
+            prop_assert_eq!((found.start, found.len(), found.classes), (before.len(), length, known));
+            let events = blocks::events(&text, before.len() / 64 * 64, &PREFIXES);
+            if let Some((length, classes)) = events.token((before.len() % 64) as u32) {
+                let found = known_token(&text, Token { start: before.len(), end: before.len() + length, classes });
+                prop_assert_eq!((found.len(), found.classes), (word.len(), known));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which rule may begin with the bytes at the start of a token: an index of the first four, behind a bit for the hash of them.
+//! Which rule may begin with the bytes at the start of a token: an index of the first four, behind a bit for the hash of the first three.
 
 use std::sync::LazyLock;
 
@@ -40,8 +40,10 @@ struct Head {
 const SLOTS: usize = 1024;
 
 pub(super) struct Prefixes {
-    /// A bit for the hash of each first four bytes, or three or two where there are no more.
-    hashes: [u64; 1 << 10],
+    /// A bit for the hash of the first three bytes of each that has so many.
+    threes: [u64; 1 << 10],
+    /// A bit for each two bytes that are all there is.
+    twos: [u64; 1 << 10],
     slots: Vec<Vec<Head>>,
     rules: Vec<Rule>,
     pub(super) keyless: Vec<Keyless>,
@@ -54,7 +56,7 @@ pub(super) static PREFIXES: LazyLock<Prefixes> = LazyLock::new(Prefixes::compile
 impl Prefixes {
     pub(super) fn none() -> Self {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Self { hashes: [0; 1 << 10], slots, rules: Vec::new(), keyless: Vec::new(), shortest_keyless: usize::MAX }
+        Self { threes: [0; 1 << 10], twos: [0; 1 << 10], slots, rules: Vec::new(), keyless: Vec::new(), shortest_keyless: usize::MAX }
     }
 
     fn compile() -> Self {
@@ -98,35 +100,27 @@ impl Prefixes {
         let length = anchor.len().min(4);
         let mask = u32::MAX >> (8 * (4 - length));
         let bytes = anchor.iter().take(4).rev().fold(0, |all, byte| all << 8 | u32::from(*byte));
-        self.add_hash(if length > 1 { bytes } else { bytes | u32::from(second) << 8 });
+        if length > 2 {
+            set(&mut self.threes, hash(bytes & 0xFF_FFFF));
+        } else {
+            set(&mut self.twos, usize::from(first) | usize::from(second) << 8);
+        }
         if let Some(slot) = self.slots.get_mut(slot(first, second)) {
             slot.push(Head { mask, bytes, rule });
         }
     }
 
-    fn add_hash(&mut self, bytes: u32) {
-        let hash = hash(bytes);
-        if let Some(word) = self.hashes.get_mut(hash >> 6) {
-            *word |= 1 << (hash & 63);
-        }
-    }
-
-    /// Whether a rule may begin with the bytes there. Wrong only where there is none.
+    /// Whether a rule begins with the bytes there, as far as the first four tell.
     #[inline(always)]
     pub(super) fn begins(&self, text: &[u8], start: usize) -> bool {
-        self.begin(four(text, start))
+        self.may_begin(four(text, start)) && self.rules(text, start).next().is_some()
     }
 
-    /// The same of four bytes, the first being the lowest. Without a branch: which words have a bit set is nothing to be guessed.
+    /// Whether a rule may begin with these four bytes, the first being the lowest. Wrong only where there is none. Without a branch: which words
+    /// have a bit set is nothing to be guessed.
     #[inline(always)]
-    pub(super) fn begin(&self, four: u32) -> bool {
-        (self.bit(four) | self.bit(four & 0xFF_FFFF) | self.bit(four & 0xFFFF)) & 1 == 1
-    }
-
-    #[inline(always)]
-    fn bit(&self, bytes: u32) -> u64 {
-        let hash = hash(bytes);
-        self.hashes.get(hash >> 6).copied().unwrap_or(0) >> (hash & 63)
+    pub(super) fn may_begin(&self, four: u32) -> bool {
+        (bit(&self.threes, hash(four & 0xFF_FFFF)) | bit(&self.twos, (four & 0xFFFF) as usize)) & 1 == 1
     }
 
     /// The rules whose first bytes, at most four, are those at `start`.
@@ -175,6 +169,18 @@ fn four(text: &[u8], start: usize) -> u32 {
         Some(bytes) => u32::from_le_bytes(*bytes),
         None => u32::from_le_bytes([at(text, start), at(text, start + 1), at(text, start + 2), 0]),
     }
+}
+
+fn set(bits: &mut [u64; 1 << 10], index: usize) {
+    if let Some(word) = bits.get_mut(index >> 6) {
+        *word |= 1 << (index & 63);
+    }
+}
+
+/// The bit there as the lowest, others above it.
+#[inline(always)]
+fn bit(bits: &[u64; 1 << 10], index: usize) -> u64 {
+    bits.get(index >> 6).copied().unwrap_or(0) >> (index & 63)
 }
 
 /// Sixteen bits.

@@ -1,6 +1,6 @@
 //! Forms that anything may have: they count where the context speaks of what they are.
 
-use super::classes::{LOWER, at, back, is_digit, is_word, part};
+use super::classes::{LOWER, at, back, is_digit, is_word, letter_after, letter_before, part};
 use super::entity::Entity;
 use super::numbers::{HYPHEN, Look, SPACE};
 use super::pass::{Match, Scene, Token};
@@ -19,23 +19,42 @@ const MIXED: u32 = Entity::Passport.bit()
 const DIGITS: u32 =
     Entity::UsBankNumber.bit() | Entity::UsPassport.bit() | Entity::Passport.bit() | Entity::UsDriverLicense.bit() | Entity::ItIdentityCard.bit();
 
+/// How long numbers of persons are, and addresses.
+pub(super) const SHORT: std::ops::RangeInclusive<usize> = 6..=16;
+pub(super) const LONG: std::ops::RangeInclusive<usize> = 32..=44;
+
 /// A token of letters and digits that the context speaks of.
 pub(super) fn mixed(scene: &mut Scene<'_>, token: Token) -> Option<Match> {
     let text = scene.window.text;
     let length = token.len();
-    if !scene.on.any(MIXED) || !(6..=44).contains(&length) || is_part_of_more(text, token) {
+    let long = LONG.contains(&length);
+    if !scene.on.any(MIXED) || !(long || SHORT.contains(&length)) || is_part_of_more(text, token) {
         return None;
     }
     let whole = part(text, token.start, token.end);
-    let long = length >= 32;
-    let possible = if long { crypto::is_base58(whole) } else { length <= 16 && (token.classes & LOWER == 0 || scene.ear.hinted() & MIXED != 0) };
-    if !possible || (!long && whole.iter().filter(|byte| byte.is_ascii_digit()).count() < 2) {
+    let possible = if long { crypto::is_base58(whole) } else { token.classes & LOWER == 0 || scene.ear.hinted() & MIXED != 0 };
+    let digits = whole.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let licence = is_italian_licence(whole);
+    if !possible || (!long && digits < 2 && !licence) {
         return None;
     }
     let context = scene.ear.context(text, scene.window.base, token.start);
     let kinds = [context.nearest & scene.on.0, context.kinds & scene.on.0];
-    let (entity, rule) = kinds.iter().find_map(|kinds| if long { wallet(*kinds, whole) } else { code(*kinds, &Code::of(whole)) })?;
+    let said = kinds.iter().find_map(|kinds| if long { wallet(*kinds, whole) } else { code(*kinds, &Code::of(whole)) });
+    let alone = licence && digits > 1 && context.kinds & MIXED == 0 && scene.on.has(Entity::ItDriverLicense) && stands_free(text, token);
+    let (entity, rule) = said.or(alone.then_some((Entity::ItDriverLicense, "it-driver-license")))?;
     Some(Match { start: token.start, end: token.end, entity, rule, checked: false })
+}
+
+/// A driving licence of Italy since 2013: `U1`, seven digits and letters but vowels and what looks like others, and a letter. Hardly anything else
+/// looks like it, so that it counts where nothing is said of what stands there.
+fn is_italian_licence(whole: &[u8]) -> bool {
+    let [b'U', b'1', middle @ .., last] = whole else { return false };
+    middle.len() == 7 && last.is_ascii_uppercase() && middle.iter().all(|byte| b"BCDFGHJKLMNPRSTUWXYZ0123456789".contains(byte))
+}
+
+fn stands_free(text: &[u8], token: Token) -> bool {
+    !letter_before(text, token.start) && !letter_after(text, token.end)
 }
 
 fn is_part_of_more(text: &[u8], token: Token) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::classes::{LOWER, UPPER, WORD, at, back, class, part};
+use super::classes::{LOWER, UPPER, WORD, at, back, class, gather, part, within};
 use super::credentials::FORMATS;
 use super::entity::Entity;
 use super::format::Format;
@@ -76,16 +76,24 @@ impl Entry {
 
 const SLOTS: usize = 1024;
 
+/// So many bytes are searched for beginnings of words at once.
+const STEP_BYTES: usize = 16;
+
 /// All words, by their first two bytes.
 pub(super) struct Dictionary {
     slots: Vec<Vec<Entry>>,
+    /// A bit for the hash of the first three bytes of each word that has so many before a space.
+    threes: [u64; 1 << 8],
+    /// A bit for each slot with another word.
+    shorter: [u64; SLOTS / 64],
 }
 
 pub(super) static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(Dictionary::new);
 
 impl Dictionary {
     fn new() -> Self {
-        let mut dictionary = Self { slots: (0..SLOTS).map(|_| Vec::new()).collect() };
+        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
+        let mut dictionary = Self { slots, threes: [0; 1 << 8], shorter: [0; SLOTS / 64] };
         for (word, kinds) in WORDS {
             let text = word.strip_suffix('$').unwrap_or(word).as_bytes();
             dictionary.add(text, word.ends_with('$'), *kinds, Asked::default());
@@ -98,7 +106,12 @@ impl Dictionary {
 
     /// Adds to what a word speaks of.
     fn add(&mut self, text: &'static [u8], whole: bool, kinds: u32, near: Asked) {
-        let Some(entries) = self.slots.get_mut(slot(at(text, 0), at(text, 1))) else { return };
+        let slot = slot(at(text, 0), at(text, 1));
+        match text.first_chunk::<3>() {
+            Some(three) if !three.contains(&b' ') => set(&mut self.threes, hash(*three)),
+            _ => set(&mut self.shorter, slot),
+        }
+        let Some(entries) = self.slots.get_mut(slot) else { return };
         match entries.iter_mut().find(|entry| entry.text == text && entry.whole == whole) {
             Some(entry) => {
                 entry.kinds |= kinds;
@@ -110,33 +123,60 @@ impl Dictionary {
 
     /// Calls `hear` with the beginning of each known word that lies within `from..to`.
     pub(super) fn words(&'static self, text: &[u8], from: usize, to: usize, mut hear: impl FnMut(usize, &'static Entry)) {
-        let (eights, rest) = part(text, from, to).as_chunks::<8>();
-        let mut start = from;
-        for eight in eights {
-            if has_letter(u64::from_le_bytes(*eight)) {
-                self.words_in(text, eight, start, to, &mut hear);
+        let (steps, rest) = part(text, from, to).as_chunks::<STEP_BYTES>();
+        let mut last = [0; STEP_BYTES];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let (mut start, mut before) = (from, letter(back(text, from, 1)));
+        for step in steps.iter().chain((!rest.is_empty()).then_some(&last)) {
+            let mut begun = beginnings(step, before);
+            while begun != 0 {
+                self.word(text, start + begun.trailing_zeros() as usize, to, &mut hear);
+                begun &= begun - 1;
             }
-            start += 8;
+            start += STEP_BYTES;
+            before = letter(at(step, STEP_BYTES - 1));
         }
-        self.words_in(text, rest, start, to, &mut hear);
     }
 
-    fn words_in(&'static self, text: &[u8], part: &[u8], from: usize, to: usize, hear: &mut impl FnMut(usize, &'static Entry)) {
-        let mut last = letter(back(text, from, 1));
-        for (offset, byte) in part.iter().enumerate() {
-            let this = letter(*byte);
-            if begins(last, this) {
-                let start = from + offset;
-                let slot = slot(byte.to_ascii_lowercase(), at(text, start + 1).to_ascii_lowercase());
-                for entry in self.slots.get(slot).map_or(&[][..], Vec::as_slice) {
-                    if entry.ends(text, start, to).is_some() {
-                        hear(start, entry);
-                    }
-                }
+    #[inline(always)]
+    fn word(&'static self, text: &[u8], start: usize, to: usize, hear: &mut impl FnMut(usize, &'static Entry)) {
+        let three = [at(text, start), at(text, start + 1), at(text, start + 2)];
+        let slot = slot(three[0].to_ascii_lowercase(), three[1].to_ascii_lowercase());
+        if !is_set(&self.threes, hash(three)) && !is_set(&self.shorter, slot) {
+            return;
+        }
+        for entry in self.slots.get(slot).map_or(&[][..], Vec::as_slice) {
+            if entry.ends(text, start, to).is_some() {
+                hear(start, entry);
             }
-            last = this;
         }
     }
+}
+
+/// Where words begin among these bytes, as bits; `before` is the [`letter`] before them.
+#[inline(always)]
+fn beginnings(bytes: &[u8; STEP_BYTES], before: u8) -> u64 {
+    let small = gather(bytes, |bytes| within(bytes, b'a', b'z') | within(bytes, 0x80, 0xFF));
+    let capital = gather(bytes, |bytes| within(bytes, b'A', b'Z'));
+    let after_letter = (small | capital) << 1 | u64::from(before > 0);
+    let after_capital = capital << 1 | u64::from(before > 1);
+    (small & !after_letter) | (capital & !after_capital)
+}
+
+fn set(bits: &mut [u64], index: usize) {
+    if let Some(word) = bits.get_mut(index >> 6) {
+        *word |= 1 << (index & 63);
+    }
+}
+
+fn is_set(bits: &[u64], index: usize) -> bool {
+    bits.get(index >> 6).is_some_and(|word| word >> (index & 63) & 1 == 1)
+}
+
+/// Fourteen bits of three bytes, the same for capitals as for small letters.
+fn hash([a, b, c]: [u8; 3]) -> usize {
+    let all = u32::from_le_bytes([a | 0x20, b | 0x20, c | 0x20, 0]);
+    (all.wrapping_mul(0x9E37_79B1) >> 18) as usize
 }
 
 fn slot(first: u8, second: u8) -> usize {
@@ -360,11 +400,48 @@ const WORDS: &[(&str, u32)] = &[
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn the_formats_that_ask_for_words_fit() {
         assert!(asking().count() <= 64 * NEAR_BLOCKS);
+    }
+
+    /// Every place at which a word begins, and every word that lies in its slot.
+    fn heard_slowly(text: &[u8], from: usize, to: usize) -> Vec<(usize, &'static [u8])> {
+        let begun = (from..to).filter(|at| begins(letter(back(text, *at, 1)), letter(text[*at])));
+        let slot_at = |place: usize| slot(at(text, place).to_ascii_lowercase(), at(text, place + 1).to_ascii_lowercase());
+        begun
+            .flat_map(|place| {
+                DICTIONARY.slots[slot_at(place)]
+                    .iter()
+                    .filter(move |entry| entry.ends(text, place, to).is_some())
+                    .map(move |entry| (place, entry.text))
+            })
+            .collect()
+    }
+
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let words: Vec<&[u8]> = DICTIONARY.slots.iter().flatten().map(|entry| entry.text).collect();
+        prop_oneof![
+            4 => (proptest::sample::select(words), any::<bool>()).prop_map(|(word, capital)| if capital { word.to_ascii_uppercase() } else { word.to_vec() }),
+            2 => "[ _.:/'=-]{0,3}".prop_map(String::into_bytes),
+            1 => "[A-Za-z0-9@]{0,5}".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_is_missed_wherever_it_stands(pieces in proptest::collection::vec(pieces(), 0..20), from in 0_usize..40, short in 0_usize..20) {
+            let text = pieces.concat();
+            let (from, to) = (from.min(text.len()), text.len().saturating_sub(short).max(from.min(text.len())));
+            let mut heard = Vec::new();
+            DICTIONARY.words(&text, from, to, |place, entry| heard.push((place, entry.text)));
+            prop_assert_eq!(heard, heard_slowly(&text, from, to));
+        }
     }
 
     #[test]

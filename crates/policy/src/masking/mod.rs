@@ -356,7 +356,7 @@ fn made_of(column: &OutputColumn, catalog: &Catalog, classes: &HiddenClasses<'_>
             made.columns = None;
             continue;
         };
-        made.hints = made.hints.with(Hints::of([&*relation.name, &*found.name]));
+        made.hints = made.hints.with(Hints::of([&*relation.name, &*found.name].into_iter().chain(relation.comment(found.number))));
         let place = (relation.oid, found.number);
         if let Some(columns) = &mut made.columns {
             columns.push(place);

@@ -88,6 +88,9 @@ pub struct Relation {
     /// Column defaults and generated columns that call something, as SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defaults: Vec<(i16, Printed)>,
+    /// Comments on columns that say what sensitive values they hold, the beginning of each, by `pg_attribute.attnum`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<(i16, Arc<str>)>,
     /// `pg_class.reltype`, 0 if it has none.
     pub row_type: u32,
     /// For an index or toast table, the relation it belongs to.
@@ -103,6 +106,12 @@ impl Relation {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.name == name)
+    }
+
+    /// The comment on a column, if it says what sensitive values that holds.
+    #[must_use]
+    pub fn comment(&self, number: i16) -> Option<&str> {
+        self.comments.iter().find(|(column, _)| *column == number).map(|(_, comment)| &**comment)
     }
 
     /// Whether a column is generated from others, or may be.

@@ -2,7 +2,7 @@
 //!
 //! The queries may run on a caller's own backend, under whatever search path the caller chose: every name in them, operators too, is qualified.
 //! They take no parameters, write nothing, and need no privilege beyond CONNECT. What they cost the server grows with its catalog, for it has no
-//! list of what is new: `pg_attribute` is looked through once, `pg_class` twice, `pg_type` three times.
+//! list of what is new: `pg_attribute` and `pg_description` are looked through once, `pg_class` twice, `pg_type` three times.
 
 use std::fmt;
 
@@ -46,7 +46,8 @@ pub(super) const TRIGGERS: usize = 9;
 pub(super) const FOREIGN_KEYS: usize = 10;
 pub(super) const DEPENDENCIES: usize = 11;
 pub(super) const EVENT_TRIGGERS: usize = 12;
-pub(super) const THERE: usize = 13;
+pub(super) const COMMENTS: usize = 13;
+pub(super) const THERE: usize = 14;
 
 /// How many lists of what is there are asked for.
 pub(super) const LISTS: usize = 9;
@@ -73,7 +74,7 @@ macro_rules! there {
     };
 }
 
-const QUERIES: [Query; 14] = [
+const QUERIES: [Query; 15] = [
     // Version, the path under which definitions are printed, the horizon, and which database of which start of which server this is: an identity of
     // transactions, too, which a crash may give out a second time. Numbers, so that no setting of a caller's session changes how they are written.
     Query {
@@ -214,6 +215,15 @@ const QUERIES: [Query; 14] = [
     Query {
         what: "event triggers",
         sql: "SELECT evtfoid::pg_catalog.text FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'",
+    },
+    // Comments on columns: which there are, and what the new ones say, cut. In hexadecimal of the database's own encoding: no encoding of a caller's
+    // session may lack a letter of a comment.
+    Query {
+        what: "comments",
+        sql: "SELECT d.objoid::pg_catalog.text, d.objsubid::pg_catalog.text, CASE WHEN {recent:d} THEN pg_catalog.encode(pg_catalog.convert_to( \
+              pg_catalog.left(d.description, 256), pg_catalog.getdatabaseencoding()), 'hex') END FROM pg_catalog.pg_description d \
+              WHERE d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+              AND d.objoid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND d.objsubid OPERATOR(pg_catalog.>) 0",
     },
     // What is there by now, by the lists' numbers: made by somebody, and how many came with the server
     Query {
@@ -360,6 +370,13 @@ impl<'a> Cells<'a> {
 
     pub(super) fn yes(&self, at: usize) -> Result<bool, CatalogError> {
         self.text(at).map(|text| text.starts_with('t'))
+    }
+
+    /// Bytes in hexadecimal; none where there is no value.
+    pub(super) fn bytes(&self, at: usize) -> Result<Option<Vec<u8>>, CatalogError> {
+        let pair = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes = |hex: &str| hex.as_bytes().chunks(2).map(pair).collect::<Option<Vec<u8>>>();
+        self.optional(at).map(|hex| bytes(hex).ok_or_else(|| self.wrong(format_args!("column {at} is not hexadecimal")))).transpose()
     }
 
     pub(super) fn json<T: DeserializeOwned + Default>(&self, at: usize) -> Result<T, CatalogError> {

@@ -19,10 +19,11 @@ use super::{
         WriteEvent,
     },
     catalog_queries::{
-        ABOUT, Answers, CASTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE, LISTS, OPERATORS,
-        Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions, settings,
+        ABOUT, Answers, CASTS, COMMENTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE, LISTS,
+        OPERATORS, Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions, settings,
     },
 };
+use crate::detect::Hints;
 
 /// What a catalog is made of, and what the next reading builds on.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +49,8 @@ pub(super) struct Reading {
     texts: Table<(char, u32), Text>,
     /// Of routines: their `b`odies, their `a`rguments' defaults.
     routine_texts: Table<(char, u32), Text>,
+    /// By relation and column, those that speak of sensitive values.
+    comments: Table<(u32, i16), Arc<str>>,
     /// Child and parent.
     inheritance: Vec<(u32, u32)>,
     /// What runs which code: `a` relation on a write, a relation on any use by `p`olicy, a `t`ype.
@@ -230,6 +233,7 @@ impl Reading {
             'b' => there.has(2, oid) && !unprinted.contains(&oid),
             _ => there.has(2, oid),
         };
+        let (comments, has_comment) = comments(&answers)?;
         let mut changed = Changed::new();
         changed.extend(differing(&self.inheritance, &inheritance).flat_map(|(child, parent)| [child, parent]));
         changed.extend(differing(&self.dependencies, &dependencies).map(|(_, oid, _)| oid));
@@ -251,6 +255,7 @@ impl Reading {
             foreign_keys: self.foreign_keys.with(foreign_keys, there.list(6), |_, (parent, _)| changed.extend([*parent]))?,
             texts: self.texts.with(texts.into_iter(), is_printed, |_, text| changed.extend([text.relation]))?,
             routine_texts: self.routine_texts.with(routine_texts.into_iter(), is_printed, |_, _| {})?,
+            comments: self.comments.with(comments.into_iter().map(Ok), |place| has_comment.contains(&place), |(oid, _), _| changed.extend([oid]))?,
             inheritance,
             dependencies,
             event_triggers: answers.rows(EVENT_TRIGGERS).map(|row| row.parsed(0)).collect::<Result<_, _>>()?,
@@ -350,6 +355,9 @@ impl Reading {
                 'p' => relations.change(*oid, |relation| relation.policy_code.push(*code)),
                 _ => relations.change(*oid, |relation| relation.code.push(*code)),
             }
+        }
+        for ((oid, column), comment) in self.comments.0.iter() {
+            relations.change(*oid, |relation| relation.comments.push((*column, comment.clone())));
         }
         for ((kind, _), text) in self.texts.0.iter() {
             let printed = &text.printed;
@@ -490,6 +498,7 @@ fn relation(row: &Cells<'_>, schemas: &Schemas, names: &mut Interner) -> Result<
             code: vec![],
             policy_code: vec![],
             defaults: vec![],
+            comments: vec![],
             row_type: json_oid(&row_type),
             owner: None,
             temporary: persistence == 't',
@@ -580,6 +589,23 @@ fn names_something(text: &str) -> bool {
 fn is_plain_nextval(text: &str) -> bool {
     text.strip_prefix("nextval('").and_then(|rest| rest.strip_suffix("'::regclass)")).is_some_and(|name| !name.contains('\''))
 }
+
+/// Comments on columns that are new, and the places of all that are kept: one that says nothing of sensitive values is not.
+fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<(u32, i16)>), CatalogError> {
+    let (mut told, mut places) = (Vec::new(), HashSet::new());
+    for row in answers.rows(COMMENTS) {
+        let place = (row.parsed(0)?, row.parsed(1)?);
+        match row.bytes(2)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
+            Some(text) if Hints::of([text.as_str()]) == Hints::NONE => continue,
+            Some(text) => told.push((place, Arc::from(text))),
+            None => {}
+        }
+        places.insert(place);
+    }
+    Ok((told, places))
+}
+
+type Comment = ((u32, i16), Arc<str>);
 
 fn trigger(row: &Cells<'_>) -> Result<TriggerRow, CatalogError> {
     let events = row.parsed::<i16>(2)?;
