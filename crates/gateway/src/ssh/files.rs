@@ -89,7 +89,7 @@ impl Files<'_> {
     }
 
     async fn carry_out(&mut self, callers: &mut Callers, to_machine: &ChannelWriteHalf<client::Msg>) -> Result<(), String> {
-        while let Some(next) = self.sftp.next().map_err(|malformed| format!("it is no SFTP: {malformed}"))? {
+        while let Some(next) = self.sftp.next_move().map_err(|malformed| format!("it is no SFTP: {malformed}"))? {
             match next {
                 Move::Send(Side::Caller, bytes) => {
                     self.down = self.down.saturating_add(bytes.len() as u64);

@@ -249,8 +249,8 @@ fn is_harmless(operation: &Operation) -> bool {
 fn beyond_commands(kept: &Kept, operation: &Operation) -> Option<String> {
     let commands = &kept.connection.machine.as_ref()?.commands;
     let named = operation.via == Via::Exec && commands.iter().any(|command| **command == *operation.text);
-    let beyond = !commands.is_empty() && !named && !(operation.via == Via::Environment && is_harmless(operation));
-    beyond.then(|| format!("connection {} runs the commands that it names, and nothing else", kept.connection.name))
+    let within = commands.is_empty() || named || (operation.via == Via::Environment && is_harmless(operation));
+    (!within).then(|| format!("connection {} runs the commands that it names, and nothing else", kept.connection.name))
 }
 
 fn denial(decided: &Decided) -> String {

@@ -591,7 +591,7 @@ fn is_plain_nextval(text: &str) -> bool {
 }
 
 /// Comments on columns that are new, and the places of all that are kept: one that says nothing of sensitive values is not.
-fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<(u32, i16)>), CatalogError> {
+fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<ColumnPlace>), CatalogError> {
     let (mut told, mut places) = (Vec::new(), HashSet::new());
     for row in answers.rows(COMMENTS) {
         let place = (row.parsed(0)?, row.parsed(1)?);
@@ -605,7 +605,9 @@ fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<(u32, i16)>), Ca
     Ok((told, places))
 }
 
-type Comment = ((u32, i16), Arc<str>);
+type Comment = (ColumnPlace, Arc<str>);
+/// A relation, and the number of its column.
+type ColumnPlace = (u32, i16);
 
 fn trigger(row: &Cells<'_>) -> Result<TriggerRow, CatalogError> {
     let events = row.parsed::<i16>(2)?;

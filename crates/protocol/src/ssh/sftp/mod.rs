@@ -4,7 +4,7 @@
 //! Whatever names a path is asked for before it goes on, with the path as the machine itself resolves it; what goes by a handle was asked for when that was
 //! opened. Packets go on whole and unchanged. While one is asked for, what the caller sends behind it waits in order; answers go on.
 //!
-//! Give it bytes with [`receive`](Sftp::receive), then take moves with [`next`](Sftp::next) until there is none; after [`Move::Ask`] nothing more comes
+//! Give it bytes with [`receive`](Sftp::receive), then take moves with [`next_move`](Sftp::next_move) until there is none; after [`Move::Ask`] nothing more comes
 //! from the caller's side until [`forward`](Sftp::forward) or [`refuse`](Sftp::refuse).
 
 mod packet;
@@ -178,7 +178,7 @@ impl Sftp {
     ///
     /// # Errors
     /// A side does not speak SFTP, or passes a limit: the conversation is to be ended.
-    pub fn next(&mut self) -> Result<Option<Move>, Malformed> {
+    pub fn next_move(&mut self) -> Result<Option<Move>, Malformed> {
         loop {
             if let Some(next) = self.moves.pop_front() {
                 return Ok(Some(next));

@@ -8,6 +8,9 @@ use crate::reader::{Malformed, Reader};
 /// Longest packet, in bytes. OpenSSH takes 256 KiB.
 pub(super) const MAX_PACKET_BYTES: usize = 1 << 20;
 
+/// Of the length that a packet begins with.
+const HEAD_BYTES: usize = 4;
+
 /// What a packet is to whoever passes it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -118,14 +121,17 @@ impl Packets {
 
     /// The next whole packet.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, Malformed> {
-        let Some(Ok(length)) = self.0.first_chunk::<4>().map(|head| usize::try_from(u32::from_be_bytes(*head))) else { return Ok(None) };
+        if self.0.len() < HEAD_BYTES {
+            return Ok(None);
+        }
+        let length = usize::try_from(Reader::new(&self.0).u32()?).map_err(|_| Malformed("an SFTP packet of a length that none has"))?;
         if length == 0 || length > MAX_PACKET_BYTES {
             return Err(Malformed("an SFTP packet of a length that none has"));
         }
-        if self.0.len() < 4 + length {
+        if self.0.len() < HEAD_BYTES + length {
             return Ok(None);
         }
-        Packet::read(self.0.split_to(4 + length).freeze()).map(Some)
+        Packet::read(self.0.split_to(HEAD_BYTES + length).freeze()).map(Some)
     }
 }
 

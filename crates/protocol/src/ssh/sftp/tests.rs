@@ -15,12 +15,12 @@ fn string(text: &[u8]) -> Vec<u8> {
 fn begun() -> Sftp {
     let mut sftp = Sftp::default();
     sftp.receive(Side::Caller, &[0, 0, 0, 5, 1, 0, 0, 0, 3]);
-    assert!(matches!(sftp.next(), Ok(Some(Move::Send(Side::Target, _)))));
+    assert!(matches!(sftp.next_move(), Ok(Some(Move::Send(Side::Target, _)))));
     sftp
 }
 
 fn drain(sftp: &mut Sftp) -> Vec<Move> {
-    std::iter::from_fn(|| sftp.next().unwrap()).collect()
+    std::iter::from_fn(|| sftp.next_move().unwrap()).collect()
 }
 
 /// The machine's answer to the gateway's last question.
@@ -93,7 +93,7 @@ fn what_goes_by_a_handle_needs_one_that_was_given_and_for_writing_one_to_write_b
         sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
         drain(&mut sftp);
         sftp.receive(Side::Caller, &packet(code, 2, &rest));
-        assert_eq!(sftp.next().is_err(), wrong, "{code}");
+        assert_eq!(sftp.next_move().is_err(), wrong, "{code}");
     }
 }
 
@@ -125,12 +125,12 @@ fn what_no_packet_can_be_ends_the_conversation() {
     {
         let mut sftp = begun();
         sftp.receive(Side::Caller, wrong);
-        assert!(sftp.next().is_err(), "{wrong:?}");
+        assert!(sftp.next_move().is_err(), "{wrong:?}");
     }
     let mut sftp = Sftp::default();
     sftp.receive(Side::Caller, &packet(17, 1, &string(b"/a")));
-    assert!(sftp.next().is_err(), "before it is begun");
+    assert!(sftp.next_move().is_err(), "before it is begun");
     let mut sftp = begun();
     sftp.receive(Side::Target, &packet(101, 1, &[0; 4]));
-    assert!(sftp.next().is_err(), "an answer to nothing");
+    assert!(sftp.next_move().is_err(), "an answer to nothing");
 }
