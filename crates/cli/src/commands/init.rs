@@ -135,6 +135,7 @@ dir = {:?}                        # state, keys, recordings: back it up, keep it
 
 [listen]
 postgres = \"{}\"
+# ssh = \"127.0.0.1:2222\"      # machines; docs/connect-a-machine.md
 {}    # the HTTP API over TLS; the local socket api.sock in the data directory is always there
 {}   # /metrics and /healthz, loopback only
 
