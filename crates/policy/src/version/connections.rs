@@ -42,7 +42,8 @@ fn read_top(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: ConnectionName
     if !top.has("protocol") {
         top.missing(page, "protocol", "write protocol = \"postgres\", or \"ssh\" for a machine");
     }
-    match protocol?.value {
+    // Of one that says no protocol everything else is told, too.
+    match protocol.map_or(Protocol::Postgres, |protocol| protocol.value) {
         Protocol::Postgres => read_database(page, top, name),
         Protocol::Ssh => machines::read(page, top, name),
     }

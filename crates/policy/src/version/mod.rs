@@ -307,7 +307,7 @@ writer = "engineers"
         for (text, expected) in [
             (text.clone(), "a connection lacks `key`\n  help: write key ="),
             (format!("{text}{proof}password = {{ store = \"x\" }}\n"), "the gateway proves itself to a machine in one way only"),
-            (format!("{text}principals = []\n"), "6:1: `principals` names nobody"),
+            (format!("{text}principals = []\n"), "6:14: `principals` names nobody"),
             (format!("{text}{proof}").replace("web1\"]", "web1\", \"ssh-dss AAAA\"]"), "`ssh-dss` is no kind of host key that is taken"),
             (format!("{text}{proof}").replace(key, "ssh-ed25519 AAAA"), "this is not a whole ssh-ed25519 key"),
             (format!("{text}{proof}").replace("host_keys", "keys"), "a connection lacks `host_keys`\n  help: a machine is known by its keys"),

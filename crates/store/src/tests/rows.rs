@@ -198,10 +198,10 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one", "the old key still opens it");
     assert_eq!(
         (store.secrets().reseal().await.unwrap(), store.secrets().reseal().await.unwrap()),
-        (3, 0),
-        "those of masks and of access tokens, too"
+        (4, 0),
+        "those of masks, access tokens and SSH, too"
     );
-    let (masking, signing) = (store.masking().unwrap().clone(), store.signing().clone());
+    let (masking, signing, ssh) = (store.masking().unwrap().clone(), store.signing().clone(), store.ssh().unwrap().clone());
     assert!(store.secrets().list().await.unwrap().iter().all(|row| row.name == "prod"), "which nobody can name");
     store.close().await;
     drop(store);
@@ -210,7 +210,7 @@ async fn after_a_rotation_secrets_are_sealed_anew_and_the_old_key_may_go(place: 
     std::fs::remove_file(&old_file[0]).unwrap();
     let store = place.open().await;
     assert_eq!(store.secrets().get("prod").await.unwrap().unwrap().reveal(), b"one");
-    assert_eq!((store.masking(), store.signing()), (Some(&masking), &signing), "they outlast the key");
+    assert_eq!((store.masking(), store.signing(), store.ssh()), (Some(&masking), &signing, Some(&ssh)), "they outlast the key");
 }
 
 async fn a_row_that_cannot_be_read_is_an_error_not_a_guess(place: Place) {
