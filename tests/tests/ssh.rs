@@ -309,3 +309,15 @@ fn a_connection_that_names_its_commands_runs_nothing_else() -> Result<()> {
     }
     Ok(())
 }
+
+/// Whoever takes the one for the other is told, and the machine hears nothing that is not SSH.
+#[test]
+fn a_machine_is_no_database() -> Result<()> {
+    let scene = Scene::start(|_| String::new())?;
+    let token = fs::read_to_string(scene.file("secret"))?;
+    let port = scene.gateway.port()?;
+    let conninfo = format!("host=127.0.0.1 port={port} dbname={MACHINE} user=alice sslmode=require");
+    let asked = Command::new("psql").args([&conninfo, "-c", "select 1"]).env("PGPASSWORD", token).output()?;
+    ensure!(text(&asked.stderr).contains("connection web1 is no database: it speaks ssh"), "{asked:?}");
+    Ok(())
+}

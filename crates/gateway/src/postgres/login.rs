@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use model::{Connection, ConnectionName, Timestamp, connection::JustInTime, name::printable};
+use model::{
+    Connection, ConnectionName, Timestamp,
+    connection::{JustInTime, Protocol},
+    name::printable,
+};
 use protocol::{
     Side,
     postgres::{
@@ -158,6 +162,10 @@ async fn open(shared: &Arc<Shared>, sign_in: SignIn, peer: SocketAddr, span: &Sp
     let from = peer.to_string();
     let wanted = Wanted { connection: &startup.connection, database: startup.database.as_deref(), peer: &from };
     let mut admission = span.child("admit").over(admit(&shared.guard, &signed_in, wanted, now).await).map_err(|error| not_admitted(&error))?;
+    if admission.connection().protocol != Protocol::Postgres {
+        let sentence = format!("connection {} is no database: it speaks {}", admission.connection().name, admission.connection().protocol.as_str());
+        return Err(Refusal::new(Sqlstate::INVALID_CATALOG_NAME, sentence).hint("`countersign connections` says what each connection speaks."));
+    }
     let settings = startup.settings().map_err(|error| Refusal::from(error).hint("Only -c name=value and --name=value are understood in options."))?;
     let settings: Vec<(&str, &[u8])> = settings.iter().map(|setting| (setting.name.as_str(), setting.value.as_slice())).collect();
     admission.check_settings(&settings, now).await.map_err(|why| Refusal::new(Sqlstate::INSUFFICIENT_PRIVILEGE, why))?;

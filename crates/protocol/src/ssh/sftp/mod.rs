@@ -168,12 +168,6 @@ impl Sftp {
         }
     }
 
-    /// Bytes of the caller's that wait: whoever reads them should stop beyond a bound.
-    #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.caller.len()
-    }
-
     /// The next move, if there is one.
     ///
     /// # Errors

@@ -115,10 +115,6 @@ impl Packets {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The next whole packet.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, Malformed> {
         if self.0.len() < HEAD_BYTES {
