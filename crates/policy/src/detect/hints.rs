@@ -81,6 +81,7 @@ struct Heard {
 const MEMORY: usize = 12;
 
 /// The words lately heard, so that no part of a text is searched for words twice.
+#[derive(Clone)]
 pub(super) struct Ear {
     hints: Hints,
     dictionary: &'static Dictionary,

@@ -89,8 +89,8 @@ impl Detectors {
     }
 
     /// Looks through a text that comes in pieces.
-    pub fn stream(&self, hints: Hints) -> Stream<'_> {
-        Stream::new(self, hints)
+    pub fn stream(&self, hints: Hints) -> Stream {
+        Stream::new(*self, hints)
     }
 }
 

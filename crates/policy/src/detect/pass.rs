@@ -60,6 +60,7 @@ pub(super) struct Match {
     pub(super) checked: bool,
 }
 
+#[derive(Clone)]
 pub(super) struct Pass {
     on: Entities,
     prefixes: &'static Prefixes,

@@ -10,8 +10,9 @@ const MAX_TAKEN_BYTES: usize = 16 * 1024;
 /// Finds in pieces what [`Detectors::scan`] finds in the whole, for every way of cutting it.
 ///
 /// A finding is told once nothing that comes can change it: some kilobytes after its end, or when the text ends.
-pub struct Stream<'d> {
-    detectors: &'d Detectors,
+#[derive(Clone)]
+pub struct Stream {
+    detectors: Detectors,
     pass: Pass,
     /// The bytes that may still be looked at, the first of which is `base` of the text.
     bytes: Vec<u8>,
@@ -22,8 +23,8 @@ pub struct Stream<'d> {
     held: Vec<Finding>,
 }
 
-impl<'d> Stream<'d> {
-    pub(super) fn new(detectors: &'d Detectors, hints: Hints) -> Self {
+impl Stream {
+    pub(super) fn new(detectors: Detectors, hints: Hints) -> Self {
         Self { detectors, pass: Pass::new(detectors.on, hints), bytes: Vec::new(), base: 0, position: 0, held: Vec::new() }
     }
 
@@ -48,10 +49,33 @@ impl<'d> Stream<'d> {
         found.append(&mut self.held);
     }
 
+    /// Up to where everything has been told: no finding that is told later begins before this.
+    pub fn settled(&self) -> u64 {
+        let first = self.held.first().map_or(u64::MAX, |finding| finding.start);
+        self.certain().min(first)
+    }
+
+    /// How much of the text came.
+    pub fn taken(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// The last bytes of the text, as many as are kept.
+    pub fn tail(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn certain(&self) -> u64 {
+        if self.detectors.entities().next().is_none() {
+            return self.taken();
+        }
+        let looked = (self.base + self.position as u64).saturating_sub(LOOK_BACK_BYTES as u64);
+        looked.min(self.pass.open_since().unwrap_or(u64::MAX))
+    }
+
     /// Tells the findings that lie before everything a rule may still look back on.
     fn tell(&mut self, found: &mut Vec<Finding>) {
-        let looked = (self.base + self.position as u64).saturating_sub(LOOK_BACK_BYTES as u64);
-        let certain = looked.min(self.pass.open_since().unwrap_or(u64::MAX));
+        let certain = self.certain();
         let count = self.held.iter().take_while(|finding| finding.end <= certain).count();
         found.extend(self.held.drain(..count));
     }

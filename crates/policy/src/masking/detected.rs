@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use model::{
-    DataClassName,
+    ActorChain, Connection, DataClassName, Timestamp,
     classes::{JsonPath, Mask, Masking, Seen},
 };
 
@@ -31,14 +31,24 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What the connection detects and the caller may not reveal. A class that is not written in `data-classes.toml` is redacted.
     pub(super) fn here(version: &Version, case: &Case<'_>) -> Option<Self> {
-        let reveals = |class: &DataClassName| may_reveal(version, case.chain, case.connection, case.database, class, case.now);
+        Self::of(version, case.chain, case.connection, case.database, case.now)
+    }
+
+    /// As [`here`](Self::here), whatever is asked.
+    pub(super) fn of(version: &Version, chain: &ActorChain, connection: &Connection, database: &str, now: Timestamp) -> Option<Self> {
+        let reveals = |class: &DataClassName| may_reveal(version, chain, connection, database, class, now);
         let masking = |class: &DataClassName| version.classes.iter().find(|known| known.name == *class).map(|known| known.masking);
         let default = Masking { mask: Mask::Redact, length: Seen::Hidden, nulls: Seen::Shown };
-        let hidden = case.connection.detect.iter().filter(|class| !reveals(class));
+        let hidden = connection.detect.iter().filter(|class| !reveals(class));
         let entities: Vec<_> =
             hidden.filter_map(|class| Some((Entity::from_name(class.as_str())?, class.clone(), masking(class).unwrap_or(default)))).collect();
         let found: Vec<Entity> = entities.iter().map(|(entity, ..)| *entity).collect();
         (!entities.is_empty()).then(|| Self { detectors: Detectors::new(&found), entities })
+    }
+
+    #[cfg(test)]
+    pub(super) const fn new(detectors: Detectors, entities: Vec<(Entity, DataClassName, Masking)>) -> Self {
+        Self { detectors, entities }
     }
 
     /// With the keys of the classes.
@@ -154,7 +164,11 @@ impl CellDetector {
 }
 
 impl Net {
-    fn masked(&self, entity: Entity, text: &[u8]) -> String {
+    pub(super) const fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
+    pub(super) fn masked(&self, entity: Entity, text: &[u8]) -> String {
         let rule = self.rules.iter().find(|(known, _)| *known == entity).map(|(_, rule)| rule);
         rule.map_or_else(|| super::cell::REDACTED.to_owned(), |rule| rule.part(text))
     }

@@ -13,6 +13,7 @@ pub(crate) mod fuzzed;
 mod json;
 mod keys;
 mod nested;
+mod output;
 mod shape;
 mod token;
 mod value;
@@ -45,6 +46,7 @@ use shape::Shape;
 pub use cell::{CellMask, MAX_MASKED_CELL_BYTES, mask_cell};
 pub use detected::CellDetector;
 pub use keys::{MASK_KEY_BYTES, MaskKeys};
+pub use output::OutputMask;
 
 /// Partitions and children looked at for one relation: more than a server can plan for.
 const MAX_DESCENDANTS: usize = 1_000_000;
