@@ -315,7 +315,7 @@ impl Drop for Running {
 }
 
 /// The Python that has the drivers of `requirements.txt`.
-fn python() -> Result<PathBuf> {
+pub(crate) fn python() -> Result<PathBuf> {
     match std::env::var_os("COUNTERSIGN_TEST_PYTHON") {
         Some(python) => Ok(python.into()),
         None => xtask::install::python_with_drivers().map_err(|error| anyhow!(error)),

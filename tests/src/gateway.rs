@@ -385,7 +385,8 @@ impl Gateway {
         command
             .env("COUNTERSIGN_CONFIG_DIR", self.setup.folder.path().join("people").join(who))
             .env("COUNTERSIGN_SERVER", self.setup.file("data/api.sock"))
-            .env(STORE_PASSWORD, PASSWORD);
+            .env(STORE_PASSWORD, PASSWORD)
+            .env_remove("SSH_AUTH_SOCK");
         Ok(command)
     }
 

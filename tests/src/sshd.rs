@@ -64,6 +64,14 @@ impl Sshd {
         Ok(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     }
 
+    /// The user that it lets in.
+    ///
+    /// # Errors
+    /// `id`'s.
+    pub fn user() -> Result<String> {
+        own_user()
+    }
+
     /// The private key that opens it.
     #[must_use]
     pub fn key(&self) -> PathBuf {

@@ -63,7 +63,7 @@ async fn serve(folder: &Path, target: &Postgres, stopping: watch::Receiver<Stop>
     tokio::spawn(guard.clone().watch());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let gateway = Gateway::new(guard.clone(), None, None, Threads::start(8 << 20)?, stopping);
+    let gateway = Gateway::new(guard.clone(), None, &[], Threads::start(8 << 20)?, stopping);
     tokio::spawn(async move { gateway.serve_postgres(listener).await });
     Ok((guard, address))
 }

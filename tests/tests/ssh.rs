@@ -2,139 +2,19 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    gateway::{Gateway, Setup},
-    postgres::PATIENCE,
+    machine::{MACHINE, POLICY, Scene, text},
     sshd::Sshd,
 };
-use serde_json::Value;
-use tempfile::TempDir;
-
-const MACHINE: &str = "web1";
-/// What engineers may do, and what waits for a DBA.
-const POLICY: &str = r#"
-permit (principal in Group::"engineers", action in [Action::"connect", Action::"execute", Action::"read", Action::"write", Action::"destroy"],
-        resource in Environment::"production");
-permit (principal in Group::"engineers", action == Action::"escape", resource == Host::"web1/127.0.0.1:1");
-@id("no-secrets") @reason("nobody reads secrets here")
-forbid (principal, action == Action::"read", resource) when { resource has name && resource.name like "*/secrets/*" };
-@id("removing") @approvers("dba") @reason("removing needs a second signature")
-forbid (principal, action == Action::"destroy", resource in Environment::"production") unless { context.approved };
-permit (principal in Group::"dba", action == Action::"approve", resource);
-permit (principal in Group::"administrators", action, resource == System::"countersign");
-permit (principal in Group::"administrators", action == Action::"connect", resource);
-"#;
-
-/// A machine, a gateway in front of it, and alice's way to it.
-struct Scene {
-    machine: Sshd,
-    gateway: Gateway,
-    client: TempDir,
-}
-
-impl Scene {
-    fn start(more: impl FnOnce(&Sshd) -> String) -> Result<Self> {
-        let machine = Sshd::start(None)?;
-        let proof = format!("key = {{ file = {:?} }}\n{}", machine.key(), more(&machine));
-        let text = machine.connection(&proof)?;
-        Self::with(machine, &text)
-    }
-
-    fn with(machine: Sshd, connection: &str) -> Result<Self> {
-        let setup = Setup::init()?;
-        let configuration = fs::read_to_string(setup.file("countersign.toml"))?;
-        setup.write("countersign.toml", &configuration.replace("[listen]\n", "[listen]\nssh = \"127.0.0.1:0\"\n"))?;
-        fs::remove_dir_all(setup.file("policy"))?;
-        setup.write("policy/all.cedar", POLICY)?;
-        setup.write(&format!("connections/{MACHINE}.toml"), connection)?;
-        let mut gateway = setup.serve()?;
-        gateway.add_user("alice", &["engineers"])?;
-        gateway.add_user("bob", &["dba"])?;
-        let scene = Self { machine, gateway, client: tempfile::tempdir()? };
-        let token = scene.gateway.run("alice", &["token", MACHINE])?;
-        scene.answers_with(token.trim())?;
-        Ok(scene)
-    }
-
-    /// What the client's prompt for a password is answered with.
-    fn answers_with(&self, secret: &str) -> Result<()> {
-        fs::write(self.client.path().join("secret"), secret)?;
-        let program = self.client.path().join("askpass");
-        fs::write(&program, format!("#!/bin/sh\ncat {:?}\n", self.client.path().join("secret")))?;
-        Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?)
-    }
-
-    fn port(&self) -> Result<String> {
-        let address = self.gateway.addresses().pointer("/ssh/0").and_then(Value::as_str).context("no address for SSH clients")?;
-        Ok(address.rsplit(':').next().unwrap_or_default().to_owned())
-    }
-
-    /// `ssh`, `scp` or `sftp` on the way to the gateway.
-    fn client(&self, program: &str) -> Result<Command> {
-        let mut command = Command::new(program);
-        let known = self.client.path().join("known_hosts");
-        command.args([
-            "-F",
-            "none",
-            "-o",
-            "StrictHostKeyChecking=accept-new",
-            "-o",
-            "PreferredAuthentications=password",
-            "-o",
-            "NumberOfPasswordPrompts=1",
-        ]);
-        command.args(["-o", "LogLevel=ERROR", "-o", &format!("UserKnownHostsFile={}", known.display()), "-o", &format!("Port={}", self.port()?)]);
-        command.env("SSH_ASKPASS", self.client.path().join("askpass")).env("SSH_ASKPASS_REQUIRE", "force").stdin(Stdio::null());
-        Ok(command)
-    }
-
-    fn ssh(&self, arguments: &[&str]) -> Result<Output> {
-        Ok(self.client("ssh")?.arg(format!("alice+{MACHINE}@127.0.0.1")).args(arguments).output()?)
-    }
-
-    /// The story of the session that `show` tells, of the newest that holds these words.
-    fn told(&self, words: &str) -> Result<String> {
-        let sessions = self.gateway.json("alice", &["sessions"])?;
-        let ids =
-            sessions.pointer("/sessions").and_then(Value::as_array).context("no sessions")?.iter().filter_map(|session| session.get("id")?.as_str());
-        for id in ids {
-            let story = self.gateway.run("alice", &["show", id])?;
-            if story.contains(words) {
-                return Ok(story);
-            }
-        }
-        anyhow::bail!("no session tells of {words:?}: {sessions}")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.client.path().join(name)
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Asks until it is so.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let began = std::time::Instant::now();
-    loop {
-        if let Some(found) = ask()? {
-            return Ok(found);
-        }
-        ensure!(began.elapsed() < PATIENCE, "it did not come to pass in time: {what}");
-    }
-}
 
 #[test]
 fn a_command_gets_its_input_output_errors_and_status_as_without_a_gateway() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let ran = scene.ssh(&["echo out; echo err >&2; exit 3"])?;
     ensure!((ran.status.code(), text(&ran.stdout), text(&ran.stderr)) == (Some(3), "out\n".to_owned(), "err\n".to_owned()), "{ran:?}");
     let killed = scene.ssh(&["kill -KILL $$"])?;
@@ -155,7 +35,7 @@ fn a_command_gets_its_input_output_errors_and_status_as_without_a_gateway() -> R
 
 #[test]
 fn a_shell_has_its_terminal_and_what_it_shows_is_recorded() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let mut command = scene.client("ssh")?;
     command.args(["-tt", &format!("alice+{MACHINE}@127.0.0.1")]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut shell = command.spawn()?;
@@ -169,7 +49,7 @@ fn a_shell_has_its_terminal_and_what_it_shows_is_recorded() -> Result<()> {
 
 #[test]
 fn what_policy_does_not_permit_never_reaches_the_machine_and_says_why() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let witness = scene.file("witness");
     for (command, why) in [
         (format!("sudo touch {}", witness.display()), "no policy permits `privilege`"),
@@ -192,16 +72,13 @@ fn what_policy_does_not_permit_never_reaches_the_machine_and_says_why() -> Resul
 
 #[test]
 fn what_removes_waits_on_the_open_channel_until_it_is_signed() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let gone = scene.file("gone");
     fs::create_dir(&gone)?;
     let mut command = scene.client("ssh")?;
     command.arg(format!("alice+{MACHINE}@127.0.0.1")).arg(format!("rm -rf {} && echo removed", gone.display()));
     let waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let hold = until("a hold", || {
-        let holds = scene.gateway.json("bob", &["holds"])?;
-        Ok(holds.pointer("/holds/0/id").and_then(Value::as_str).map(str::to_owned))
-    })?;
+    let hold = scene.hold()?;
     ensure!(gone.exists(), "it ran before it was signed");
     let shown = scene.gateway.run("bob", &["show", &hold])?;
     ensure!(shown.contains("rm -rf") && shown.contains("alice"), "{shown}");
@@ -216,10 +93,7 @@ fn what_removes_waits_on_the_open_channel_until_it_is_signed() -> Result<()> {
         command.arg(format!("alice+{MACHINE}@127.0.0.1")).arg(format!("rm -rf {}", scene.client.path().display()));
         command.stderr(Stdio::piped()).spawn()?
     };
-    let hold = until("a second hold", || {
-        let holds = scene.gateway.json("bob", &["holds"])?;
-        Ok(holds.pointer("/holds/0/id").and_then(Value::as_str).map(str::to_owned))
-    })?;
+    let hold = scene.hold()?;
     scene.gateway.run("bob", &["deny", &hold, "--reason", "not today"])?;
     let ran = denied.wait_with_output()?;
     ensure!(ran.status.code() == Some(254) && text(&ran.stderr).contains("denied by bob: not today"), "{ran:?}");
@@ -229,7 +103,7 @@ fn what_removes_waits_on_the_open_channel_until_it_is_signed() -> Result<()> {
 /// SSH-09: files are decided one by one, by the path they really have.
 #[test]
 fn files_are_decided_one_by_one_by_the_path_they_really_have() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let (there, secrets) = (scene.file("there"), scene.file("secrets"));
     fs::create_dir(&secrets)?;
     fs::write(secrets.join("key"), "secret\n")?;
@@ -257,7 +131,7 @@ fn files_are_decided_one_by_one_by_the_path_they_really_have() -> Result<()> {
 
 #[test]
 fn who_is_revoked_is_cut_off_and_opens_nothing_more() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let mut command = scene.client("ssh")?;
     command.arg(format!("alice+{MACHINE}@127.0.0.1")).arg("echo begun; cat").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = command.spawn()?;
@@ -279,7 +153,7 @@ fn another_host_key_is_refused_and_no_secret_is_shown_to_it() -> Result<()> {
     let (machine, other) = (Sshd::start(None)?, Sshd::start(None)?);
     let proof = format!("key = {{ file = {:?} }}", machine.key());
     let text_of = machine.connection(&proof)?.replace(&machine.host_key()?, &other.host_key()?);
-    let scene = Scene::with(machine, &text_of)?;
+    let scene = Scene::with(machine, &text_of, POLICY, "")?;
     let refused = scene.ssh(&["true"])?;
     ensure!(refused.status.code() == Some(254) && text(&refused.stderr).contains("another host key"), "{refused:?}");
     ensure!(!scene.machine.log()?.contains("Accepted"), "it signed in there all the same");
@@ -288,7 +162,7 @@ fn another_host_key_is_refused_and_no_secret_is_shown_to_it() -> Result<()> {
 
 #[test]
 fn a_wrong_secret_opens_nothing_and_weak_ciphers_are_not_spoken() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     // SSH-039.
     let weak = scene.client("ssh")?.args(["-o", "Ciphers=aes128-cbc,3des-cbc", &format!("alice+{MACHINE}@127.0.0.1"), "true"]).output()?;
     ensure!(weak.status.code() == Some(255), "{weak:?}");
@@ -300,7 +174,7 @@ fn a_wrong_secret_opens_nothing_and_weak_ciphers_are_not_spoken() -> Result<()> 
 
 #[test]
 fn a_connection_that_names_its_commands_runs_nothing_else() -> Result<()> {
-    let scene = Scene::start(|_| "commands = [\"echo this one\"]".to_owned())?;
+    let scene = Scene::start("commands = [\"echo this one\"]")?;
     let named = scene.ssh(&["echo this one"])?;
     ensure!(text(&named.stdout) == "this one\n", "{named:?}");
     for other in [&["echo this one; id"][..], &[]] {
@@ -313,7 +187,7 @@ fn a_connection_that_names_its_commands_runs_nothing_else() -> Result<()> {
 /// Whoever takes the one for the other is told, and the machine hears nothing that is not SSH.
 #[test]
 fn a_machine_is_no_database() -> Result<()> {
-    let scene = Scene::start(|_| String::new())?;
+    let scene = Scene::start("")?;
     let token = fs::read_to_string(scene.file("secret"))?;
     let port = scene.gateway.port()?;
     let conninfo = format!("host=127.0.0.1 port={port} dbname={MACHINE} user=alice sslmode=require");

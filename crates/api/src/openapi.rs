@@ -8,7 +8,7 @@ use utoipa::{
 use crate::{
     handlers::{
         catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
-        status, tokens, versions, who, workloads,
+        ssh, status, tokens, versions, who, workloads,
     },
     json::{Answer, Answered},
 };
@@ -19,7 +19,7 @@ use crate::{
     paths(
         serve,
         sign_in::login, sign_in::logout, sign_in::whoami, status::status, status::reindex, connections::list, catalogs::export, catalogs::classify, explain::statement,
-        tokens::list, tokens::mint, tokens::revoke, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
+        tokens::list, tokens::mint, tokens::revoke, ssh::register, ssh::certify, identities::list, identities::add, identities::show, identities::own, identities::renew, identities::groups,
         identities::password, identities::revoke, second_factor::offer, second_factor::accept, second_factor::remove, providers::list, providers::begin, providers::finish, providers::begin_device, providers::poll,
         providers::back_channel_logout, providers::link, providers::unlink, providers::standing, providers::revoke, providers::readmit, who::can, who::touched, oauth::token, oauth::revoke,
         oauth::introspection, oauth::metadata, oauth::jwks,

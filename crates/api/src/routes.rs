@@ -16,7 +16,7 @@ use crate::{
     Api, caller,
     handlers::{
         catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
-        status, tokens, versions, who, workloads,
+        ssh, status, tokens, versions, who, workloads,
     },
     refused::Refused,
 };
@@ -87,6 +87,8 @@ fn routes() -> Routes {
         .on(Method::GET, "/v1/tokens", tokens::list)
         .on(Method::POST, "/v1/tokens", tokens::mint)
         .on(Method::DELETE, "/v1/tokens/{id}", tokens::revoke)
+        .on(Method::POST, "/v1/ssh/keys", ssh::register)
+        .on(Method::POST, "/v1/ssh/certificates", ssh::certify)
         .on(Method::GET, "/v1/identities", identities::list)
         .on(Method::POST, "/v1/identities", identities::add)
         .on(Method::GET, "/v1/identities/{name}", identities::show)

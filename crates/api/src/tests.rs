@@ -74,7 +74,7 @@ impl House {
         let version = Version::load(&files()).unwrap_or_else(|problems| panic!("{problems:?}"));
         store.state().add_version(version.hash, &files(), &"init".parse().unwrap(), Timestamp::now()).await.unwrap();
         let guard = Guard::new(store.clone(), version, Limits::default(), Arc::new(NoTarget));
-        let gateway = GatewayView { postgres: vec!["127.0.0.1:6432".to_owned()], ssh: Vec::new(), ca: None };
+        let gateway = GatewayView { postgres: vec!["127.0.0.1:6432".to_owned()], ssh: Vec::new(), ssh_keys: None, ca: None };
         let api = Api::new(guard, gateway, Timestamp::now());
         let house = Self { router: crate::router(api.clone()), api, store, _folder: folder };
         house.people().await;

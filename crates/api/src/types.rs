@@ -8,6 +8,7 @@ mod oauth;
 mod providers;
 mod requests;
 mod second_factor;
+mod ssh;
 mod through;
 mod who;
 mod workloads;
@@ -33,6 +34,7 @@ pub use providers::{
 };
 pub use requests::{AccessRequest, CommentRequest, CommentView, GrantView, RequestEndedAnswer, RequestView, RequestsAnswer, RoleView, RolesAnswer};
 pub use second_factor::{SecondFactorCode, SecondFactorOffer, SecondFactorRequest};
+pub use ssh::{SshCertificateAnswer, SshCertificateRequest, SshKeyRequest, SshKeysView};
 pub use through::{ChangeView, ThroughView};
 pub use who::{CanView, Place, TouchedView, WhoCanAnswer, WhoTouchedAnswer};
 pub use workloads::{ExchangeAnswer, KeyRequest, KeyView, KeysAnswer, TrustRequest, TrustView};
@@ -369,6 +371,9 @@ pub struct GatewayView {
     /// Addresses for SSH clients.
     #[serde(default)]
     pub ssh: Vec<String>,
+    /// Keys for SSH; null if it is not served.
+    #[serde(default)]
+    pub ssh_keys: Option<SshKeysView>,
     /// PEM of the root that signed the gateway's certificate, for `sslrootcert`.
     pub ca: Option<String>,
 }
@@ -433,9 +438,12 @@ pub struct TokenView {
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
-    /// `connect`, `api` or `delegate`.
+    /// `connect`, `api` or `delegate`; `ssh-key` or `ssh-certificate` for whoever has the key it is bound to.
     #[schema(value_type = String)]
     pub purpose: TokenUse,
+    /// The fingerprint or thumbprint of the key that whoever uses it must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_to: Option<String>,
     /// The connections it opens.
     #[schema(value_type = Vec<String>)]
     pub connections: Vec<ConnectionName>,
@@ -477,6 +485,7 @@ impl From<TokenRow> for TokenView {
             parent: row.parent,
             actors: row.actors,
             purpose: row.purpose,
+            bound_to: row.bound_to,
             connections: row.connections,
             statement: row.statement,
             minted_by: row.minted_by,

@@ -13,6 +13,7 @@ mod fuzzed;
 mod local_port;
 mod output;
 mod policy_files;
+mod ssh;
 mod story;
 mod supervisor;
 mod telemetry;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use identity::{Crowd, InCrowd, ssh::SshKeys};
+use identity::{Crowd, InCrowd};
 use model::connection::Protocol;
 use protocol::postgres::refusal::{Refusal, Sqlstate};
 use session::Guard;
@@ -57,10 +57,10 @@ pub(crate) struct Places {
 }
 
 impl Gateway {
-    /// A gateway for the sessions `guard` stands over, which run on `threads`. Without `tls` only callers on this machine are served.
+    /// A gateway for the sessions `guard` stands over, which run on `threads`. Without `tls` only callers on this machine are served. It is called by `names`.
     #[must_use]
-    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, keys: Option<SshKeys>, threads: Threads, stop: watch::Receiver<Stop>) -> Self {
-        Self { shared: Arc::new(Shared::new(guard, tls, keys, stop)), threads }
+    pub fn new(guard: Arc<Guard>, tls: Option<CallerTls>, names: &[String], threads: Threads, stop: watch::Receiver<Stop>) -> Self {
+        Self { shared: Arc::new(Shared::new(guard, tls, names, stop)), threads }
     }
 
     /// Drops the roles that were made for sessions which have ended, those of earlier processes among them, until it is dropped itself.
@@ -121,10 +121,10 @@ impl Gateway {
 }
 
 impl Shared {
-    fn new(guard: Arc<Guard>, tls: Option<CallerTls>, keys: Option<SshKeys>, stop: watch::Receiver<Stop>) -> Self {
+    fn new(guard: Arc<Guard>, tls: Option<CallerTls>, names: &[String], stop: watch::Receiver<Stop>) -> Self {
         let (logins, crowd) = (Arc::new(Semaphore::new(guard.limits().max_logins.max(1))), Crowd::new(guard.limits().max_logins_per_address));
         let roles = Roles::new(guard.clone());
-        let ssh = keys.map(|keys| Arc::new(ssh::Doorway::new(keys)));
+        let ssh = guard.ssh().map(|keys| Arc::new(ssh::Doorway::new(keys, names)));
         Self { guard, tls, cancels: Cancels::default(), roles, ssh, stop, logins, crowd }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
         let files = Files::from([("policy/a.cedar".to_owned(), "permit (principal, action, resource);".to_owned())]);
         let catalogs: Arc<dyn CatalogSource> = Arc::new(TargetCatalogs::new(store.clone()));
         let guard = Guard::new(store, Version::load(&files).unwrap(), Limits::default(), catalogs);
-        Arc::new(Shared::new(guard, None, None, watch::channel(Stop::No).1))
+        Arc::new(Shared::new(guard, None, &[], watch::channel(Stop::No).1))
     }
 
     /// What the first answer to a startup packet in clear is, to a caller from this address.

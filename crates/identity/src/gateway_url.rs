@@ -17,6 +17,16 @@ impl GatewayUrl {
         &self.0
     }
 
+    /// Its host: a name or an address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => rest.split_once(':').map_or(rest, |(host, _)| host),
+        }
+    }
+
     /// Where it gives tokens out.
     #[must_use]
     pub fn token_endpoint(&self) -> String {

@@ -141,6 +141,8 @@ const fn prefix(class: TokenUse) -> &'static str {
         TokenUse::Connect => "cs_c_",
         TokenUse::Api => "cs_a_",
         TokenUse::Delegate => "cs_d_",
+        // Nobody is given a text of these, and none is read.
+        TokenUse::SshKey | TokenUse::SshCertificate => "cs_s_",
     }
 }
 

@@ -76,6 +76,9 @@ pub struct Machine {
     pub proof: MachineProof,
     /// The only commands that may be run, each word for word; empty allows any. With them there is no shell.
     pub commands: Vec<String>,
+    /// What may be the beginning of a value that is masked is not shown before it is known, however long that takes.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// What the gateway shows a machine.

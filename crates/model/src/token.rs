@@ -16,6 +16,20 @@ pub enum TokenUse {
     Api,
     /// Nothing by itself: an agent exchanges it, with a proof of its own, for one that opens connections on behalf of its subject.
     Delegate,
+    /// Opening sessions over SSH for whoever has a key that was registered. There is no text of it: what it is bound to is shown.
+    #[serde(rename = "ssh-key")]
+    SshKey,
+    /// The same for a key over which the gateway's own authority made a certificate.
+    #[serde(rename = "ssh-certificate")]
+    SshCertificate,
+}
+
+impl TokenUse {
+    /// Whether it is a key that is shown, and not a text.
+    #[must_use]
+    pub const fn is_of_ssh(self) -> bool {
+        matches!(self, Self::SshKey | Self::SshCertificate)
+    }
 }
 
 /// One token.
@@ -27,7 +41,7 @@ pub struct TokenRow {
     pub subject: IdentityName,
     /// What it may be used for.
     pub purpose: TokenUse,
-    /// The connections it opens, or lets be opened; empty for API tokens, never empty for the others.
+    /// The connections it opens, or lets be opened; empty for API tokens, and for keys of SSH that open whatever policy lets their subject open.
     pub connections: Vec<ConnectionName>,
     /// The one statement it may run, if it is for a single operation.
     pub statement: Option<String>,
@@ -88,6 +102,7 @@ impl TokenRow {
         match self.purpose {
             TokenUse::Delegate => self.actors.last(),
             TokenUse::Connect | TokenUse::Api => self.may_act.as_ref(),
+            TokenUse::SshKey | TokenUse::SshCertificate => None,
         }
     }
 

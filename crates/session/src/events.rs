@@ -105,6 +105,8 @@ pub(crate) fn token_minted(row: &TokenRow, now: Timestamp) -> Event {
         TokenUse::Connect => "connect",
         TokenUse::Api => "api",
         TokenUse::Delegate => "delegate",
+        TokenUse::SshKey => "ssh-key",
+        TokenUse::SshCertificate => "ssh-certificate",
     };
     let detail = json!({
         "subject": row.subject, "class": class, "connections": row.connections, "one_statement": row.statement.is_some(),

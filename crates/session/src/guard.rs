@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use identity::{AttemptLimits, Attempts, GatewayUrl, access::Signer};
+use identity::{AttemptLimits, Attempts, GatewayUrl, access::Signer, ssh::SshKeys};
 use model::{Actor, Identity, IdentityId, IdentityName, Outcome, SessionId, SystemAction, Timestamp, TokenId, VersionHash, session::SessionRow};
 use policy::{
     decide,
@@ -61,6 +61,7 @@ pub struct Guard {
     requesting: tokio::sync::Mutex<()>,
     url: OnceLock<GatewayUrl>,
     signer: Option<Signer>,
+    pub(crate) ssh_keys: Option<SshKeys>,
     /// One version is applied after the other.
     applying: tokio::sync::Mutex<()>,
     /// Sessions are decided anew one time after the other: what was read earlier must not be put in place of what was read later.
@@ -138,6 +139,7 @@ impl Guard {
             requesting: tokio::sync::Mutex::new(()),
             url: OnceLock::new(),
             signer: Signer::from_seed(store.signing().as_slice()).ok(),
+            ssh_keys: store.ssh().and_then(|secret| SshKeys::from_secret(secret).ok()),
             applying: tokio::sync::Mutex::new(()),
             deciding: tokio::sync::Mutex::new(()),
             masks: MaskKeys::new(store.masking().cloned()),

@@ -133,6 +133,7 @@ const fn class_in_words(class: TokenUse) -> &'static str {
         TokenUse::Connect => "opening connections",
         TokenUse::Api => "the API",
         TokenUse::Delegate => "an agent to act with",
+        TokenUse::SshKey | TokenUse::SshCertificate => "whoever has its key",
     }
 }
 
@@ -169,6 +170,15 @@ impl Guard {
         };
         self.note_use(&signed_in, now).await;
         Ok(signed_in)
+    }
+
+    /// Whom a token speaks for, where its caller does not say: nothing is proven by that.
+    pub async fn speaks_for(&self, secret: &Secret) -> Option<IdentityName> {
+        let digest = match token::parse(secret) {
+            Ok(presented) => presented.digest,
+            Err(_) => token::sha256(access::claimed(secret)?.as_bytes()),
+        };
+        self.store().state().token_by_digest(&digest).await.ok().flatten().map(|row| row.subject)
     }
 
     /// Registers the session of somebody who signed in and only then looks at their token and identity for the last time, so that no revocation
@@ -214,7 +224,9 @@ impl Guard {
         self.may_begin(wanted)?;
         if let Some(token) = &signed_in.token {
             let row = self.store().state().token(token.id).await.map_err(lost)?;
-            usable(&row.ok_or(TokenRefused::Revoked)?, wanted, now)?;
+            let row = row.ok_or(TokenRefused::Revoked)?;
+            usable(&row, wanted, now)?;
+            self.must_not_have_moved(&row).await?;
         } else if !self.store().state().accounts(Some(&signed_in.chain.subject.name)).await.map_err(lost)?.is_empty() {
             // An account was linked since: they have no password any more.
             return Err(SignInRefused::Wrong(WrongSecret::Password));
@@ -239,7 +251,7 @@ impl Guard {
     }
 
     /// No session begins while the state store is gone. The API goes by the answers it gets: what can be read is shown while nothing can be written.
-    fn may_begin(&self, wanted: SignInFor<'_>) -> Result<(), SignInRefused> {
+    pub(crate) fn may_begin(&self, wanted: SignInFor<'_>) -> Result<(), SignInRefused> {
         match wanted {
             SignInFor::Connection(_) if !self.state_is_there() => Err(SignInRefused::StateLost),
             SignInFor::Connection(_) | SignInFor::Api => Ok(()),
@@ -277,7 +289,7 @@ impl Guard {
     }
 
     /// Who holds 160 random bits is not guessing: only an unknown token counts as a failure, and failures of others never lock a real one out.
-    fn unknown_token(&self, name: &str, peer: IpAddr, now: Timestamp) -> SignInRefused {
+    pub(crate) fn unknown_token(&self, name: &str, peer: IpAddr, now: Timestamp) -> SignInRefused {
         let counted = self.attempts.begin(name, peer, now).map(drop);
         counted.map_or(SignInRefused::TooManyAttempts, |()| SignInRefused::Wrong(WrongSecret::UnknownToken))
     }
@@ -292,7 +304,21 @@ impl Guard {
     ) -> Result<SignedIn, SignInRefused> {
         let row = self.store().state().token_by_digest(&digest).await.map_err(lost)?;
         let Some(row) = row else { return Err(self.unknown_token(name, peer, now)) };
-        if row.subject.as_str() != name {
+        if row.purpose.is_of_ssh() {
+            return Err(self.unknown_token(name, peer, now));
+        }
+        self.signed_in_by(row, Some(name), wanted, now).await
+    }
+
+    /// What a token that somebody proved to have makes of them. Without a name they are whom it speaks for.
+    pub(crate) async fn signed_in_by(
+        &self,
+        row: TokenRow,
+        name: Option<&str>,
+        wanted: SignInFor<'_>,
+        now: Timestamp,
+    ) -> Result<SignedIn, SignInRefused> {
+        if name.is_some_and(|name| row.subject.as_str() != name) {
             return Err(TokenRefused::OtherName.into());
         }
         usable(&row, wanted, now)?;
@@ -381,8 +407,16 @@ impl Guard {
         verified.await.map_err(|_| SignInRefused::Busy)
     }
 
+    /// Whoever signs in at a provider does so there, each day: a key that they registered before they had an account is not taken any more.
+    pub(crate) async fn must_not_have_moved(&self, row: &TokenRow) -> Result<(), SignInRefused> {
+        if row.purpose == TokenUse::SshKey && !self.store().state().accounts(Some(&row.subject)).await.map_err(lost)?.is_empty() {
+            return Err(TokenRefused::Revoked.into());
+        }
+        Ok(())
+    }
+
     /// When somebody was last there is for listings; that it cannot be noted refuses nobody.
-    async fn note_use(&self, signed_in: &SignedIn, now: Timestamp) {
+    pub(crate) async fn note_use(&self, signed_in: &SignedIn, now: Timestamp) {
         let state = self.store().state();
         for member in signed_in.chain.members() {
             if let Err(error) = state.touch_identity(&member.name, now).await {
@@ -402,7 +436,8 @@ fn usable(row: &TokenRow, wanted: SignInFor<'_>, now: Timestamp) -> Result<(), T
     if row.revoked_at.is_some() {
         return Err(TokenRefused::Revoked);
     }
-    if row.purpose != wanted.class() {
+    let by_key = row.purpose.is_of_ssh() && matches!(wanted, SignInFor::Connection(_));
+    if row.purpose != wanted.class() && !by_key {
         return Err(TokenRefused::OtherUse(row.purpose, wanted.class()));
     }
     if let Some(at) = row.spent_at {
@@ -415,12 +450,13 @@ fn usable(row: &TokenRow, wanted: SignInFor<'_>, now: Timestamp) -> Result<(), T
         return Err(TokenRefused::Expired(row.expires_at));
     }
     match wanted {
+        SignInFor::Connection(_) if by_key && row.connections.is_empty() => Ok(()),
         SignInFor::Connection(name) if !row.connections.contains(name) => Err(TokenRefused::OtherConnection(name.clone())),
         SignInFor::Connection(_) | SignInFor::Api => Ok(()),
     }
 }
 
-fn lost(error: StoreError) -> SignInRefused {
+pub(crate) fn lost(error: StoreError) -> SignInRefused {
     tracing::error!(%error, "nobody can be signed in: the state store cannot be reached");
     SignInRefused::StateLost
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use identity::token;
+use identity::{TokenDigest, token};
 use model::{
     Actor, ActorChain, ConnectionName, Identity, IdentityKind, IdentityName, RequestId, Secret, SignInId, SystemAction, Timestamp, TokenId,
     token::{TokenRow, TokenUse},
@@ -24,6 +24,9 @@ use crate::{
 /// Longest statement a single-statement token may be for, in bytes.
 pub const MAX_TOKEN_STATEMENT_BYTES: usize = 1 << 20;
 
+/// Longest time that an SSH key may be registered for, in days.
+pub const MAX_SSH_KEY_DAYS: u64 = 365;
+
 /// A token asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
@@ -31,7 +34,7 @@ pub struct TokenRequest {
     pub subject: IdentityName,
     /// What it may be used for.
     pub purpose: TokenUse,
-    /// The connections it will open; none for an API token, one at least for the others.
+    /// The connections it will open; none for an API token, none or some for a key of SSH, one at least for the others.
     pub connections: Vec<ConnectionName>,
     /// The one statement it may run, if it is for a single operation.
     pub statement: Option<String>,
@@ -62,6 +65,38 @@ impl Guard {
         let agent = self.agent_of(&wanted, &subject, now).await?;
         self.check_scope(&wanted, &subject, agent.as_ref(), by, now)?;
         let (secret, digest) = token::mint_fresh(wanted.purpose).map_err(|error| GovernError::Invalid(error.to_string()))?;
+        let row = self.add_token(wanted, &digest, None, by, now).await?;
+        Ok((secret, row))
+    }
+
+    /// Lets a key of SSH open connections: what is asked for is bound to it. People do so for themselves, the owner of a workload or agent and administrators for it. What has a
+    /// `parent` ends with it.
+    ///
+    /// # Errors
+    /// `by` may not, a connection is not the subject's to open, the window is not one, or the key is or was somebody's.
+    pub async fn let_key_in(
+        &self,
+        wanted: TokenRequest,
+        key: &TokenDigest,
+        parent: Option<TokenId>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<TokenRow, GovernError> {
+        let subject = self.identity_for(&wanted.subject, by, now).await?;
+        self.must_mint_for(&subject, by, now)?;
+        self.check_window(&wanted, &subject, now)?;
+        self.check_scope(&wanted, &subject, None, by, now)?;
+        self.add_token(wanted, key, parent, by, now).await
+    }
+
+    async fn add_token(
+        &self,
+        wanted: TokenRequest,
+        digest: &TokenDigest,
+        parent: Option<TokenId>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<TokenRow, GovernError> {
         let row = TokenRow {
             id: ids::token(),
             subject: wanted.subject,
@@ -81,15 +116,15 @@ impl Guard {
             trust: None,
             key: None,
             bound_to: wanted.bound_to,
-            actors: agent.into_iter().map(|agent| agent.name).collect(),
+            actors: wanted.agent.into_iter().collect(),
             earlier_runs: BTreeMap::new(),
             may_act: None,
-            parent: None,
+            parent,
             request: wanted.request,
         };
-        self.store().state().add_token(&row, &digest).await?;
+        self.store().state().add_token(&row, digest).await?;
         events::append(self.store(), events::token_minted(&row, now)).await?;
-        Ok((secret, row))
+        Ok(row)
     }
 
     /// Revokes a token and ends what it opened; returns how many sessions that were. Its subject may, whoever minted it, the owner of its subject, and
@@ -154,9 +189,14 @@ impl Guard {
         if wanted.expires_at <= from {
             return Err(GovernError::Invalid("the token would end before it begins".to_owned()));
         }
-        let longest = std::time::Duration::from_secs(self.limits().max_token_window_s);
+        let longest = match wanted.purpose {
+            TokenUse::SshKey => std::time::Duration::from_secs(MAX_SSH_KEY_DAYS * 86_400),
+            _ => std::time::Duration::from_secs(self.limits().max_token_window_s),
+        };
         if now.checked_add(longest).is_ok_and(|latest| wanted.expires_at > latest) {
-            return Err(GovernError::Invalid(format!("a token ends at most {} hours after it is minted", longest.as_secs() / 3600)));
+            let hours = longest.as_secs() / 3600;
+            let longest = if hours > 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+            return Err(GovernError::Invalid(format!("it ends at most {longest} after it is made")));
         }
         match subject.expires_at {
             Some(end) if wanted.expires_at > end => {
@@ -193,7 +233,10 @@ impl Guard {
             TokenUse::Connect | TokenUse::Delegate if wanted.connections.is_empty() => {
                 return Err(GovernError::Invalid("say which connections the token is to open".to_owned()));
             }
-            TokenUse::Connect | TokenUse::Delegate => {}
+            TokenUse::SshKey | TokenUse::SshCertificate if wanted.statement.is_some() || wanted.request.is_some() => {
+                return Err(GovernError::Invalid("a key is for no single statement".to_owned()));
+            }
+            TokenUse::Connect | TokenUse::Delegate | TokenUse::SshKey | TokenUse::SshCertificate => {}
         }
         if wanted.statement.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TOKEN_STATEMENT_BYTES) {
             return Err(GovernError::Invalid(format!("the statement is empty or has more than {MAX_TOKEN_STATEMENT_BYTES} bytes")));
@@ -234,6 +277,7 @@ impl From<AddTokenError> for GovernError {
             | AddTokenError::Distrusted
             | AddTokenError::Revoked(_)
             | AddTokenError::KeyOver
+            | AddTokenError::KnownKey
             | AddTokenError::Undelegated
             | AddTokenError::Ungranted => Self::Invalid(error.to_string()),
         }

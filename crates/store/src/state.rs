@@ -59,6 +59,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         (13, "links", include_str!("../migrations/state/0013_links.sql")),
         (14, "key ends told", include_str!("../migrations/state/0014_key_ends_told.sql")),
         (15, "providers", include_str!("../migrations/state/0015_providers.sql")),
+        (16, "ssh keys", include_str!("../migrations/state/0016_ssh_keys.sql")),
     ],
 };
 

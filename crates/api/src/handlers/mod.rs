@@ -17,6 +17,7 @@ pub(crate) mod second_factor;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
+pub(crate) mod ssh;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod versions;

@@ -379,7 +379,7 @@ fn told(api: &Api, row: TokenRow) -> IntrospectionAnswer {
     let kind = match (&row.bound_to, row.purpose) {
         (Some(_), _) => "DPoP",
         (None, TokenUse::Api) => "Bearer",
-        (None, TokenUse::Connect | TokenUse::Delegate) => "N_A",
+        (None, _) => "N_A",
     };
     IntrospectionAnswer {
         active: true,

@@ -36,7 +36,7 @@ fn nothing_to_show(path: &str) -> Option<u16> {
 }
 
 /// What every signed-in identity is answered, with what is its own: listings are empty of others' things, which the tests below look at.
-const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 17] = [
+const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 18] = [
     ("GET", "/v1/connections"),
     ("GET", "/v1/holds"),
     ("GET", "/v1/identities"),
@@ -53,6 +53,7 @@ const FOR_ANYBODY_SIGNED_IN: [(&str, &str); 17] = [
     ("GET", "/v1/who-touched"),
     ("GET", "/v1/whoami"),
     ("POST", "/v1/logout"),
+    ("POST", "/v1/ssh/certificates"),
     ("POST", "/v1/token/introspect"),
 ];
 
@@ -77,6 +78,10 @@ pub(super) fn filled(path: &str) -> String {
     }
 }
 
+fn fresh_key() -> String {
+    identity::ssh::fresh_key().unwrap().public_key().to_openssh().unwrap()
+}
+
 /// A body that makes sense, so that what refuses it is not its shape.
 pub(super) fn body(method: &str, path: &str) -> Option<Value> {
     let body = match (method, path) {
@@ -90,6 +95,9 @@ pub(super) fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/identities/{name}/keys") => json!({ "public_key": "{}", "expires_in_s": 60 }),
         ("POST", "/v1/token/introspect" | "/v1/token/revoke") => json!("token=cs_c_00000000000000000000000000000000zb0vjh"),
         ("POST", "/v1/tokens") => json!({ "connections": ["prod-pg"] }),
+        // A key is registered once: each is another.
+        ("POST", "/v1/ssh/certificates") => json!({ "public_key": fresh_key() }),
+        ("POST", "/v1/ssh/keys") => json!({ "public_key": fresh_key(), "subject": "alice" }),
         ("POST", "/v1/identities") => json!({ "name": "eve", "kind": "user", "password": "correct horse battery" }),
         ("PUT", "/v1/identities/{name}/owner") => json!({ "owner": "mallory" }),
         ("PUT", "/v1/identities/{name}/expiry") => json!({ "expires_in_s": 86_400 }),

@@ -1,4 +1,5 @@
-//! `countersign connect NAME`: a fresh token, and the client started with it; or a local port for clients that know nothing of tokens.
+//! `countersign connect NAME`: the client of a connection, signed in: psql with a fresh token, ssh with a certificate; or a local port for clients that know nothing
+//! of tokens.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -14,6 +15,7 @@ use model::{ConnectionName, IdentityName, Secret};
 use crate::{
     client::{Client, Global, Server},
     credentials, local_port,
+    ssh::{self, Files, Gate},
 };
 
 /// How long the token works, in seconds: it is needed for signing in only.
@@ -26,7 +28,7 @@ pub(crate) struct Args {
     /// Open a local port instead of a client; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Arguments for psql
+    /// Arguments for psql; for a machine those of ssh, such as a command
     #[arg(last = true)]
     arguments: Vec<String>,
 }
@@ -49,9 +51,17 @@ pub(crate) struct Destination {
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let client = global.client()?;
     let connection: ConnectionName = args.name.split('/').next().unwrap_or_default().parse()?;
-    let token = mint(&client, &connection).await?;
     let user = client.get::<WhoamiAnswer>("/v1/whoami").await?.identity.name;
     let answer: ConnectionsAnswer = client.get("/v1/connections").await?;
+    if answer.connections.iter().any(|known| known.name == connection && known.protocol == "ssh") {
+        if args.listen.is_some() {
+            bail!("{connection} is a machine: ssh opens ports by itself, with -L");
+        }
+        let (files, gate) = (Files::find()?, Gate::of(&client.server, answer.gateway)?);
+        ssh::certified(&client, &files, &gate, &user).await?;
+        return start_ssh(&files, &gate, &format!("{user}+{connection}"), &args.arguments);
+    }
+    let token = mint(&client, &connection).await?;
     let destination = destination(&client.server, answer.gateway, user, args.name)?;
     match args.listen {
         Some(address) => local_port::serve(global.output(), &client, &connection, destination, address).await,
@@ -110,6 +120,23 @@ fn start_psql(destination: &Destination, token: &Secret, arguments: &[String]) -
         );
     }
     Err(error).context("cannot start psql")
+}
+
+/// Becomes ssh, with the key and certificate of this sign-in. What else ssh is configured to do for everybody, it does.
+fn start_ssh(files: &Files, gate: &Gate, user: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let option = |name: &str, path: &Path| format!("{name}=\"{}\"", path.display().to_string().replace('%', "%%"));
+    let mut command = Command::new("ssh");
+    command.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-p", &gate.port.to_string(), "-l", user]);
+    for option in
+        [option("IdentityFile", &files.key), option("CertificateFile", &files.certificate), option("UserKnownHostsFile", &files.known_hosts)]
+    {
+        command.arg("-o").arg(option);
+    }
+    let error = command.arg(&gate.host).args(arguments).exec();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        bail!("ssh is not installed: install it (Debian: apt install openssh-client)");
+    }
+    Err(error).context("cannot start ssh")
 }
 
 /// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE>

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::types::{
-    BrowserSignIn, BrowserSignInRequest, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest, LoginAnswer, LoginRequest,
-    PolledAnswer, ProviderView, ProvidersAnswer, SecretText,
+    BrowserSignIn, BrowserSignInRequest, ConnectionsAnswer, DevicePollRequest, DeviceSignIn, DeviceSignInRequest, FinishSignInRequest, LoginAnswer,
+    LoginRequest, PolledAnswer, ProviderView, ProvidersAnswer, SecretText,
 };
 use model::{IdentityName, ProviderName};
 
@@ -15,6 +15,7 @@ use crate::{
     client::{Client, Global, Server, is_stranger},
     credentials::{self, Credentials},
     output::moment,
+    ssh::{self, Files, Gate},
     terminal,
 };
 
@@ -51,7 +52,27 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         Credentials { server: client.server.to_string(), ca, name: answer.identity.name.clone(), token: answer.token, expires_at: answer.expires_at };
     let path = credentials::save(&kept)?;
     let shown = serde_json::json!({ "identity": answer.identity, "expires_at": answer.expires_at, "server": kept.server });
-    global.output().show(&shown, |_| format!("Signed in as {} until {} UTC ({}).", kept.name, moment(kept.expires_at), path.display()))
+    global.output().show(&shown, |_| format!("Signed in as {} until {} UTC ({}).", kept.name, moment(kept.expires_at), path.display()))?;
+    // Whatever becomes of this, they are signed in.
+    match for_ssh(global).await {
+        Ok(Some(said)) => eprintln!("{said}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("There is no certificate for ssh: {error:#}"),
+    }
+    Ok(())
+}
+
+/// A certificate for `ssh`, where the gateway speaks it: what to say of it.
+async fn for_ssh(global: &Global) -> anyhow::Result<Option<String>> {
+    let client = global.client()?;
+    let gateway = client.get::<ConnectionsAnswer>("/v1/connections").await?.gateway;
+    if gateway.ssh_keys.is_none() {
+        return Ok(None);
+    }
+    let (files, gate) = (Files::find()?, Gate::of(&client.server, gateway)?);
+    let until = ssh::certify(&client, &files, &gate).await?;
+    let place = if ssh::add_to_agent(&files, until) { "in your agent".to_owned() } else { files.certificate.display().to_string() };
+    Ok(Some(format!("For ssh you have a certificate until {} UTC ({place}); `countersign ssh-config` prints what ssh needs to know.", moment(until))))
 }
 
 /// The server says of nobody that the password is right and a code is missing: that would help to guess.

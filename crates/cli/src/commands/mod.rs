@@ -34,6 +34,9 @@ mod secret;
 mod serve;
 mod sessions;
 mod show;
+mod ssh_ca;
+mod ssh_config;
+mod ssh_key;
 mod status;
 mod store;
 mod tail;
@@ -81,6 +84,12 @@ enum Command {
     Connect(connect::Args),
     /// Mint, list and revoke tokens
     Token(token::Args),
+    /// Register, list and revoke keys for signing in over SSH
+    SshKey(ssh_key::Args),
+    /// Print what ssh needs to know for reaching machines by name
+    SshConfig(ssh_config::Args),
+    /// Print the authority that machines are to trust: a line for TrustedUserCAKeys
+    SshCa,
     /// Ask for a role of a connection for a while, or list the roles there are
     Request(request::Args),
     /// List requests, comment on them, give back or take what was granted
@@ -171,11 +180,6 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Classify(args) => classify::run(global, args).await,
         Command::Status => status::run(global).await,
         Command::Reindex => reindex::run(global).await,
-        Command::Login(args) => login::run(global, args).await,
-        Command::Logout => logout::run(global).await,
-        Command::Whoami => whoami::run(global).await,
-        Command::Connections => connections::run(global).await,
-        Command::Token(args) => token::run(global, args).await,
         Command::Request(args) => request::run(global, args).await,
         Command::Requests(args) => requests::run(global, args).await,
         Command::Holds(args) => holds::run(global, args).await,
@@ -194,7 +198,23 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::WhoTouched(args) => who::touched(global, args).await,
         Command::ExplainStatement(args) => explain_statement::run(global, args).await,
         Command::Secret(args) => secret::run(global, args).await,
-        Command::Init(_) | Command::Serve(_) | Command::Check(_) | Command::Connect(_) | Command::Store(_) => Ok(()),
+        other => come_in(global, other).await,
+    }
+}
+
+/// Signing in, and what opens connections.
+async fn come_in(global: &Global, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Login(args) => login::run(global, args).await,
+        Command::Logout => logout::run(global).await,
+        Command::Whoami => whoami::run(global).await,
+        Command::Connections => connections::run(global).await,
+        Command::Token(args) => token::run(global, args).await,
+        Command::SshKey(args) => ssh_key::run(global, args).await,
+        Command::SshConfig(args) => ssh_config::run(global, args).await,
+        Command::SshCa => ssh_ca::run(global).await,
+        // Whoever calls this has run the others.
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use api::{Api, types::GatewayView};
+use api::{
+    Api,
+    types::{GatewayView, SshKeysView},
+};
 use gateway::{CallerTls, Gateway, Stop, TargetCatalogs, Threads};
 use identity::{
     oidc::{Provider, Settings},
@@ -137,13 +140,17 @@ async fn serve(dir: &Path, config: &Config) -> anyhow::Result<()> {
     if let Some(sending) = &sending {
         guard.trace_to(sending.traces());
     }
+    if guard.ssh().is_none() && !config.listen.ssh.is_empty() {
+        // Another host key would look like another machine to every caller.
+        bail!("the deployment key that sealed the keys for SSH is gone: restore it in keys/, or take `ssh` out of [listen]");
+    }
     let listeners = Listeners::open(config).await?;
     let addresses = listeners.addresses(config)?;
     let tls = Tls::load(config)?;
-    let api = Api::new(guard.clone(), tls.view(&addresses), since);
+    let api = Api::new(guard.clone(), tls.view(&addresses, &guard)?, since);
     let (stop, stopping) = watch::channel(Stop::No);
     let threads = Threads::start(STACK_BYTES).context("cannot start the threads of sessions")?;
-    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), ssh_keys(&store, config)?, threads, stopping));
+    let gateway = Arc::new(Gateway::new(guard.clone(), Some(tls.callers.clone()), &names(config, &addresses), threads, stopping));
 
     let mut others = JoinSet::new();
     others.spawn(guard.clone().watch());
@@ -204,13 +211,13 @@ fn issuers(dir: &Path, config: &Config) -> anyhow::Result<Issuers> {
     Ok(Issuers::new(config.issuers.iter().map(issuer).collect::<anyhow::Result<Vec<_>>>()?))
 }
 
-/// The keys for SSH. Without the secret that they are made of nobody is served: another host key would look like another machine to every caller.
-fn ssh_keys(store: &Store, config: &Config) -> anyhow::Result<Option<SshKeys>> {
-    match store.ssh() {
-        Some(secret) => Ok(Some(SshKeys::from_secret(secret)?)),
-        None if config.listen.ssh.is_empty() => Ok(None),
-        None => bail!("the deployment key that sealed the keys for SSH is gone: restore it in keys/, or take `ssh` out of [listen]"),
-    }
+/// What callers over SSH call the gateway: names of its host certificate.
+fn names(config: &Config, addresses: &Addresses) -> Vec<String> {
+    let mut names: Vec<String> = config.tokens.issuer.iter().map(|url| url.host().to_owned()).collect();
+    names.extend(addresses.ssh.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn tell_of_masks(store: &Store) {
@@ -388,8 +395,14 @@ impl Tls {
         Ok(Self { callers, api: TlsAcceptor::from(Arc::new(api)), ca: std::fs::read_to_string(ca).ok() })
     }
 
-    fn view(&self, addresses: &Addresses) -> GatewayView {
-        GatewayView { postgres: texts(&addresses.postgres), ssh: texts(&addresses.ssh), ca: self.ca.clone() }
+    fn view(&self, addresses: &Addresses, guard: &Guard) -> anyhow::Result<GatewayView> {
+        let keys = guard.ssh().filter(|_| !addresses.ssh.is_empty());
+        let view = |keys: &SshKeys| -> anyhow::Result<SshKeysView> {
+            let host_key = keys.host().public_key().to_openssh().context("the host key cannot be written out")?;
+            Ok(SshKeysView { host_key, host_authority: keys.host_authority()?, user_authority: keys.authority()? })
+        };
+        let ssh_keys = keys.map(view).transpose()?;
+        Ok(GatewayView { postgres: texts(&addresses.postgres), ssh: texts(&addresses.ssh), ssh_keys, ca: self.ca.clone() })
     }
 }
 

@@ -265,7 +265,12 @@ pub(crate) fn table(output: &Output, tokens: &[TokenView]) -> String {
         vec![
             token.id.to_string(),
             std::iter::once(&token.subject).chain(&token.actors).map(ToString::to_string).collect::<Vec<_>>().join(" via "),
-            if opens.is_empty() { "the API".to_owned() } else { opens },
+            match (token.purpose.is_of_ssh(), opens.is_empty()) {
+                (false, true) => "the API".to_owned(),
+                (true, true) => "machines, by key".to_owned(),
+                (true, false) => format!("{opens}, by key"),
+                (false, false) => opens,
+            },
             token.minted_by.to_string(),
             moment(token.created_at),
             moment(token.expires_at),

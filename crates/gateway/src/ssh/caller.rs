@@ -1,51 +1,60 @@
-//! A caller's connection: who it is, and which channels it opens.
+//! A caller's connection: how it is served from its first byte to its end, and which channels it opens. Who is calling: see [`super::sign_in`].
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use identity::ssh::SshKeys;
-use model::{ConnectionName, Secret, Timestamp, name::printable};
+use model::{Secret, name::printable};
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac,
-    server::{self, Auth, ChannelOpenHandle, Msg},
+    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
+    keys::Certificate,
+    mac,
+    server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
 };
-use session::sign_in::{SignInFor, SignInRefused, SignedIn};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::Instant,
+};
 
 use super::{
     channel,
     conversation::{Caller, Conversation},
     cut::{Cuttable, Scissors},
     forward::{self, Destination},
+    sign_in::SigningIn,
 };
 use crate::listen::{Places, Shared};
 
-/// Failures of one caller before it is sent away.
-const MAX_AUTH_ATTEMPTS: usize = 6;
+/// Failures of one caller before it is sent away. Keys that are offered in vain count: agents hold many.
+const MAX_AUTH_ATTEMPTS: usize = 20;
 /// Channels one connection may have at a time.
 const MAX_CHANNELS: usize = 64;
 /// A caller that is silent for so long is looked for.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long a caller has to hear why it is sent away.
+/// How long a caller has to hear why it is sent away, and what it left behind has to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Between the name of an identity and that of a connection in what callers sign in as.
-const SEPARATOR: char = '+';
+
+/// How callers may show who they are.
+pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::KeyboardInteractive, MethodKind::Password];
 
 /// What every caller meets.
 #[derive(Debug)]
 pub(crate) struct Doorway {
-    keys: SshKeys,
     config: Arc<server::Config>,
 }
 
 impl Doorway {
-    pub(crate) fn new(keys: SshKeys) -> Self {
+    /// With the keys of the gateway, which callers call by these names.
+    pub(crate) fn new(keys: &SshKeys, names: &[String]) -> Self {
+        let certificate = keys.host_certificate(names).inspect_err(|error| tracing::error!(%error, "the host key has no certificate"));
         let config = server::Config {
             server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Countersign")),
-            methods: MethodSet::from(&[MethodKind::Password][..]),
-            // Whoever is refused waits as long as the slowest refusal takes: nothing is told by the time.
-            auth_rejection_time: Duration::from_millis(500),
+            methods: MethodSet::from(METHODS),
+            // Whose key is offered in vain has many; who guesses secrets is slowed down where they are compared.
+            auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: vec![keys.host().clone()],
+            certificates: certificate.into_iter().filter(|_| !names.is_empty()).collect(),
             preferred: Preferred {
                 kex: Cow::Borrowed(&[
                     kex::MLKEM768X25519_SHA256,
@@ -66,97 +75,123 @@ impl Doorway {
             nodelay: true,
             ..server::Config::default()
         };
-        Self { keys, config: Arc::new(config) }
-    }
-
-    pub(super) const fn keys(&self) -> &SshKeys {
-        &self.keys
+        Self { config: Arc::new(config) }
     }
 }
 
 /// Serves one caller from its first byte to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, patience: Duration, places: Places) {
-    let Some(doorway) = shared.ssh.clone() else { return };
-    let deadline = tokio::time::Instant::now() + patience;
-    let conversation = Arc::new(Conversation::new(shared, doorway.clone(), peer));
-    let scissors = Scissors::default();
-    let door = Door { conversation: conversation.clone() };
-    let begun = server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors), door);
-    let Ok(Ok(mut running)) = tokio::time::timeout_at(deadline, begun).await else {
-        tracing::debug!(%peer, "a caller did not begin to speak SSH in time");
-        return;
-    };
-    let handle = running.handle();
-    tokio::select! {
-        _ = &mut running => return,
-        () = conversation.signed_in() => {}
-        () = tokio::time::sleep_until(deadline) => {
-            tracing::debug!(%peer, "a caller did not finish its login in time");
-            scissors.cut();
+pub(crate) async fn serve(shared: Arc<Shared>, stream: tokio::net::TcpStream, peer: SocketAddr, patience: Duration, places: Places) {
+    let conversation = Arc::new(Conversation::new(shared, peer));
+    run(conversation, stream, None, patience, Some(places)).await;
+}
+
+/// Serves what comes through a caller's connection to another of the gateway's machines: a jump. Who is calling is known.
+pub(super) async fn serve_jump(conversation: Arc<Conversation>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller) {
+    let patience = Duration::from_millis(conversation.shared().guard.limits().login_timeout_ms);
+    run(conversation, stream, Some(caller), patience, None).await;
+}
+
+/// Boxed where it is called from within itself: a jump is a connection in a connection.
+fn run(
+    conversation: Arc<Conversation>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    known: Option<Caller>,
+    patience: Duration,
+    places: Option<Places>,
+) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let Some(doorway) = conversation.shared().ssh.clone() else { return };
+        let peer = conversation.peer();
+        let (login_until, until) = watch::channel(Instant::now() + patience);
+        let scissors = Scissors::default();
+        let door = Door { signing_in: SigningIn::new(conversation.clone(), known, login_until), conversation: conversation.clone() };
+        let begun = server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors), door);
+        let Ok(Ok(mut running)) = tokio::time::timeout(patience, begun).await else {
+            tracing::debug!(%peer, "a caller did not begin to speak SSH in time");
             return;
+        };
+        let handle = running.handle();
+        tokio::select! {
+            _ = &mut running => return,
+            () = conversation.signed_in() => {}
+            () = passed(until) => {
+                tracing::debug!(%peer, "a caller did not finish its login in time");
+                scissors.cut();
+                return;
+            }
+        }
+        drop(places);
+        let reason = tokio::select! {
+            _ = &mut running => None,
+            reason = conversation.must_end() => Some(reason),
+        };
+        match reason {
+            None => {
+                conversation.channels_end(LAST_WORDS).await;
+                conversation.close("the caller left").await;
+            }
+            Some(reason) => {
+                let _ = tokio::time::timeout(LAST_WORDS, handle.disconnect(Disconnect::ByApplication, printable(&reason), String::new())).await;
+                conversation.close(&reason).await;
+                let _ = tokio::time::timeout(LAST_WORDS, running).await;
+            }
+        }
+        scissors.cut();
+    })
+}
+
+/// Waits until a deadline that may be put off.
+async fn passed(mut until: watch::Receiver<Instant>) {
+    loop {
+        let at = *until.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => return,
+            Ok(()) = until.changed() => {}
         }
     }
-    drop(places);
-    let reason = tokio::select! {
-        _ = &mut running => None,
-        reason = conversation.must_end() => Some(reason),
-    };
-    match reason {
-        None => conversation.close("the caller left").await,
-        Some(reason) => {
-            let _ = tokio::time::timeout(LAST_WORDS, handle.disconnect(Disconnect::ByApplication, printable(&reason), String::new())).await;
-            conversation.close(&reason).await;
-            let _ = tokio::time::timeout(LAST_WORDS, running).await;
-        }
-    }
-    scissors.cut();
 }
 
 /// What a caller's packets reach.
 struct Door {
+    signing_in: SigningIn,
     conversation: Arc<Conversation>,
 }
 
 impl Door {
-    /// Signs in whoever proves to be `user`, which is `identity+connection`.
-    async fn sign_in(&mut self, user: &str, secret: Secret) -> Auth {
-        let Some((identity, connection)) = user.rsplit_once(SEPARATOR) else { return Auth::reject() };
-        match self.signed_in(identity, connection, &secret).await {
-            Ok(signed_in) => {
-                self.conversation.enter(Caller { signed_in, connection: connection.to_owned() });
-                Auth::Accept
-            }
-            Err(refused) => {
-                tracing::info!(user = %printable(user), peer = %self.conversation.peer(), ?refused, "a sign-in was refused");
-                // The same may be tried again with another secret.
-                Auth::Reject { proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])), partial_success: false }
-            }
-        }
-    }
-
     async fn forward(&self, opened: Channel<Msg>, reply: ChannelOpenHandle, handle: server::Handle, to: Destination) {
         if self.conversation.channels() >= MAX_CHANNELS {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         }
         self.conversation.spawn(forward::run(self.conversation.clone(), opened, reply, handle, to));
     }
-
-    async fn signed_in(&self, identity: &str, connection: &str, secret: &Secret) -> Result<SignedIn, SignInRefused> {
-        // A name no connection can have opens nothing; signing in for it costs and tells the same as for any other.
-        let name: ConnectionName = match connection.parse().or_else(|_| "unknown".parse()) {
-            Ok(name) => name,
-            Err(_) => return Err(SignInRefused::TooManyAttempts),
-        };
-        let guard = &self.conversation.shared().guard;
-        guard.sign_in(identity, secret, SignInFor::Connection(&name), self.conversation.peer().ip(), Timestamp::now()).await
-    }
 }
 
 impl server::Handler for Door {
     type Error = russh::Error;
 
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(self.signing_in.known(user))
+    }
+
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        Ok(self.sign_in(user, Secret::new(password.as_bytes().to_vec())).await)
+        Ok(self.signing_in.with_password(user, password).await)
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        Ok(self.signing_in.offered(user, &offer).await)
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        Ok(self.signing_in.with_key(user, key.public_key).await)
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
+        Ok(self.signing_in.with_certificate(user, certificate).await)
+    }
+
+    async fn auth_keyboard_interactive<'a>(&'a mut self, user: &str, _submethods: &str, response: Option<Response<'a>>) -> Result<Auth, Self::Error> {
+        let answers = response.map(|response| response.map(|answer| Secret::new(answer.to_vec())).collect());
+        Ok(self.signing_in.interactively(user, answers).await)
     }
 
     async fn channel_open_session(
@@ -184,6 +219,22 @@ impl server::Handler for Door {
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
+        let jump = match self.conversation.jump(host_to_connect, port_to_connect).await {
+            Ok(jump) => jump,
+            Err(reason) => {
+                reply.reject(reason).await;
+                return Ok(());
+            }
+        };
+        if let Some((inner, caller)) = jump {
+            if self.conversation.channels() >= MAX_CHANNELS {
+                reply.reject(ChannelOpenFailure::ResourceShortage).await;
+                return Ok(());
+            }
+            reply.accept().await;
+            self.conversation.spawn(serve_jump(inner, opened.into_stream(), caller));
+            return Ok(());
+        }
         let from = (originator_address.to_owned(), originator_port);
         self.forward(opened, reply, session.handle(), Destination::Port { host: host_to_connect.to_owned(), port: port_to_connect, from }).await;
         Ok(())

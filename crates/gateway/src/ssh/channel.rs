@@ -150,6 +150,7 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
         Err(broken) => return callers.refuse(&broken.to_string()).await,
     };
     let op = permit.operation();
+    let masks = !matches!(&start, Start::Exec(command) if classify::transfers(command));
     let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
     match started(&open, &prelude, start).await {
         Ok((link, machines)) => {
@@ -159,7 +160,10 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
             let records = prelude.pty.is_some() || open.session.records_output();
             let passed = match of_files {
                 true => files::run(&open.session, callers, machines).await,
-                false => relay::run(&Running { session: &open.session, operation: op, records }, callers, machines).await,
+                false => {
+                    let running = Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks };
+                    relay::run(&running, callers, machines).await
+                }
             };
             answered(&open, op, passed.answer());
             if passed.in_order {

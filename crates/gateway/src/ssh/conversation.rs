@@ -3,62 +3,67 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use model::Timestamp;
+use model::{ConnectionName, IdentityName, Timestamp, connection::Protocol};
+use russh::ChannelOpenFailure;
 use session::{
     Admission, Wanted, admit,
     sign_in::SignedIn,
-    ssh::{Operation, Ruling, Session},
+    ssh::{Operation, ProvenKey, Ruling, Session},
 };
 use tokio::{
     sync::{OnceCell, watch},
     task::JoinSet,
 };
 
-use super::{
-    caller::Doorway,
-    machine::{self, Link, Wish},
-};
+use super::machine::{self, Link, Wish};
 use crate::listen::{Shared, Stop};
 
-/// Somebody who signed in, and the connection they want.
+/// SSH's port where nobody says another: that of a jump.
+const SSH_PORT: u32 = 22;
+
+/// Somebody who signed in.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    pub(super) signed_in: SignedIn,
-    pub(super) connection: String,
+    pub(super) name: IdentityName,
+    /// For a connection; none if they only jump to others.
+    pub(super) wanted: Option<(SignedIn, String)>,
+    /// The key they did it with: it may open other connections, too.
+    pub(super) key: Option<ProvenKey>,
 }
 
 /// A caller's connection.
 pub(super) struct Conversation {
     shared: Arc<Shared>,
-    doorway: Arc<Doorway>,
     peer: SocketAddr,
     caller: watch::Sender<Option<Arc<Caller>>>,
     open: OnceCell<Result<Arc<Open>, String>>,
     opened: watch::Sender<bool>,
     channels: Mutex<JoinSet<()>>,
+    /// Counts channels that have ended.
+    ended: watch::Sender<u64>,
 }
 
 /// One whose session is open.
 pub(super) struct Open {
     pub(super) session: Arc<Session>,
     shared: Arc<Shared>,
-    doorway: Arc<Doorway>,
     /// Links that no channel uses now. A channel has one for itself, so that one which nobody reads holds up no other.
     idle: Mutex<Vec<Link>>,
 }
 
 impl Conversation {
-    pub(super) fn new(shared: Arc<Shared>, doorway: Arc<Doorway>, peer: SocketAddr) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
         Self {
             shared,
-            doorway,
             peer,
             caller: watch::Sender::new(None),
             open: OnceCell::new(),
             opened: watch::Sender::new(false),
             channels: Mutex::default(),
+            ended: watch::Sender::new(0),
         }
     }
 
@@ -85,7 +90,11 @@ impl Conversation {
     pub(super) fn spawn(&self, channel: impl Future<Output = ()> + Send + 'static) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         while channels.try_join_next().is_some() {}
-        channels.spawn(channel);
+        let ended = self.ended.clone();
+        channels.spawn(async move {
+            channel.await;
+            ended.send_modify(|count| *count += 1);
+        });
     }
 
     /// How many channels run.
@@ -107,40 +116,98 @@ impl Conversation {
 
     async fn admit_and_dial(&self) -> Result<Arc<Open>, String> {
         let caller = self.caller.borrow().clone().ok_or("nobody has signed in")?;
+        let Some((signed_in, connection)) = &caller.wanted else {
+            return Err(format!("say which connection: sign in as {}+CONNECTION, or jump to one with ssh -J", caller.name));
+        };
         if *self.shared.stop.borrow() != Stop::No {
             return Err("the gateway is stopping".to_owned());
         }
         let guard = &self.shared.guard;
         let peer = self.peer.to_string();
-        let wanted = Wanted { connection: &caller.connection, database: None, peer: &peer };
+        let wanted = Wanted { connection, database: None, peer: &peer };
         let mut span = guard.traces().begin("login");
         span.note("client.address", self.peer.ip());
-        let admission = admit(guard, &caller.signed_in, wanted, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        let admission = admit(guard, signed_in, wanted, Timestamp::now()).await.map_err(|error| error.to_string())?;
         let first = self.dial_for(&admission).await?;
         let session = Session::open(admission, span.child("session")).await.map_err(|error| {
             tracing::error!(%error, "a session could not be opened");
             error.to_string()
         })?;
-        Ok(Arc::new(Open { session, shared: self.shared.clone(), doorway: self.doorway.clone(), idle: Mutex::new(vec![first]) }))
+        Ok(Arc::new(Open { session, shared: self.shared.clone(), idle: Mutex::new(vec![first]) }))
     }
 
     async fn dial_for(&self, admission: &Admission) -> Result<Link, String> {
         let connection = admission.connection();
         let wish = Wish { connection, key_id: format!("{} {}", admission.chain(), admission.session()) };
-        machine::dial(self.shared.guard.store(), self.doorway.keys(), wish).await.map_err(|error| {
+        machine::dial(&self.shared.guard, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "a machine could not be dialled");
             machine::sentence(connection, &error)
         })
     }
 
-    /// Waits until the session must end: for ever, as long as there is none.
+    /// Waits until the session must end, as long as there is one; or until the gateway stops and nothing runs in it.
     pub(super) async fn must_end(&self) -> String {
-        let mut opened = self.opened.subscribe();
-        let _ = opened.wait_for(|opened| *opened).await;
-        match self.open.get() {
-            Some(Ok(open)) => open.session.ended().await.to_string(),
-            Some(Err(_)) | None => std::future::pending().await,
+        let ended = async {
+            let mut opened = self.opened.subscribe();
+            let _ = opened.wait_for(|opened| *opened).await;
+            match self.open.get() {
+                Some(Ok(open)) => open.session.ended().await.to_string(),
+                Some(Err(_)) | None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = ended => reason,
+            () = self.drained() => "the gateway is stopping".to_owned(),
         }
+    }
+
+    /// Waits until the gateway takes no new sessions and none of the channels runs any more.
+    async fn drained(&self) {
+        let mut stop = self.shared.stop.clone();
+        if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+            return std::future::pending().await;
+        }
+        let mut ended = self.ended.subscribe();
+        while self.channels() > 0 && ended.changed().await.is_ok() {}
+    }
+
+    /// Where a connection to a host and port is a jump to one of the gateway's machines: the conversation with it, and who is calling.
+    ///
+    /// # Errors
+    /// It is one, and not theirs; or they may do nothing but jump, and it is none.
+    pub(super) async fn jump(&self, host: &str, port: u32) -> Result<Option<(Arc<Self>, Caller)>, ChannelOpenFailure> {
+        let caller = self.caller.borrow().clone().ok_or(ChannelOpenFailure::AdministrativelyProhibited)?;
+        let guard = &self.shared.guard;
+        let known = host.parse::<ConnectionName>().ok().filter(|name| {
+            let version = guard.version();
+            let machine = version.connections.get(name).filter(|connection| connection.protocol == Protocol::Ssh);
+            machine.is_some_and(|connection| port == SSH_PORT || port == u32::from(connection.port))
+        });
+        let refused = |why: &str| {
+            tracing::info!(caller = %caller.name, host = %model::name::printable(host), port, why, "a jump was refused");
+            ChannelOpenFailure::AdministrativelyProhibited
+        };
+        let Some(name) = known else {
+            return if caller.wanted.is_some() { Ok(None) } else { Err(refused("there is no such machine")) };
+        };
+        let here = caller.wanted.as_ref().filter(|(_, connection)| *connection == name.as_str()).map(|(signed_in, _)| signed_in.clone());
+        let signed_in = match (here, caller.key) {
+            (Some(signed_in), _) => signed_in,
+            (None, Some(key)) => {
+                let signed_in = guard.sign_in_with_ssh_key(key, Some(caller.name.as_str()), &name, self.peer.ip(), Timestamp::now()).await;
+                signed_in.map_err(|error| refused(&error.to_string()))?
+            }
+            (None, None) => return Err(refused("what they signed in with opens one connection")),
+        };
+        let caller = Caller { wanted: Some((signed_in, name.to_string())), ..Caller::clone(&caller) };
+        Ok(Some((Arc::new(Self::new(self.shared.clone(), self.peer)), caller)))
+    }
+
+    /// Gives what runs some time to end by itself.
+    pub(super) async fn channels_end(&self, within: Duration) {
+        let mut ended = self.ended.subscribe();
+        let all = async { while self.channels() > 0 && ended.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(within, all).await;
     }
 
     /// Ends its channels and its session.
@@ -174,7 +241,7 @@ impl Open {
         }
         let connection = self.session.connection();
         let wish = Wish { connection: &connection, key_id: machine::key_id(&self.session) };
-        machine::dial(self.shared.guard.store(), self.doorway.keys(), wish).await.map_err(|error| {
+        machine::dial(&self.shared.guard, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "a machine could not be dialled again");
             machine::sentence(&connection, &error)
         })

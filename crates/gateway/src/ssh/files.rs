@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Chan
     if broken.is_some() {
         let _ = to_machine.close().await;
     }
-    Passed { ended: files.ended, down: files.down, up: 0, in_order: broken.is_none(), broken }
+    Passed { ended: files.ended, down: files.down, up: 0, in_order: broken.is_none(), broken, masked: Vec::new() }
 }
 
 /// One conversation.
@@ -119,7 +119,7 @@ impl Files<'_> {
     fn tell(&self, done: Done) {
         let Done { operation, outcome, failed, bytes } = done;
         let (tag, error) = if failed { (None, Some(outcome)) } else { (Some(outcome), None) };
-        if let Err(error) = self.session.answered(operation, Answer { tag, error, bytes }, Timestamp::now()) {
+        if let Err(error) = self.session.answered(operation, Answer { tag, error, bytes, masked: Vec::new() }, Timestamp::now()) {
             tracing::error!(%error, session = %self.session.id(), "how an operation on a file ended could not be recorded");
         }
     }

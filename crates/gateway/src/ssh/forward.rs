@@ -45,7 +45,9 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
             reply.accept().await;
             let (read, write) = channel.split();
             let mut callers = Callers { id, handle, read, write, ahead: VecDeque::new() };
-            let passed = relay::run(&Running { session: &open.session, operation: op, records: false }, &mut callers, machines).await;
+            let passed =
+                relay::run(&Running { session: &open.session, operation: op, records: false, terminal: false, masks: false }, &mut callers, machines)
+                    .await;
             let _ = callers.handle.close(id).await;
             if passed.in_order {
                 open.give_back(link);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use identity::ssh::{self, SshKeyError, SshKeys};
+use identity::ssh::{self, SshKeyError};
 use jiff::SignedDuration;
 use model::{
     Connection, Timestamp,
@@ -14,8 +14,7 @@ use russh::{
     keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate},
     mac,
 };
-use session::ssh::Session;
-use store::Store;
+use session::{Guard, ssh::Session};
 
 use super::cut::{Cuttable, Scissors};
 use crate::dial::{self, DialError};
@@ -44,6 +43,8 @@ pub(super) enum MachineError {
     Protocol { host: String, error: russh::Error },
     #[error("connection {0} is of no machine")]
     NoMachine(String),
+    #[error("the gateway has lost the keys that it makes certificates with")]
+    NoKeys,
 }
 
 /// What a caller is told.
@@ -51,7 +52,7 @@ pub(super) fn sentence(connection: &Connection, error: &MachineError) -> String 
     let trouble = match error {
         MachineError::Dial(error) => return dial::sentence(connection, error),
         MachineError::OtherKey(_) => "the machine shows another host key than the connection names",
-        MachineError::Refused { .. } | MachineError::Credential(_) => "the machine does not let the gateway in",
+        MachineError::Refused { .. } | MachineError::Credential(_) | MachineError::NoKeys => "the machine does not let the gateway in",
         MachineError::Silent(_) => "the machine does not answer",
         MachineError::Protocol { .. } => "the machine cannot be spoken with",
         MachineError::NoMachine(_) => "it is of no machine",
@@ -139,11 +140,11 @@ pub(super) struct Wish<'a> {
 }
 
 /// Dials a machine and signs in.
-pub(super) async fn dial(store: &Store, keys: &SshKeys, wish: Wish<'_>) -> Result<Link, MachineError> {
+pub(super) async fn dial(guard: &Guard, wish: Wish<'_>) -> Result<Link, MachineError> {
     let connection = wish.connection;
     let machine = connection.machine.as_ref().ok_or_else(|| MachineError::NoMachine(connection.name.to_string()))?;
     // Before the machine's time runs: secrets may come from elsewhere.
-    let proof = proof(store, keys, machine, &wish).await?;
+    let proof = proof(guard, machine, &wish).await?;
     let signing_in = sign_in(connection, machine, proof);
     tokio::time::timeout(PATIENCE, signing_in).await.map_err(|_| MachineError::Silent(connection.host.clone()))?
 }
@@ -155,14 +156,16 @@ enum Proof {
     Certificate(russh::keys::PrivateKey, Box<russh::keys::Certificate>),
 }
 
-async fn proof(store: &Store, keys: &SshKeys, machine: &Machine, wish: &Wish<'_>) -> Result<Proof, MachineError> {
-    let secret =
-        async |source: &SecretSource| store.secrets().of(source).await.map_err(|error| MachineError::Dial(DialError::Secret(error.to_string())));
+async fn proof(guard: &Guard, machine: &Machine, wish: &Wish<'_>) -> Result<Proof, MachineError> {
+    let secret = async |source: &SecretSource| {
+        guard.store().secrets().of(source).await.map_err(|error| MachineError::Dial(DialError::Secret(error.to_string())))
+    };
     match (&machine.proof, &wish.connection.login.password) {
         (MachineProof::Key(source), _) => Ok(Proof::Key(ssh::private_key(secret(source).await?.reveal())?)),
         (MachineProof::Certificate(principals), _) => {
             let now = Timestamp::now();
             let until = now.checked_add(CERTIFICATE_LASTS).unwrap_or(now);
+            let keys = guard.ssh().ok_or(MachineError::NoKeys)?;
             let (key, certificate) = keys.certify(&wish.key_id, principals, now, until)?;
             Ok(Proof::Certificate(key, Box::new(certificate)))
         }

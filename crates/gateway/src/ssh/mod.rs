@@ -10,5 +10,7 @@ mod files;
 mod forward;
 mod machine;
 mod relay;
+mod sign_in;
+mod typed;
 
 pub(crate) use caller::{Doorway, serve};

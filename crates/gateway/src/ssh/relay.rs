@@ -2,9 +2,13 @@
 //! one side only as the other side's window lets them go on.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,13 +17,19 @@ use russh::{
     Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client,
     server::{Handle, Msg},
 };
-use session::ssh::{Answer, Session, Stream};
+use session::ssh::{Answer, Session, Shown, Stream};
+use tokio::time::Instant;
+
+use super::typed::Typed;
 
 /// Why what runs is broken off.
 pub(super) const CALLER_LEFT: &str = "the caller left";
 pub(super) const MACHINE_GONE: &str = "the machine is gone";
 /// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
 const MAX_AHEAD: usize = 64;
+
+/// How long output may be held for its mask when nothing more comes.
+const HELD_AT_MOST: Duration = Duration::from_millis(20);
 
 /// The stream of an extended data message that is the standard error. RFC 4254 section 5.2.
 pub(super) const STDERR: u32 = 1;
@@ -47,6 +57,8 @@ pub(super) struct Passed {
     pub(super) in_order: bool,
     /// Why it was broken off.
     pub(super) broken: Option<String>,
+    /// What was masked in what the caller got.
+    pub(super) masked: Vec<String>,
 }
 
 impl Passed {
@@ -56,7 +68,7 @@ impl Passed {
             Ended::Signal { name, .. } => Some(format!("signal {}", signal_name(name))),
             Ended::Unknown => None,
         };
-        Answer { tag, error: self.broken.clone(), bytes: self.down }
+        Answer { tag, error: self.broken.clone(), bytes: self.down, masked: self.masked.clone() }
     }
 }
 
@@ -119,14 +131,21 @@ pub(super) struct Running<'a> {
     pub(super) operation: u64,
     /// What it shows is recorded.
     pub(super) records: bool,
+    /// It has a terminal: what is typed is recorded, too, as far as it is shown.
+    pub(super) terminal: bool,
+    /// What it shows may be masked: it is no protocol of its own.
+    pub(super) masks: bool,
 }
 
 /// Passes bytes both ways until the machine has closed its channel, or the caller has.
 pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
     let (mut from_machine, to_machine) = machines.split();
     let Callers { id, handle, read, write, ahead } = callers;
-    let mut down = Down { running, to_caller: write, bytes: 0, ended: Ended::Unknown };
-    let up = Up { running, to_machine: &to_machine, handle, id: *id, bytes: AtomicU64::new(0) };
+    let typed = running.terminal.then(Mutex::default);
+    let begins = || running.masks.then(|| running.session.shows(Timestamp::now()));
+    let (output, error) = (begins(), begins());
+    let mut down = Down { running, typed: typed.as_ref(), to_caller: write, output, error, idle_at: None, bytes: 0, ended: Ended::Unknown };
+    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, handle, id: *id, bytes: AtomicU64::new(0) };
     let broken = tokio::select! {
         broken = down.pass(&mut from_machine) => broken,
         why = up.pass(ahead, read) => {
@@ -135,13 +154,21 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
         }
     };
     let up = up.bytes.load(Ordering::Relaxed);
-    Passed { ended: down.ended, down: down.bytes, up, in_order: broken.is_none(), broken }
+    let masked: BTreeSet<&str> = [&down.output, &down.error].into_iter().flatten().flat_map(Shown::masked).collect();
+    let masked = masked.into_iter().map(str::to_owned).collect();
+    Passed { ended: down.ended, down: down.bytes, up, in_order: broken.is_none(), broken, masked }
 }
 
 /// From the machine to the caller.
 struct Down<'a> {
     running: &'a Running<'a>,
+    typed: Option<&'a Mutex<Typed>>,
     to_caller: &'a ChannelWriteHalf<Msg>,
+    /// How its output is shown, and its standard error; none where nothing is masked.
+    output: Option<Shown>,
+    error: Option<Shown>,
+    /// When what is held is shown, unless more comes before.
+    idle_at: Option<Instant>,
     bytes: u64,
     ended: Ended,
 }
@@ -150,10 +177,23 @@ impl Down<'_> {
     /// Why it was broken off; none at the machine's own end.
     async fn pass(&mut self, from_machine: &mut ChannelReadHalf) -> Option<String> {
         loop {
-            let passed = match from_machine.wait().await {
-                Some(ChannelMsg::Data { data }) => self.show(Stream::Output, data).await,
-                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.show(Stream::Error, data).await,
-                Some(ChannelMsg::Eof) => self.to_caller.eof().await.map_err(|_| CALLER_LEFT.to_owned()),
+            let message = match self.idle_at {
+                None => from_machine.wait().await,
+                Some(at) => match tokio::time::timeout_at(at, from_machine.wait()).await {
+                    Ok(message) => message,
+                    Err(_) => match self.idle().await {
+                        Ok(()) => continue,
+                        Err(why) => return Some(why),
+                    },
+                },
+            };
+            let passed = match message {
+                Some(ChannelMsg::Data { data }) => self.take(Stream::Output, data).await,
+                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.take(Stream::Error, data).await,
+                Some(ChannelMsg::Eof) => match self.end().await {
+                    Ok(()) => self.to_caller.eof().await.map_err(|_| CALLER_LEFT.to_owned()),
+                    Err(why) => Err(why),
+                },
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     self.ended = Ended::Status(exit_status);
                     Ok(())
@@ -162,8 +202,8 @@ impl Down<'_> {
                     self.ended = Ended::Signal { name: signal_name, core_dumped, message: error_message };
                     Ok(())
                 }
-                Some(ChannelMsg::Close) => return None,
-                None => Err(MACHINE_GONE.to_owned()),
+                Some(ChannelMsg::Close) => return self.end().await.err(),
+                None => return Some(self.end().await.err().unwrap_or_else(|| MACHINE_GONE.to_owned())),
                 Some(_) => Ok(()),
             };
             if let Err(why) = passed {
@@ -172,11 +212,57 @@ impl Down<'_> {
         }
     }
 
+    /// How a stream is shown.
+    const fn shown(&mut self, stream: Stream) -> Option<&mut Shown> {
+        match stream {
+            Stream::Error => self.error.as_mut(),
+            Stream::Output | Stream::Input => self.output.as_mut(),
+        }
+    }
+
+    async fn take(&mut self, stream: Stream, data: Bytes) -> Result<(), String> {
+        let session = self.running.session;
+        let data = match self.shown(stream) {
+            Some(shown) => session.show(shown, data, Timestamp::now()),
+            None => data,
+        };
+        let holds = [&self.output, &self.error].into_iter().flatten().any(Shown::holds);
+        self.idle_at = holds.then(|| Instant::now() + HELD_AT_MOST);
+        self.show(stream, data).await
+    }
+
+    /// Nothing came for a while.
+    async fn idle(&mut self) -> Result<(), String> {
+        self.idle_at = None;
+        for stream in [Stream::Output, Stream::Error] {
+            if let Some(data) = self.shown(stream).map(Shown::idle) {
+                self.show(stream, data).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes.
+    async fn end(&mut self) -> Result<(), String> {
+        for stream in [Stream::Output, Stream::Error] {
+            if let Some(data) = self.shown(stream).map(Shown::end) {
+                self.show(stream, data).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Recorded first, where it is recorded.
     async fn show(&mut self, stream: Stream, data: Bytes) -> Result<(), String> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if let Some(typed) = self.typed {
+            let echoed = typed.lock().unwrap_or_else(PoisonError::into_inner).shown(&data);
+            self.running.record(Stream::Input, &echoed)?;
+        }
         if self.running.records {
-            let recorded = self.running.session.passes(self.running.operation, stream, &data, Timestamp::now());
-            recorded.map_err(|broken| broken.to_string())?;
+            self.running.record(stream, &data)?;
         }
         let bytes = data.len() as u64;
         let sent = match stream {
@@ -188,9 +274,19 @@ impl Down<'_> {
     }
 }
 
+impl Running<'_> {
+    fn record(&self, stream: Stream, data: &[u8]) -> Result<(), String> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.session.passes(self.operation, stream, data, Timestamp::now()).map_err(|broken| broken.to_string())
+    }
+}
+
 /// From the caller to the machine.
 struct Up<'a> {
     running: &'a Running<'a>,
+    typed: Option<&'a Mutex<Typed>>,
     to_machine: &'a ChannelWriteHalf<client::Msg>,
     handle: &'a Handle,
     id: ChannelId,
@@ -208,6 +304,12 @@ impl Up<'_> {
             let passed = match message {
                 Some(ChannelMsg::Data { data }) => {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    if let Some(typed) = self.typed {
+                        let keys = typed.lock().unwrap_or_else(PoisonError::into_inner).typed(&data);
+                        if let Err(why) = self.running.record(Stream::Input, &keys) {
+                            return why;
+                        }
+                    }
                     self.to_machine.data_bytes(data).await
                 }
                 Some(ChannelMsg::Eof) => self.to_machine.eof().await,

@@ -29,6 +29,7 @@ pub(super) fn read(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: Connect
     let proof = read_proof(page, top);
     let host_keys = read_host_keys(page, top);
     let commands = top.texts(page, "commands").into_iter().map(|command| command.value.to_owned()).collect();
+    let strict = top.word(page, "masks", &[("quick", false), ("strict", true)]).is_some_and(|masks| masks.value);
     let Labels { environment, tags, description, record, detect, roles } = read_labels(page, top);
     Some(Connection {
         name,
@@ -42,7 +43,7 @@ pub(super) fn read(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: Connect
         description,
         login: login?,
         jit: None,
-        machine: Some(Machine { host_keys, proof: proof?, commands }),
+        machine: Some(Machine { host_keys, proof: proof?, commands, strict }),
         catalog_login: None,
         tls: TargetTls::VerifyFull { ca: None, server_name: None },
         record,
@@ -83,8 +84,8 @@ fn read_principals(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> Option<Mac
 
 fn read_host_keys(page: &mut Page<'_>, top: &mut Section<'_, '_>) -> Vec<String> {
     if !top.has("host_keys") {
-        let help = "a machine is known by its keys: `countersign ssh host-keys NAME` prints those it shows now; compare them with what the machine itself says \
-                    (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then write host_keys = [\"ssh-ed25519 AAAA…\"]";
+        let help = "a machine is known by its keys: write host_keys = [\"ssh-ed25519 AAAA…\"], from its /etc/ssh/ssh_host_ed25519_key.pub; what `ssh-keyscan HOST` \
+                    prints is only what answers there now, so compare it with that file";
         top.missing(page, "host_keys", help);
     }
     let keys = top.texts(page, "host_keys");

@@ -4,6 +4,8 @@
 //! each takes its turn there; what is held waits without holding up the others.
 
 mod ask;
+mod keys;
+mod mask;
 mod record;
 
 use std::{
@@ -17,6 +19,8 @@ use model::{ActorChain, Connection, Facts, SessionId, Timestamp};
 
 pub use self::{
     ask::{Operation, Permit, Ruling},
+    keys::{CERTIFICATE_S, NewKey, ProvenKey},
+    mask::Shown,
     record::Answer,
 };
 use crate::{

@@ -22,6 +22,8 @@ pub struct Answer {
     pub error: Option<String>,
     /// Bytes that its caller got of it.
     pub bytes: u64,
+    /// What was masked in them.
+    pub masked: Vec<String>,
 }
 
 impl Session {
@@ -33,7 +35,8 @@ impl Session {
         let mut kept = self.kept();
         let duration_us = kept.waited(op, now);
         let error = answer.error.map(|message| Failure { sqlstate: String::new(), message });
-        let answered = Answered { op, at: now, duration_us, bytes: answer.bytes, tag: answer.tag, error, ..Answered::default() };
+        let answered =
+            Answered { op, at: now, duration_us, bytes: answer.bytes, tag: answer.tag, error, masked: answer.masked, ..Answered::default() };
         kept.write(&Record::Answered(answered))
     }
 

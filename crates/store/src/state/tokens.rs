@@ -45,6 +45,9 @@ pub enum AddTokenError {
     /// The request it would be minted for is not granted, or its window is over.
     #[error("the request is not granted, or its window is over: `countersign requests` lists yours")]
     Ungranted,
+    /// The key is or was somebody's.
+    #[error("that key is in the register already, perhaps revoked: a key is registered once; make a new one")]
+    KnownKey,
     /// A connect token without a connection, or an API token with one.
     #[error("a token for connecting names at least one connection; a token for the API names none")]
     Connections,
@@ -61,7 +64,7 @@ impl State {
     /// When the subject is not active, the window or the connections make no sense, or the store fails.
     pub async fn add_token(&self, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
         check_window(token)?;
-        if token.connections.is_empty() != (token.purpose == TokenUse::Api) {
+        if !token.purpose.is_of_ssh() && token.connections.is_empty() != (token.purpose == TokenUse::Api) {
             return Err(AddTokenError::Connections);
         }
         let mut write = self.database.write().await?;
@@ -117,6 +120,12 @@ impl State {
                 .optional(&mut write)
                 .await?;
             stands.ok_or(AddTokenError::KeyOver)?;
+        }
+        if token.purpose.is_of_ssh() {
+            let known: Option<(String,)> = sql("SELECT id FROM tokens WHERE digest = $1").bind(digest.to_string()).optional(&mut write).await?;
+            if known.is_some() {
+                return Err(AddTokenError::KnownKey);
+            }
         }
         insert(&mut write, token, digest).await?;
         Ok(write.commit().await?)
@@ -340,8 +349,8 @@ fn check_window(token: &TokenRow) -> Result<(), AddTokenError> {
 
 async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Result<(), AddTokenError> {
     sql("INSERT INTO tokens (id, digest, subject, class, connections, statement, minted_by, created_at, not_before, expires_at, sign_in, run, trust,
-         actors, delegates, parent, request, key_id, bound_to, earlier_runs, may_act)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)")
+         actors, delegates, parent, request, key_id, bound_to, earlier_runs, may_act, ssh)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)")
     .bind(token.id.to_string())
     .bind(digest.to_string())
     .bind(token.subject.as_str())
@@ -363,6 +372,7 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
     .bind(token.bound_to.as_deref())
     .bind(if token.earlier_runs.is_empty() { None } else { Some(to_json("runs", &token.earlier_runs)?) })
     .bind(token.may_act.as_ref().map(IdentityName::as_str))
+    .bind(ssh_text(token.purpose))
     .run(&mut *write)
     .await?;
     Ok(())
@@ -371,8 +381,17 @@ async fn insert(write: &mut Write, token: &TokenRow, digest: &TokenDigest) -> Re
 /// A delegation is for connecting, by way of somebody else.
 const fn class_text(class: TokenUse) -> &'static str {
     match class {
-        TokenUse::Connect | TokenUse::Delegate => "connect",
+        TokenUse::Connect | TokenUse::Delegate | TokenUse::SshKey | TokenUse::SshCertificate => "connect",
         TokenUse::Api => "api",
+    }
+}
+
+/// What a key of SSH is.
+const fn ssh_text(class: TokenUse) -> Option<&'static str> {
+    match class {
+        TokenUse::SshKey => Some("key"),
+        TokenUse::SshCertificate => Some("certificate"),
+        TokenUse::Connect | TokenUse::Api | TokenUse::Delegate => None,
     }
 }
 
@@ -402,12 +421,17 @@ struct Row {
     bound_to: Option<String>,
     earlier_runs: Option<String>,
     may_act: Option<String>,
+    ssh: Option<String>,
 }
 
 impl Row {
     fn parse(self) -> Result<TokenRow, StoreError> {
-        let classes: &[TokenUse] = if self.delegates == 1 { &[TokenUse::Delegate] } else { &[TokenUse::Connect, TokenUse::Api] };
-        let purpose = classes.iter().copied().find(|class| class_text(*class) == self.class);
+        let classes: &[TokenUse] = match (self.delegates, &self.ssh) {
+            (1, _) => &[TokenUse::Delegate],
+            (_, Some(_)) => &[TokenUse::SshKey, TokenUse::SshCertificate],
+            (_, None) => &[TokenUse::Connect, TokenUse::Api],
+        };
+        let purpose = classes.iter().copied().find(|class| class_text(*class) == self.class && ssh_text(*class) == self.ssh.as_deref());
         Ok(TokenRow {
             id: parsed("a token id", &self.id)?,
             subject: parsed("an identity name", &self.subject)?,

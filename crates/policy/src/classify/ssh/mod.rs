@@ -42,6 +42,36 @@ pub fn exec(command: &[u8]) -> Facts {
     found.into_facts()
 }
 
+/// Whether a command is one end of a file transfer, and nothing else: what it writes is a protocol of its own, in which nothing can be masked.
+#[must_use]
+pub fn transfers(command: &[u8]) -> bool {
+    let Some(Ok(script)) = std::str::from_utf8(command).ok().filter(|text| text.len() <= MAX_COMMAND_BYTES).map(|text| shell::read(text, 0)) else {
+        return false;
+    };
+    let words = match script.items.as_slice() {
+        [only] if !only.background && only.rest.is_empty() => match only.first.commands.as_slice() {
+            [shell::Command { body: shell::Body::Simple(simple), redirects }] if redirects.is_empty() && simple.assignments.is_empty() => {
+                &simple.words
+            }
+            _ => return false,
+        },
+        _ => return false,
+    };
+    if words.iter().any(|word| !word.runs.is_empty()) {
+        return false;
+    }
+    let mut texts = words.iter().map(|word| word.text().unwrap_or_default());
+    let program = texts.next().unwrap_or_default();
+    let rest: Vec<&str> = texts.collect();
+    match program.rsplit('/').next().unwrap_or_default() {
+        "scp" => rest.iter().any(|word| matches!(*word, "-t" | "-f")),
+        "rsync" => rest.first() == Some(&"--server"),
+        "git" => matches!(rest.first(), Some(&("upload-pack" | "receive-pack" | "upload-archive"))),
+        "git-upload-pack" | "git-receive-pack" | "git-upload-archive" => true,
+        _ => false,
+    }
+}
+
 /// A shell request: what is typed in it is not decided on, so that it is code that runs on the connection.
 #[must_use]
 pub fn shell() -> Facts {
@@ -79,6 +109,35 @@ mod tests {
     fn a_shell_is_code_on_the_connection() {
         assert_eq!(asks(&shell()), ["execute on the connection"]);
         assert_eq!(shell().kinds, [std::sync::Arc::from("shell")]);
+    }
+
+    #[test]
+    fn a_transfer_is_one_and_nothing_beside_it() {
+        for command in [
+            "scp -f /srv/a",
+            "scp -v -r -t -- /srv",
+            "rsync --server --sender -logDtpre.iLsfxCIvu . /srv/",
+            "git-upload-pack '/srv/a.git'",
+            "/usr/bin/git upload-pack /srv/a",
+        ] {
+            assert!(transfers(command.as_bytes()), "{command}");
+        }
+        for command in [
+            "cat /srv/a",
+            "scp a b",
+            "scp -f /srv/a; cat /etc/x",
+            "scp -f a | cat",
+            "scp -f a > b",
+            "$X --server",
+            "rsync -a a b",
+            "git log",
+            "x=1 scp -f a",
+            "(scp -f a)",
+            "scp -f $(cat a)",
+            "",
+        ] {
+            assert!(!transfers(command.as_bytes()), "{command}");
+        }
     }
 
     #[test]

@@ -1,0 +1,73 @@
+"""Userauth and connection packets of SSH, sent and received one by one: paramiko has the transport and nothing above it."""
+
+import os
+import queue
+import socket
+
+import paramiko
+from paramiko.message import Message
+
+HOST = "127.0.0.1"
+PORT = int(os.environ["COUNTERSIGN_TEST_SSH_PORT"])
+TOKEN = os.environ["COUNTERSIGN_TEST_SSH_TOKEN"].strip()
+
+SERVICE_REQUEST, SERVICE_ACCEPT = 5, 6
+USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS = 50, 51, 52
+USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE = 60, 61
+PATIENCE = 20
+
+
+class Wire:
+    """A connection after its key exchange. Whatever comes is kept, by its number, until it is asked for."""
+
+    def __init__(self):
+        self.transport = paramiko.Transport(socket.create_connection((HOST, PORT)))
+        self.heard = queue.Queue()
+        self._handler_table = {number: self._hear(number) for number in list(range(5, 7)) + list(range(50, 62)) + list(range(80, 101))}
+        self.transport.start_client(timeout=PATIENCE)
+        self.transport.auth_handler = self
+        self.transport._channel_handler_table = {number: (lambda *arguments: None) for number in ()}
+        self.send(SERVICE_REQUEST, b"ssh-userauth")
+        self.expect(SERVICE_ACCEPT)
+
+    def _hear(self, number):
+        return lambda *arguments: self.heard.put((number, arguments[-1]))
+
+    def is_authenticated(self):
+        return True
+
+    def abort(self):
+        self.heard.put((None, None))
+
+    def send(self, number, *parts):
+        message = Message()
+        message.add_byte(bytes([number]))
+        for part in parts:
+            if isinstance(part, bool):
+                message.add_boolean(part)
+            elif isinstance(part, int):
+                message.add_int(part)
+            else:
+                message.add_string(part)
+        self.transport._send_message(message)
+
+    def next(self):
+        return self.heard.get(timeout=PATIENCE)
+
+    def expect(self, number):
+        got, message = self.next()
+        assert got == number, f"{got} came, and not {number}"
+        return message
+
+    def begin_interactive(self, user):
+        self.send(USERAUTH_REQUEST, user, "ssh-connection", "keyboard-interactive", "", "")
+        return self.prompt(self.expect(USERAUTH_INFO_REQUEST))
+
+    def answer(self, *answers):
+        self.send(USERAUTH_INFO_RESPONSE, len(answers), *answers)
+        return self.next()
+
+    @staticmethod
+    def prompt(message):
+        message.get_text(), message.get_text(), message.get_text()
+        return message.get_text() if message.get_int() else ""

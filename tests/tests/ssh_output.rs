@@ -1,0 +1,75 @@
+//! What commands write and terminals show: masked on its way, recorded as it was seen, and what is typed unseen is not recorded.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use countersign_tests::{
+    clients::Running,
+    machine::{Scene, text, to},
+    postgres::PATIENCE,
+};
+
+const DETECT: &str = "record = \"full\"\ndetect = [\"email\", \"card\"]";
+
+#[test]
+fn what_is_sensitive_in_output_is_masked_and_so_recorded() -> Result<()> {
+    let scene = Scene::start(DETECT)?;
+    let mail = "ann@example.com";
+    for (command, expected) in [
+        (format!("echo {mail}; echo {mail} >&2; exit 3"), "********\n"),
+        ("printf '\\033[1mann\\033[0m@example.com\\n'".to_owned(), "\x1b[1m********\x1b[0m\n"),
+        ("for n in 4111 1111 1111 1111; do printf '%s ' $n; done; echo end".to_owned(), "******** end\n"),
+    ] {
+        let ran = scene.ssh(&[&command])?;
+        ensure!(text(&ran.stdout) == expected, "{command}: {ran:?}");
+        ensure!(!text(&ran.stderr).contains(mail) && !text(&ran.stdout).contains(mail), "{ran:?}");
+    }
+    let story = scene.told("exit 3")?;
+    ensure!(story.contains("masked: email") && !story.lines().any(|line| line.trim_start().starts_with("shown") && line.contains(mail)), "{story}");
+    // A megabyte in one stream: everything else is as it was.
+    let many = scene.ssh(&["yes 'a line of ann@example.com is fine' | head -n 20000"])?;
+    ensure!(text(&many.stdout) == "a line of ******** is fine\n".repeat(20_000), "{} bytes: {}", many.stdout.len(), text(&many.stderr));
+    // Files are what they are, by either way of copying them.
+    let file = scene.file("addresses");
+    fs::write(&file, format!("{mail}\n"))?;
+    for way in ["-s", "-O"] {
+        let got = scene.file(&format!("got{way}"));
+        let copied = scene.client("scp")?.arg(way).arg(format!("{}:{}", to("alice"), file.display())).arg(&got).output()?;
+        ensure!(copied.status.success() && fs::read_to_string(&got)? == format!("{mail}\n"), "{copied:?}");
+    }
+    Ok(())
+}
+
+/// After a pause what is held is shown; where that is too much, strict withholds it.
+#[test]
+fn a_pause_lets_a_broken_value_through_unless_it_is_strict() -> Result<()> {
+    let broken = "printf 'card 4111 1111'; sleep 0.5; printf ' 1111 1111\\n'";
+    for (more, expected) in [("", "card 4111 1111 "), ("\nmasks = \"strict\"", "card ********\n")] {
+        let scene = Scene::start(&format!("{DETECT}{more}"))?;
+        let ran = scene.ssh(&[broken])?;
+        ensure!(text(&ran.stdout).starts_with(expected.trim_end()) && !text(&ran.stdout).contains("1111 1111 1111"), "{more}: {ran:?}");
+        ensure!(text(&ran.stdout).contains("4111") == more.is_empty(), "{more}: {ran:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_terminal_is_masked_at_once_and_a_password_typed_unseen_is_not_recorded() -> Result<()> {
+    let scene = Scene::start(DETECT)?;
+    let mut command = scene.client("ssh")?;
+    command.args(["-tt", &to("alice")]);
+    let mut shell = Running::start(command)?;
+    // Each prompt comes without another key: nothing is held until something follows it.
+    shell.type_line("PS1='ready> '; printf 'first %s\\n' done")?;
+    shell.wait_for("first done", PATIENCE)?;
+    shell.type_line("stty -echo; printf 'secret? '; read -r x; stty echo; echo; echo \"length ${#x}\"")?;
+    shell.wait_for("secret? ", PATIENCE)?;
+    shell.type_line("hunter-two")?;
+    shell.wait_for("length 10", PATIENCE)?;
+    shell.type_line("echo ann@example.com | tr a-z a-z; exit")?;
+    let (_, printed) = shell.finish(PATIENCE)?;
+    ensure!(printed.contains("********") && !printed.contains("\nann@example.com"), "{printed}");
+    let story = scene.told("length 10")?;
+    ensure!(story.contains("typed") && story.contains("stty -echo") && !story.contains("hunter-two"), "{story}");
+    Ok(())
+}
