@@ -315,7 +315,10 @@ impl Drop for Running {
 }
 
 /// The Python that has the drivers of `requirements.txt`.
-pub(crate) fn python() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none: `cargo xtask test` makes it.
+pub fn python() -> Result<PathBuf> {
     match std::env::var_os("COUNTERSIGN_TEST_PYTHON") {
         Some(python) => Ok(python.into()),
         None => xtask::install::python_with_drivers().map_err(|error| anyhow!(error)),

@@ -44,6 +44,7 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
     Need { present: || on_path("xz").is_some(), packages: &["xz-utils"] },
     Need { present: || on_path("sftp").is_some() && server_program("sshd").is_ok(), packages: &["openssh-client", "openssh-server"] },
+    Need { present: || ["rsync", "git", "openssl"].iter().all(|name| on_path(name).is_some()), packages: &["rsync", "git", "openssl"] },
     Need { present: || on_path("java").is_some(), packages: &["openjdk-17-jre-headless"] },
     Need { present: || on_path("mvn").is_some(), packages: &["maven"] },
     Need { present: || on_path("node").is_some() && on_path("npm").is_some(), packages: &["nodejs", "npm"] },

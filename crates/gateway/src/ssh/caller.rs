@@ -21,12 +21,16 @@ use super::{
     conversation::{Caller, Conversation},
     cut::{Cuttable, Scissors},
     forward::{self, Destination},
+    jump,
+    machine::Dialling,
     sign_in::SigningIn,
 };
 use crate::listen::{Places, Shared};
 
 /// Failures of one caller before it is sent away. Keys that are offered in vain count: agents hold many.
 const MAX_AUTH_ATTEMPTS: usize = 20;
+/// Messages that may wait for one channel: more than are ever read ahead.
+const MAX_MESSAGES: usize = 1 << 17;
 /// Channels one connection may have at a time.
 const MAX_CHANNELS: usize = 64;
 /// A caller that is silent for so long is looked for.
@@ -41,6 +45,7 @@ pub(super) const METHODS: &[MethodKind] = &[MethodKind::PublicKey, MethodKind::K
 #[derive(Debug)]
 pub(crate) struct Doorway {
     config: Arc<server::Config>,
+    pub(super) dialling: Dialling,
 }
 
 impl Doorway {
@@ -70,12 +75,14 @@ impl Doorway {
                 ..Preferred::default()
             },
             max_auth_attempts: MAX_AUTH_ATTEMPTS,
+            // The connection waits for nobody: what is not taken is counted, and then nothing more is read. See `flow`.
+            channel_buffer_size: MAX_MESSAGES,
             inactivity_timeout: None,
             keepalive_interval: Some(KEEPALIVE),
             nodelay: true,
             ..server::Config::default()
         };
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), dialling: Dialling::default() }
     }
 }
 
@@ -105,7 +112,7 @@ fn run(
         let (login_until, until) = watch::channel(Instant::now() + patience);
         let scissors = Scissors::default();
         let door = Door { signing_in: SigningIn::new(conversation.clone(), known, login_until), conversation: conversation.clone() };
-        let begun = server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors), door);
+        let begun = server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors).flowing(conversation.flow().clone()), door);
         let Ok(Ok(mut running)) = tokio::time::timeout(patience, begun).await else {
             tracing::debug!(%peer, "a caller did not begin to speak SSH in time");
             return;
@@ -162,7 +169,7 @@ impl Door {
         if self.conversation.channels() >= MAX_CHANNELS {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         }
-        self.conversation.spawn(forward::run(self.conversation.clone(), opened, reply, handle, to));
+        self.conversation.spawn(opened.id(), forward::run(self.conversation.clone(), opened, reply, handle, to));
     }
 }
 
@@ -205,7 +212,7 @@ impl server::Handler for Door {
             return Ok(());
         }
         reply.accept().await;
-        self.conversation.spawn(channel::run(self.conversation.clone(), opened, session.handle()));
+        self.conversation.spawn(opened.id(), channel::run(self.conversation.clone(), opened, session.handle()));
         Ok(())
     }
 
@@ -232,7 +239,8 @@ impl server::Handler for Door {
                 return Ok(());
             }
             reply.accept().await;
-            self.conversation.spawn(serve_jump(inner, opened.into_stream(), caller));
+            let flow = self.conversation.flow().clone();
+            self.conversation.spawn(opened.id(), jump::run(flow, opened, |stream| serve_jump(inner, stream, caller)));
             return Ok(());
         }
         let from = (originator_address.to_owned(), originator_port);
@@ -248,6 +256,17 @@ impl server::Handler for Door {
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
         self.forward(opened, reply, session.handle(), Destination::Socket(socket_path.to_owned())).await;
+        Ok(())
+    }
+
+    // What came is counted, so that no more is read than is taken.
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut server::Session) -> Result<(), Self::Error> {
+        self.conversation.flow().came(channel.into(), data.len());
+        Ok(())
+    }
+
+    async fn extended_data(&mut self, channel: ChannelId, _code: u32, data: &[u8], _session: &mut server::Session) -> Result<(), Self::Error> {
+        self.conversation.flow().came(channel.into(), data.len());
         Ok(())
     }
 

@@ -71,11 +71,11 @@ impl Start {
 pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, handle: Handle) {
     let id = channel.id();
     let (read, write) = channel.split();
-    let mut callers = Callers { id, handle, read, write, ahead: VecDeque::new() };
+    let mut callers = Callers { id, handle, read, write: Arc::new(write), ahead: VecDeque::new(), ended: false, flow: conversation.flow().clone() };
     if let Some((prelude, start)) = begin(&conversation, &mut callers).await {
         let _ = callers.handle.channel_success(id).await;
-        let status = carry_out(&conversation, &mut callers, prelude, start).await;
-        callers.finish(status).await;
+        carry_out(&conversation, &mut callers, prelude, start).await;
+        let _ = callers.end().await;
     }
     let _ = callers.handle.close(id).await;
 }
@@ -135,8 +135,8 @@ fn answered(open: &Open, operation: u64, answer: Answer) {
     }
 }
 
-/// Has what the channel is for decided, and carries it out. How it ended is for the caller.
-async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: Prelude, start: Start) -> Ended {
+/// Has what the channel is for decided, carries it out, and tells the caller how it ended.
+async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: Prelude, start: Start) {
     let open = match conversation.open().await {
         Ok(open) => open,
         Err(why) => return callers.refuse(&why).await,
@@ -161,7 +161,8 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
             let passed = match of_files {
                 true => files::run(&open.session, callers, machines).await,
                 false => {
-                    let running = Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks };
+                    let running =
+                        Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks, has_status: true };
                     relay::run(&running, callers, machines).await
                 }
             };
@@ -169,11 +170,10 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
             if passed.in_order {
                 open.give_back(link);
             }
-            passed.ended
         }
         Err(why) => {
             answered(&open, op, Answer { error: Some(why.clone()), ..Answer::default() });
-            callers.refuse(&why).await
+            callers.refuse(&why).await;
         }
     }
 }
@@ -214,18 +214,8 @@ async fn granted(channel: &mut Channel<client::Msg>, refuses: &str) -> Result<()
 
 impl Callers {
     /// Tells the caller why nothing came of it.
-    async fn refuse(&self, sentence: &str) -> Ended {
+    async fn refuse(&self, sentence: &str) {
         let _ = self.handle.extended_data(self.id, STDERR, lines(sentence)).await;
-        Ended::Status(REFUSED)
-    }
-
-    /// Tells how it ended.
-    async fn finish(&self, ended: Ended) {
-        let _ = match ended {
-            Ended::Status(status) => self.handle.exit_status_request(self.id, status).await,
-            Ended::Signal { name, core_dumped, message } => self.handle.exit_signal_request(self.id, name, core_dumped, message, String::new()).await,
-            Ended::Unknown => Ok(()),
-        };
-        let _ = self.handle.eof(self.id).await;
+        Ended::Status(REFUSED).tell(&self.handle, self.id).await;
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::{ConnectionName, IdentityName, Timestamp, connection::Protocol};
-use russh::ChannelOpenFailure;
+use russh::{ChannelId, ChannelOpenFailure};
 use session::{
     Admission, Wanted, admit,
     sign_in::SignedIn,
@@ -18,7 +18,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::machine::{self, Link, Wish};
+use super::{
+    flow::Flow,
+    machine::{self, Link, MachineError, Wish},
+};
 use crate::listen::{Shared, Stop};
 
 /// SSH's port where nobody says another: that of a jump.
@@ -44,6 +47,7 @@ pub(super) struct Conversation {
     channels: Mutex<JoinSet<()>>,
     /// Counts channels that have ended.
     ended: watch::Sender<u64>,
+    flow: Arc<Flow>,
 }
 
 /// One whose session is open.
@@ -64,11 +68,17 @@ impl Conversation {
             opened: watch::Sender::new(false),
             channels: Mutex::default(),
             ended: watch::Sender::new(0),
+            flow: Arc::default(),
         }
     }
 
     pub(super) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What came and was not taken yet.
+    pub(super) const fn flow(&self) -> &Arc<Flow> {
+        &self.flow
     }
 
     pub(super) const fn peer(&self) -> SocketAddr {
@@ -87,12 +97,14 @@ impl Conversation {
     }
 
     /// Runs a channel beside the others.
-    pub(super) fn spawn(&self, channel: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, id: ChannelId, channel: impl Future<Output = ()> + Send + 'static) {
+        self.flow.begin(id.into());
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         while channels.try_join_next().is_some() {}
-        let ended = self.ended.clone();
+        let (ended, flow) = (self.ended.clone(), self.flow.clone());
         channels.spawn(async move {
             channel.await;
+            flow.end(id.into());
             ended.send_modify(|count| *count += 1);
         });
     }
@@ -139,7 +151,7 @@ impl Conversation {
     async fn dial_for(&self, admission: &Admission) -> Result<Link, String> {
         let connection = admission.connection();
         let wish = Wish { connection, key_id: format!("{} {}", admission.chain(), admission.session()) };
-        machine::dial(&self.shared.guard, wish).await.map_err(|error| {
+        dial(&self.shared, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "a machine could not be dialled");
             machine::sentence(connection, &error)
         })
@@ -241,7 +253,7 @@ impl Open {
         }
         let connection = self.session.connection();
         let wish = Wish { connection: &connection, key_id: machine::key_id(&self.session) };
-        machine::dial(&self.shared.guard, wish).await.map_err(|error| {
+        dial(&self.shared, wish).await.map_err(|error| {
             tracing::warn!(connection = %connection.name, %error, "a machine could not be dialled again");
             machine::sentence(&connection, &error)
         })
@@ -257,4 +269,9 @@ impl Open {
         let asked = self.session.ask(operation, |_| std::future::ready(()), std::future::pending()).await;
         asked.map_err(|broken| broken.to_string())
     }
+}
+
+async fn dial(shared: &Shared, wish: Wish<'_>) -> Result<Link, MachineError> {
+    let doorway = shared.ssh.as_ref().ok_or(MachineError::NoKeys)?;
+    machine::dial(&shared.guard, &doorway.dialling, wish).await
 }

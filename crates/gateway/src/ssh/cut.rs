@@ -13,6 +13,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::flow::Flow;
+
 /// Cuts the stream it was made with.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scissors(Arc<Cut>);
@@ -38,11 +40,19 @@ impl Scissors {
 pub(super) struct Cuttable<S> {
     stream: S,
     cut: Arc<Cut>,
+    /// Says when it is not read for now.
+    flow: Option<Arc<Flow>>,
 }
 
 impl<S> Cuttable<S> {
     pub(super) fn new(stream: S, scissors: &Scissors) -> Self {
-        Self { stream, cut: scissors.0.clone() }
+        Self { stream, cut: scissors.0.clone(), flow: None }
+    }
+
+    /// Read only as far as what was read is taken.
+    pub(super) fn flowing(mut self, flow: Arc<Flow>) -> Self {
+        self.flow = Some(flow);
+        self
     }
 
     fn whole(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
@@ -54,6 +64,9 @@ impl<S> Cuttable<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.whole(&self.cut.reader, cx)?;
+        if self.flow.as_ref().is_some_and(|flow| flow.poll_read(cx).is_pending()) {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -1,7 +1,8 @@
 //! The SFTP subsystem: each operation on files is decided by itself, by the path the machine resolves.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use model::{Timestamp, name::printable};
 use policy::classify::ssh::{self as classify, FileOperation, FilePath};
 use protocol::{
@@ -13,10 +14,21 @@ use session::ssh::{Answer, Operation, Ruling, Session, Via};
 
 use super::relay::{CALLER_LEFT, Callers, Ended, MACHINE_GONE, Passed, STDERR};
 
+/// So many bytes may wait to be sent one way before nothing more is taken that leads to more of them.
+const MAX_WAITING: usize = 1 << 20;
+
 /// Passes SFTP both ways until one side ends it.
 pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
     let (mut from_machine, to_machine) = machines.split();
-    let mut files = Files { session, sftp: Sftp::default(), ended: Ended::Unknown, down: 0 };
+    let mut files = Files {
+        session,
+        sftp: Sftp::default(),
+        ended: Ended::Unknown,
+        down: 0,
+        to_caller: Outbox::default(),
+        to_machine: Outbox::default(),
+        caller_ended: End::Not,
+    };
     let broken = files.pass(callers, &mut from_machine, &to_machine).await;
     for left in files.sftp.close() {
         files.tell(left);
@@ -27,33 +39,92 @@ pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Chan
     Passed { ended: files.ended, down: files.down, up: 0, in_order: broken.is_none(), broken, masked: Vec::new() }
 }
 
-/// One conversation.
+/// What waits to be sent one way.
+#[derive(Debug, Default)]
+struct Outbox {
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Outbox {
+    fn push(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.waiting.push_back(bytes);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let bytes = self.waiting.pop_front()?;
+        self.bytes -= bytes.len();
+        Some(bytes)
+    }
+
+    const fn has_room(&self) -> bool {
+        self.bytes < MAX_WAITING
+    }
+}
+
+/// Something that is being sent.
+type Sending<'s> = Pin<Box<dyn Future<Output = Result<(), russh::Error>> + Send + 's>>;
+
+/// One conversation. Both ways go on by themselves: a machine that is to take a file's bytes answers for those that it has, and stops if nobody hears it.
 struct Files<'a> {
     session: &'a Session,
     sftp: Sftp,
     ended: Ended,
     down: u64,
+    to_caller: Outbox,
+    to_machine: Outbox,
+    caller_ended: End,
+}
+
+/// That the caller sends no more, and whether the machine was told: behind everything it sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Not,
+    Heard,
+    Told,
 }
 
 impl Files<'_> {
     /// Why it was broken off; none at the machine's own end.
-    async fn pass(
-        &mut self,
-        callers: &mut Callers,
-        from_machine: &mut ChannelReadHalf,
-        to_machine: &ChannelWriteHalf<client::Msg>,
-    ) -> Option<String> {
+    async fn pass(&mut self, callers: &mut Callers, from_machine: &mut ChannelReadHalf, machine: &ChannelWriteHalf<client::Msg>) -> Option<String> {
+        let (mut up, mut down): (Option<Sending<'_>>, Option<Sending<'_>>) = (None, None);
+        let mut machine_closed = false;
         loop {
+            if up.is_none()
+                && let Some(bytes) = self.to_machine.pop()
+            {
+                up = Some(Box::pin(machine.data_bytes(bytes)));
+            }
+            if down.is_none()
+                && let Some(bytes) = self.to_caller.pop()
+            {
+                let (flow, caller) = (callers.flow.clone(), callers.write.clone());
+                down = Some(Box::pin(async move { flow.says(caller.data_bytes(bytes)).await }));
+            }
+            if machine_closed && down.is_none() {
+                return None;
+            }
+            if self.caller_ended == End::Heard && up.is_none() {
+                self.caller_ended = End::Told;
+                if machine.eof().await.is_err() {
+                    return Some(MACHINE_GONE.to_owned());
+                }
+            }
             let heard = tokio::select! {
-                message = callers.next() => self.heard_caller(message, to_machine).await,
-                message = from_machine.wait() => match self.heard_machine(message, callers).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => return None,
+                sent = sent(&mut up) => sent.map_err(|_| MACHINE_GONE.to_owned()),
+                sent = sent(&mut down) => sent.map_err(|_| CALLER_LEFT.to_owned()),
+                message = callers.next(), if self.to_machine.has_room() => self.heard_caller(message),
+                message = from_machine.wait(), if self.to_caller.has_room() && !machine_closed => match self.heard_machine(message, callers).await {
+                    Ok(goes_on) => {
+                        machine_closed = !goes_on;
+                        Ok(())
+                    }
                     Err(why) => Err(why),
                 },
             };
             let moved = match heard {
-                Ok(()) => self.carry_out(callers, to_machine).await,
+                Ok(()) => self.carry_out(callers).await,
                 Err(why) => Err(why),
             };
             if let Err(why) = moved {
@@ -62,10 +133,10 @@ impl Files<'_> {
         }
     }
 
-    async fn heard_caller(&mut self, message: Option<ChannelMsg>, to_machine: &ChannelWriteHalf<client::Msg>) -> Result<(), String> {
+    fn heard_caller(&mut self, message: Option<ChannelMsg>) -> Result<(), String> {
         match message {
             Some(ChannelMsg::Data { data }) => self.sftp.receive(Side::Caller, &data),
-            Some(ChannelMsg::Eof) => to_machine.eof().await.map_err(|_| MACHINE_GONE.to_owned())?,
+            Some(ChannelMsg::Eof) => self.caller_ended = End::Heard,
             Some(ChannelMsg::Close) | None => return Err(CALLER_LEFT.to_owned()),
             Some(_) => {}
         }
@@ -79,8 +150,11 @@ impl Files<'_> {
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
                 callers.write.extended_data_bytes(STDERR, data).await.map_err(|_| CALLER_LEFT.to_owned())?;
             }
-            Some(ChannelMsg::Eof) => callers.write.eof().await.map_err(|_| CALLER_LEFT.to_owned())?,
-            Some(ChannelMsg::ExitStatus { exit_status }) => self.ended = Ended::Status(exit_status),
+            // That nothing more comes is told at the end, behind how it ended.
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                self.ended = Ended::Status(exit_status);
+                self.ended.tell(&callers.handle, callers.id).await;
+            }
             Some(ChannelMsg::Close) => return Ok(false),
             None => return Err(MACHINE_GONE.to_owned()),
             Some(_) => {}
@@ -88,14 +162,14 @@ impl Files<'_> {
         Ok(true)
     }
 
-    async fn carry_out(&mut self, callers: &mut Callers, to_machine: &ChannelWriteHalf<client::Msg>) -> Result<(), String> {
+    async fn carry_out(&mut self, callers: &mut Callers) -> Result<(), String> {
         while let Some(next) = self.sftp.next_move().map_err(|malformed| format!("it is no SFTP: {malformed}"))? {
             match next {
                 Move::Send(Side::Caller, bytes) => {
                     self.down = self.down.saturating_add(bytes.len() as u64);
-                    callers.write.data_bytes(bytes).await.map_err(|_| CALLER_LEFT.to_owned())?;
+                    self.to_caller.push(bytes);
                 }
-                Move::Send(Side::Target, bytes) => to_machine.data_bytes(bytes).await.map_err(|_| MACHINE_GONE.to_owned())?,
+                Move::Send(Side::Target, bytes) => self.to_machine.push(bytes),
                 Move::Ask(asked) => self.ask(&asked, callers).await?,
                 Move::Ended(done) => self.tell(done),
             }
@@ -122,6 +196,18 @@ impl Files<'_> {
         if let Err(error) = self.session.answered(operation, Answer { tag, error, bytes, masked: Vec::new() }, Timestamp::now()) {
             tracing::error!(%error, session = %self.session.id(), "how an operation on a file ended could not be recorded");
         }
+    }
+}
+
+/// Waits until something is sent, if anything is being sent.
+async fn sent(sending: &mut Option<Sending<'_>>) -> Result<(), russh::Error> {
+    match sending {
+        Some(underway) => {
+            let sent = underway.await;
+            *sending = None;
+            sent
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -44,10 +44,14 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
         Ok((link, machines)) => {
             reply.accept().await;
             let (read, write) = channel.split();
-            let mut callers = Callers { id, handle, read, write, ahead: VecDeque::new() };
-            let passed =
-                relay::run(&Running { session: &open.session, operation: op, records: false, terminal: false, masks: false }, &mut callers, machines)
-                    .await;
+            let mut callers =
+                Callers { id, handle, read, write: Arc::new(write), ahead: VecDeque::new(), ended: false, flow: conversation.flow().clone() };
+            let passed = relay::run(
+                &Running { session: &open.session, operation: op, records: false, terminal: false, masks: false, has_status: false },
+                &mut callers,
+                machines,
+            )
+            .await;
             let _ = callers.handle.close(id).await;
             if passed.in_order {
                 open.give_back(link);

@@ -1,11 +1,16 @@
 //! Reaching a machine: its host key must be one the connection names, and the gateway proves itself as the connection says.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use identity::ssh::{self, SshKeyError};
 use jiff::SignedDuration;
 use model::{
-    Connection, Timestamp,
+    Connection, ConnectionName, Timestamp,
     connection::{Machine, MachineProof, SecretSource},
     name::printable,
 };
@@ -15,6 +20,7 @@ use russh::{
     mac,
 };
 use session::{Guard, ssh::Session};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cut::{Cuttable, Scissors};
 use crate::dial::{self, DialError};
@@ -132,6 +138,26 @@ impl client::Handler for Looks {
     }
 }
 
+/// How many callers of one machine may be on their way in at a time: OpenSSH drops some of more than ten (`MaxStartups`), whoever they are.
+const MAX_DIALLING: usize = 4;
+
+/// Who is on their way into which machine.
+#[derive(Debug, Default)]
+pub(super) struct Dialling(Mutex<HashMap<ConnectionName, Arc<Semaphore>>>);
+
+impl Dialling {
+    /// Waits for a turn.
+    async fn turn(&self, connection: &ConnectionName) -> Option<OwnedSemaphorePermit> {
+        let turns = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // No more than the connections there are; those that nobody dials are forgotten.
+            known.retain(|name, turns| name == connection || Arc::strong_count(turns) > 1);
+            known.entry(connection.clone()).or_insert_with(|| Arc::new(Semaphore::new(MAX_DIALLING))).clone()
+        };
+        turns.acquire_owned().await.ok()
+    }
+}
+
 /// Whom a machine is dialled for.
 pub(super) struct Wish<'a> {
     pub(super) connection: &'a Connection,
@@ -140,7 +166,8 @@ pub(super) struct Wish<'a> {
 }
 
 /// Dials a machine and signs in.
-pub(super) async fn dial(guard: &Guard, wish: Wish<'_>) -> Result<Link, MachineError> {
+pub(super) async fn dial(guard: &Guard, dialling: &Dialling, wish: Wish<'_>) -> Result<Link, MachineError> {
+    let _turn = dialling.turn(&wish.connection.name).await;
     let connection = wish.connection;
     let machine = connection.machine.as_ref().ok_or_else(|| MachineError::NoMachine(connection.name.to_string()))?;
     // Before the machine's time runs: secrets may come from elsewhere.

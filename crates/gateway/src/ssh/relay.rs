@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     pin::Pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use russh::{
 use session::ssh::{Answer, Session, Shown, Stream};
 use tokio::time::Instant;
 
-use super::typed::Typed;
+use super::{flow::Flow, typed::Typed};
 
 /// Why what runs is broken off.
 pub(super) const CALLER_LEFT: &str = "the caller left";
@@ -28,6 +28,8 @@ pub(super) const MACHINE_GONE: &str = "the machine is gone";
 /// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
 const MAX_AHEAD: usize = 64;
 
+/// How long a machine has to close a channel that its caller has closed.
+const CLOSES_WITHIN: Duration = Duration::from_secs(2);
 /// How long output may be held for its mask when nothing more comes.
 const HELD_AT_MOST: Duration = Duration::from_millis(20);
 
@@ -43,6 +45,17 @@ pub(super) enum Ended {
     Signal { name: Sig, core_dumped: bool, message: String },
     /// The machine did not say.
     Unknown,
+}
+
+impl Ended {
+    /// Tells the caller, if it is known.
+    pub(super) async fn tell(&self, handle: &Handle, id: ChannelId) {
+        let _ = match self.clone() {
+            Self::Status(status) => handle.exit_status_request(id, status).await,
+            Self::Signal { name, core_dumped, message } => handle.exit_signal_request(id, name, core_dumped, message, String::new()).await,
+            Self::Unknown => Ok(()),
+        };
+    }
 }
 
 /// What passed.
@@ -85,18 +98,34 @@ pub(super) struct Callers {
     pub(super) id: ChannelId,
     pub(super) handle: Handle,
     pub(super) read: ChannelReadHalf,
-    pub(super) write: ChannelWriteHalf<Msg>,
+    pub(super) write: Arc<ChannelWriteHalf<Msg>>,
     /// What came while an operation waited, in order.
     pub(super) ahead: VecDeque<ChannelMsg>,
+    /// It was told that nothing more comes: once is all that clients bear.
+    pub(super) ended: bool,
+    /// What came and was not taken yet, over all channels.
+    pub(super) flow: Arc<Flow>,
 }
 
 impl Callers {
+    /// Tells the caller that nothing more comes, unless it was.
+    pub(super) async fn end(&mut self) -> Result<(), String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        self.write.eof().await.map_err(|_| CALLER_LEFT.to_owned())
+    }
+
     /// What the caller sends next.
     pub(super) async fn next(&mut self) -> Option<ChannelMsg> {
-        match self.ahead.pop_front() {
+        let message = match self.ahead.pop_front() {
             Some(message) => Some(message),
             None => self.read.wait().await,
+        };
+        if let Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) = &message {
+            self.flow.taken(self.id.into(), data.len());
         }
+        message
     }
 
     /// Waits until the caller does not wait any more. What it sends meanwhile waits in order.
@@ -135,28 +164,53 @@ pub(super) struct Running<'a> {
     pub(super) terminal: bool,
     /// What it shows may be masked: it is no protocol of its own.
     pub(super) masks: bool,
+    /// It ends with a status: it is no tunnel.
+    pub(super) has_status: bool,
 }
 
 /// Passes bytes both ways until the machine has closed its channel, or the caller has.
 pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
     let (mut from_machine, to_machine) = machines.split();
-    let Callers { id, handle, read, write, ahead } = callers;
+    let Callers { id, handle, read, write, ahead, ended: told_end, flow } = callers;
     let typed = running.terminal.then(Mutex::default);
     let begins = || running.masks.then(|| running.session.shows(Timestamp::now()));
     let (output, error) = (begins(), begins());
-    let mut down = Down { running, typed: typed.as_ref(), to_caller: write, output, error, idle_at: None, bytes: 0, ended: Ended::Unknown };
-    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, handle, id: *id, bytes: AtomicU64::new(0) };
-    let broken = tokio::select! {
-        broken = down.pass(&mut from_machine) => broken,
-        why = up.pass(ahead, read) => {
+    let mut down = Down {
+        running,
+        typed: typed.as_ref(),
+        to_caller: write,
+        flow,
+        told_end,
+        handle,
+        id: *id,
+        output,
+        error,
+        idle_at: None,
+        no_more: false,
+        bytes: 0,
+        ended: Ended::Unknown,
+    };
+    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, flow, handle, id: *id, bytes: AtomicU64::new(0) };
+    let passed = tokio::select! {
+        broken = down.pass(&mut from_machine) => Ok(broken),
+        why = up.pass(ahead, read) => Err(why),
+    };
+    let (broken, in_order) = match passed {
+        Ok(broken) => {
+            let in_order = broken.is_none();
+            (broken, in_order)
+        }
+        Err(why) => {
+            // Whoever has all that was written may close before the machine does.
             let _ = to_machine.close().await;
-            Some(why)
+            let closed = tokio::time::timeout(CLOSES_WITHIN, down.until_closed(&mut from_machine)).await.unwrap_or(false);
+            (Some(why).filter(|_| matches!(down.ended, Ended::Unknown)), closed)
         }
     };
     let up = up.bytes.load(Ordering::Relaxed);
     let masked: BTreeSet<&str> = [&down.output, &down.error].into_iter().flatten().flat_map(Shown::masked).collect();
     let masked = masked.into_iter().map(str::to_owned).collect();
-    Passed { ended: down.ended, down: down.bytes, up, in_order: broken.is_none(), broken, masked }
+    Passed { ended: down.ended, down: down.bytes, up, in_order, broken, masked }
 }
 
 /// From the machine to the caller.
@@ -164,11 +218,17 @@ struct Down<'a> {
     running: &'a Running<'a>,
     typed: Option<&'a Mutex<Typed>>,
     to_caller: &'a ChannelWriteHalf<Msg>,
+    flow: &'a Flow,
+    told_end: &'a mut bool,
+    handle: &'a Handle,
+    id: ChannelId,
     /// How its output is shown, and its standard error; none where nothing is masked.
     output: Option<Shown>,
     error: Option<Shown>,
     /// When what is held is shown, unless more comes before.
     idle_at: Option<Instant>,
+    /// The machine says that nothing more comes.
+    no_more: bool,
     bytes: u64,
     ended: Ended,
 }
@@ -190,17 +250,15 @@ impl Down<'_> {
             let passed = match message {
                 Some(ChannelMsg::Data { data }) => self.take(Stream::Output, data).await,
                 Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.take(Stream::Error, data).await,
-                Some(ChannelMsg::Eof) => match self.end().await {
-                    Ok(()) => self.to_caller.eof().await.map_err(|_| CALLER_LEFT.to_owned()),
-                    Err(why) => Err(why),
-                },
-                Some(ChannelMsg::ExitStatus { exit_status }) => {
-                    self.ended = Ended::Status(exit_status);
-                    Ok(())
+                Some(ChannelMsg::Eof) => {
+                    self.no_more = true;
+                    self.end().await
                 }
-                Some(ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. }) => {
-                    self.ended = Ended::Signal { name: signal_name, core_dumped, message: error_message };
-                    Ok(())
+                Some(message @ (ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. })) => {
+                    // At its place among the rest: a caller may close once it has read all and knows this.
+                    self.note(message);
+                    self.ended.tell(self.handle, self.id).await;
+                    self.tell_end().await
                 }
                 Some(ChannelMsg::Close) => return self.end().await.err(),
                 None => return Some(self.end().await.err().unwrap_or_else(|| MACHINE_GONE.to_owned())),
@@ -208,6 +266,27 @@ impl Down<'_> {
             };
             if let Err(why) = passed {
                 return Some(why);
+            }
+        }
+    }
+
+    fn note(&mut self, message: ChannelMsg) {
+        match message {
+            ChannelMsg::ExitStatus { exit_status } => self.ended = Ended::Status(exit_status),
+            ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => {
+                self.ended = Ended::Signal { name: signal_name, core_dumped, message: error_message };
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what still comes from the machine and is for nobody. Whether it closed its channel.
+    async fn until_closed(&mut self, from_machine: &mut ChannelReadHalf) -> bool {
+        loop {
+            match from_machine.wait().await {
+                Some(ChannelMsg::Close) => return true,
+                Some(message) => self.note(message),
+                None => return false,
             }
         }
     }
@@ -249,7 +328,16 @@ impl Down<'_> {
                 self.show(stream, data).await?;
             }
         }
-        Ok(())
+        self.tell_end().await
+    }
+
+    /// Tells that nothing more comes, behind how it ended: a caller that has no more to say closes then, and hears nothing after that.
+    async fn tell_end(&mut self) -> Result<(), String> {
+        let known = !self.running.has_status || !matches!(self.ended, Ended::Unknown);
+        if !self.no_more || !known || std::mem::replace(self.told_end, true) {
+            return Ok(());
+        }
+        self.to_caller.eof().await.map_err(|_| CALLER_LEFT.to_owned())
     }
 
     /// Recorded first, where it is recorded.
@@ -266,8 +354,8 @@ impl Down<'_> {
         }
         let bytes = data.len() as u64;
         let sent = match stream {
-            Stream::Error => self.to_caller.extended_data_bytes(STDERR, data).await,
-            Stream::Output | Stream::Input => self.to_caller.data_bytes(data).await,
+            Stream::Error => self.flow.says(self.to_caller.extended_data_bytes(STDERR, data)).await,
+            Stream::Output | Stream::Input => self.flow.says(self.to_caller.data_bytes(data)).await,
         };
         self.bytes = self.bytes.saturating_add(bytes);
         sent.map_err(|_| CALLER_LEFT.to_owned())
@@ -288,6 +376,7 @@ struct Up<'a> {
     running: &'a Running<'a>,
     typed: Option<&'a Mutex<Typed>>,
     to_machine: &'a ChannelWriteHalf<client::Msg>,
+    flow: &'a Flow,
     handle: &'a Handle,
     id: ChannelId,
     bytes: AtomicU64,
@@ -310,7 +399,15 @@ impl Up<'_> {
                             return why;
                         }
                     }
-                    self.to_machine.data_bytes(data).await
+                    let bytes = data.len();
+                    let passed = self.to_machine.data_bytes(data).await;
+                    self.flow.taken(self.id.into(), bytes);
+                    passed
+                }
+                // Nothing takes what a caller sends beside its input.
+                Some(ChannelMsg::ExtendedData { data, .. }) => {
+                    self.flow.taken(self.id.into(), data.len());
+                    Ok(())
                 }
                 Some(ChannelMsg::Eof) => self.to_machine.eof().await,
                 Some(ChannelMsg::Signal { signal }) => self.to_machine.signal(signal).await,

@@ -1,0 +1,148 @@
+//! What a caller sent and nobody took yet, over all channels of its connection.
+//!
+//! russh opens a channel's window again as soon as it has read what fits it, whoever takes that or does not. So the bytes themselves are counted, and while too many wait, nothing more is
+//! read of the connection. There is one exception: what a channel is to say waits for the caller's leave, which comes behind what it sends; then reading goes on, up to a second limit.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+
+/// So many bytes may wait before nothing more is read.
+const MAX_WAITING: usize = 2 << 20;
+/// And so many where a channel waits for the caller's leave to say something: more than a system holds of what is under way.
+const MAX_WAITING_STARVED: usize = 16 << 20;
+/// What a message costs beside its bytes.
+const MESSAGE: usize = 256;
+/// How long a channel waits for leave before that counts.
+const STARVES_AFTER: Duration = Duration::from_millis(20);
+
+/// The bytes of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    channels: Mutex<HashMap<u32, usize>>,
+    waiting: AtomicUsize,
+    starving: AtomicUsize,
+    reader: AtomicWaker,
+}
+
+impl Flow {
+    fn channels(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel begins.
+    pub(super) fn begin(&self, id: u32) {
+        self.channels().insert(id, 0);
+    }
+
+    /// Something came for a channel.
+    pub(super) fn came(&self, id: u32, bytes: usize) {
+        if let Some(waiting) = self.channels().get_mut(&id) {
+            *waiting += bytes + MESSAGE;
+            self.waiting.fetch_add(bytes + MESSAGE, Ordering::AcqRel);
+        }
+    }
+
+    /// It was taken. That it came may be noted a moment later.
+    pub(super) fn taken(&self, id: u32, bytes: usize) {
+        let taken = match self.channels().get_mut(&id) {
+            Some(waiting) => {
+                let taken = (bytes + MESSAGE).min(*waiting);
+                *waiting -= taken;
+                taken
+            }
+            None => 0,
+        };
+        self.less(taken);
+    }
+
+    /// A channel has ended, with all that was not taken.
+    pub(super) fn end(&self, id: u32) {
+        let left = self.channels().remove(&id).unwrap_or(0);
+        self.less(left);
+    }
+
+    fn less(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        self.reader.wake();
+    }
+
+    /// Whether more may be read of the connection; who asks is woken when it may.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.reader.register(cx.waker());
+        let limit = if self.starving.load(Ordering::Acquire) > 0 { MAX_WAITING_STARVED } else { MAX_WAITING };
+        if self.waiting.load(Ordering::Acquire) <= limit { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Says something to the caller, which may have to give leave first.
+    pub(super) async fn says<T>(&self, saying: impl Future<Output = T>) -> T {
+        let mut saying = std::pin::pin!(saying);
+        if let Poll::Ready(said) = futures_util::poll!(&mut saying) {
+            return said;
+        }
+        if let Ok(said) = tokio::time::timeout(STARVES_AFTER, &mut saying).await {
+            return said;
+        }
+        let _starving = Starving::begin(self);
+        saying.await
+    }
+}
+
+/// A channel that waits for leave.
+struct Starving<'a>(&'a Flow);
+
+impl<'a> Starving<'a> {
+    fn begin(flow: &'a Flow) -> Self {
+        flow.starving.fetch_add(1, Ordering::AcqRel);
+        flow.reader.wake();
+        Self(flow)
+    }
+}
+
+impl Drop for Starving<'_> {
+    fn drop(&mut self) {
+        self.0.starving.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    fn reads(flow: &Flow) -> bool {
+        flow.poll_read(&mut Context::from_waker(&noop_waker())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_read_while_too_much_waits_unless_somebody_waits_for_leave() {
+        let flow = Flow::default();
+        flow.begin(1);
+        flow.begin(2);
+        flow.came(1, MAX_WAITING);
+        flow.came(9, MAX_WAITING); // of a channel that is gone
+        assert!(!reads(&flow));
+        {
+            let mut saying = std::pin::pin!(flow.says(std::future::pending::<()>()));
+            assert!(futures_util::poll!(&mut saying).is_pending() && !reads(&flow), "it may be a moment");
+            assert!(tokio::time::timeout(STARVES_AFTER * 3, &mut saying).await.is_err() && reads(&flow));
+            flow.came(2, MAX_WAITING_STARVED);
+            assert!(!reads(&flow));
+        }
+        flow.end(2);
+        assert!(!reads(&flow), "nobody waits for leave any more");
+        flow.taken(1, MAX_WAITING);
+        assert!(reads(&flow));
+        flow.end(1);
+        assert_eq!(flow.waiting.load(Ordering::Relaxed), 0);
+    }
+}
