@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::Running,
     machine::{Scene, text, to},
@@ -71,5 +71,32 @@ fn a_terminal_is_masked_at_once_and_a_password_typed_unseen_is_not_recorded() ->
     ensure!(printed.contains("********") && !printed.contains("\nann@example.com"), "{printed}");
     let story = scene.told("length 10")?;
     ensure!(story.contains("typed") && story.contains("stty -echo") && !story.contains("hunter-two"), "{story}");
+    Ok(())
+}
+
+/// Somebody else sees a live terminal from its beginning, as its user does, and the event says so.
+#[test]
+fn somebody_watches_a_live_terminal() -> Result<()> {
+    let scene = Scene::start("")?;
+    let mut command = scene.client("ssh")?;
+    command.args(["-tt", &to("alice")]);
+    let mut shell = Running::start(command)?;
+    shell.type_line("PS1='> '; echo before anybody watches")?;
+    shell.wait_for("before anybody watches", PATIENCE)?;
+    let sessions = scene.gateway.json("alice", &["sessions", "--live"])?;
+    let id = sessions.pointer("/sessions/0/id").and_then(serde_json::Value::as_str).context("no live session")?.to_owned();
+    let mut watching = scene.gateway.command(scene.gateway.administrator())?;
+    watching.args(["watch", &id]);
+    let mut watching = Running::start(watching)?;
+    watching.wait_for("before anybody watches", PATIENCE)?;
+    shell.type_line("printf 'now %s\\033]0;title\\007\\n' watched")?;
+    watching.wait_for("now watched", PATIENCE)?;
+    shell.type_line("exit")?;
+    shell.finish(PATIENCE)?;
+    let (status, printed) = watching.finish(PATIENCE)?;
+    ensure!(status.success() && !printed.contains("]0;title\u{7}") && printed.contains("the session is over"), "{printed}");
+    // Who may not read it may not watch it.
+    let refused = scene.gateway.output("bob", &["watch", &id], "")?;
+    ensure!(!refused.status.success(), "{refused:?}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! One file per command in `commands/`. Secrets never come from arguments; errors say what to do next.
 
 mod browser;
+mod cast;
 mod certificates;
 mod client;
 mod commands;
@@ -12,6 +13,7 @@ mod credentials;
 mod fuzzed;
 mod local_port;
 mod output;
+mod player;
 mod policy_files;
 mod ssh;
 mod story;

@@ -45,6 +45,60 @@ fn first_line(input: &mut impl BufRead) -> anyhow::Result<String> {
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
+/// The terminal without echo and lines, until this is dropped. Nothing happens where there is none.
+#[derive(Debug)]
+pub(crate) struct RawTerminal(Option<rustix::termios::Termios>);
+
+impl RawTerminal {
+    pub(crate) fn begin() -> Self {
+        use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(std::io::stdin()).ok();
+        if let Some(mut raw) = before.clone() {
+            raw.make_raw();
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &raw);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+    }
+}
+
+/// Keys as they are pressed. None are where standard input is no terminal.
+#[derive(Debug)]
+pub(crate) struct Keys(Option<tokio::sync::mpsc::UnboundedReceiver<u8>>);
+
+impl Keys {
+    /// Reads them from now on, on a thread of its own, which nothing can wake: it ends with the process.
+    pub(crate) fn read() -> Self {
+        if !std::io::stdin().is_terminal() {
+            return Self(None);
+        }
+        let (pressed, keys) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for byte in std::io::Read::bytes(std::io::stdin()).map_while(Result::ok) {
+                if pressed.send(byte).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(Some(keys))
+    }
+
+    /// The next one; never, where there are none.
+    pub(crate) async fn next(&mut self) -> Option<u8> {
+        match &mut self.0 {
+            Some(keys) => keys.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Reads a line from the terminal.
 pub(crate) fn line(prompt: &str) -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {

@@ -15,6 +15,7 @@ pub mod fuzzed;
 pub mod key;
 pub mod reader;
 pub mod record;
+pub mod screen;
 pub mod verify;
 pub mod writer;
 

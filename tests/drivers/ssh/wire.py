@@ -26,7 +26,9 @@ class Wire:
         self._handler_table = {number: self._hear(number) for number in list(range(5, 7)) + list(range(50, 62)) + list(range(80, 101))}
         self.transport.start_client(timeout=PATIENCE)
         self.transport.auth_handler = self
-        self.transport._channel_handler_table = {number: (lambda *arguments: None) for number in ()}
+        own = {number: handler for number, handler in self.transport._handler_table.items() if number < 80}
+        self.transport._handler_table = {**own, **{number: self._handler_table[number] for number in range(80, 101)}}
+        self.transport._channel_handler_table = {}
         self.send(SERVICE_REQUEST, b"ssh-userauth")
         self.expect(SERVICE_ACCEPT)
 
@@ -71,3 +73,37 @@ class Wire:
     def prompt(message):
         message.get_text(), message.get_text(), message.get_text()
         return message.get_text() if message.get_int() else ""
+
+    def sign_in(self, user):
+        self.begin_interactive(user)
+        number, _ = self.answer(TOKEN)
+        assert number == USERAUTH_SUCCESS, number
+        return self
+
+    def open_session(self, number=0):
+        self.send(CHANNEL_OPEN, "session", number, 1 << 20, 1 << 15)
+        while True:
+            got, message = self.next()
+            assert got is not None, "the connection is over"
+            if got == CHANNEL_OPEN_CONFIRMATION and message.get_int() == number:
+                return message.get_int()
+
+    def request(self, channel, kind, *parts):
+        self.send(CHANNEL_REQUEST, channel, kind, True, *parts)
+
+    def lives(self):
+        """Whether it still answers: a global request that nobody knows is refused."""
+        self.send(GLOBAL_REQUEST, "nothing@example.com", True)
+        return self.answered() == REQUEST_FAILURE
+
+    def answered(self):
+        """How the last global request was answered; nothing if the connection is over."""
+        while True:
+            number, _ = self.next()
+            if number in (None, REQUEST_SUCCESS, REQUEST_FAILURE):
+                return number
+
+
+GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
+CHANNEL_OPEN, CHANNEL_OPEN_CONFIRMATION, CHANNEL_OPEN_FAILURE, CHANNEL_WINDOW_ADJUST = 90, 91, 92, 93
+CHANNEL_DATA, CHANNEL_EOF, CHANNEL_CLOSE, CHANNEL_REQUEST, CHANNEL_SUCCESS, CHANNEL_FAILURE = 94, 96, 97, 98, 99, 100

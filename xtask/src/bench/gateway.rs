@@ -97,16 +97,32 @@ impl Gateway {
             );
             self.write(&format!("connections/{}.toml", connection.name), &text)?;
         }
-        self.serve()?;
-        let secret = fs::read_to_string(self.folder.join("secret")).map_err(|error| error.to_string())?;
-        self.types(ADMINISTRATOR, &["login", ADMINISTRATOR], &secret)?;
+        self.open_for_people()?;
         self.types(ADMINISTRATOR, &["secret", "set", "target"], ROLE_PASSWORD)?;
-        self.types(ADMINISTRATOR, &["identity", "add", CALLER, "--group", "engineers", "--group", "dba", "--group", "auditors"], CALLERS_PASSWORD)?;
-        self.types(CALLER, &["login", CALLER], CALLERS_PASSWORD)?;
         let names: Vec<&str> = connections.iter().map(|connection| connection.name).collect();
         let token = self.types(CALLER, &[&["token"], names.as_slice(), &["--expires-in", "24h"]].concat(), "")?;
         token.trim().clone_into(&mut self.token);
         Ok(())
+    }
+
+    /// Serves the set, with one caller who is signed in.
+    pub(super) fn open_for_people(&mut self) -> Outcome<()> {
+        self.serve()?;
+        let secret = fs::read_to_string(self.folder.join("secret")).map_err(|error| error.to_string())?;
+        self.types(ADMINISTRATOR, &["login", ADMINISTRATOR], &secret)?;
+        self.types(ADMINISTRATOR, &["identity", "add", CALLER, "--group", "engineers", "--group", "dba", "--group", "auditors"], CALLERS_PASSWORD)?;
+        self.types(CALLER, &["login", CALLER], CALLERS_PASSWORD).map(drop)
+    }
+
+    /// A file of the caller's own.
+    pub(super) fn persons_file(&self, name: &str) -> PathBuf {
+        self.folder.join("people").join(CALLER).join(name)
+    }
+
+    /// The port SSH clients reach it at.
+    pub(super) fn ssh_port(&self) -> Outcome<u16> {
+        let announced = fs::read_to_string(self.file("data/addresses.json")).map_err(|error| error.to_string())?;
+        port_of(&announced, "ssh").ok_or_else(|| "the gateway listens for no SSH clients".to_owned())
     }
 
     /// Starts the process; one that runs is stopped in order before.
@@ -116,7 +132,10 @@ impl Gateway {
         let mut serve = with_many_files(&self.program);
         serve.arg("serve").arg(self.file("")).env_remove("COUNTERSIGN_LOG");
         let mut process = Kept::start(&serve, &self.folder.join("serve.log"))?;
-        self.port = process.wait_until(START_MAX, || first_port(&fs::read_to_string(&announcement).ok()?))?;
+        self.port = process.wait_until(START_MAX, || {
+            let announced = fs::read_to_string(&announcement).ok()?;
+            port_of(&announced, "postgres").or_else(|| port_of(&announced, "ssh"))
+        })?;
         self.process = Some(process);
         Ok(())
     }
@@ -151,7 +170,7 @@ impl Gateway {
     fn types(&self, who: &str, arguments: &[&str], input: &str) -> Outcome<String> {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(&self.folder).env("COUNTERSIGN_CONFIG_DIR", self.folder.join("people").join(who));
-        command.env("COUNTERSIGN_SERVER", self.file("data/api.sock")).env_remove("COUNTERSIGN_TOKEN");
+        command.env("COUNTERSIGN_SERVER", self.file("data/api.sock")).env_remove("COUNTERSIGN_TOKEN").env_remove("SSH_AUTH_SOCK");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("cannot start {}: {error}", line(&command)))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -165,8 +184,9 @@ impl Gateway {
     }
 }
 
-fn first_port(announced: &str) -> Option<u16> {
-    match Json::read(announced).ok()?.list("postgres") {
+/// The first port it listens at for clients of this protocol.
+fn port_of(announced: &str, protocol: &str) -> Option<u16> {
+    match Json::read(announced).ok()?.list(protocol) {
         [Json::Text(address), ..] => address.rsplit(':').next()?.parse().ok(),
         _ => None,
     }

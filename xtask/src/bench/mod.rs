@@ -19,6 +19,7 @@ mod report;
 mod results;
 mod revocation;
 mod rounds;
+mod ssh;
 mod stand;
 mod statements;
 mod streams;
@@ -64,15 +65,18 @@ struct Wish<'a> {
     rounds: usize,
     /// What grows, instead of everything else.
     growth: bool,
+    /// Machines over SSH, instead of everything else.
+    ssh: bool,
 }
 
 impl<'a> Wish<'a> {
     fn read(arguments: &[&'a str]) -> Option<Self> {
-        let mut wish = Self { quick: false, accept: false, write_docs: false, no_run: false, only: "", rounds: ROUNDS, growth: false };
+        let mut wish = Self { quick: false, accept: false, write_docs: false, no_run: false, only: "", rounds: ROUNDS, growth: false, ssh: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
                 "growth" => wish.growth = true,
+                "ssh" => wish.ssh = true,
                 "--quick" => wish.quick = true,
                 "--accept" => wish.accept = true,
                 "--write-docs" => wish.write_docs = true,
@@ -114,7 +118,10 @@ pub fn check() -> Outcome<()> {
 /// The whole bench. Each case is kept as soon as it is measured, so that what fails later costs nothing.
 fn whole(wish: &Wish<'_>) -> Outcome<()> {
     let mut results = Results::read(&results_file())?;
-    if !wish.no_run {
+    if wish.ssh && !wish.no_run {
+        install::for_tests()?;
+        ssh::measure(&mut results, wish.rounds, wish.only, SIZE.profile)?;
+    } else if !wish.no_run {
         install::for_bench()?;
         let stand = Stand::start(if wish.growth { growth::SIZE } else { SIZE })?;
         let mut bench = Bench { stand, results, rounds: wish.rounds, only: wish.only.to_owned() };

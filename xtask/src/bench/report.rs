@@ -6,12 +6,12 @@ use std::fs;
 use super::{
     growth::{self, GROWN, SMALL},
     idle,
-    lanes::{COUNTERSIGN, COUNTERSIGN_FULL, HAPROXY, PGBOUNCER, RELAY},
+    lanes::{COUNTERSIGN, COUNTERSIGN_FULL, DIRECT, HAPROXY, PGBOUNCER, RELAY},
     latency, logins, queries,
     results::{Key, Results},
     revocation,
     rounds::Spread,
-    statements, streams,
+    ssh, statements, streams,
 };
 use crate::{Outcome, command::workspace, generated::replaced};
 
@@ -88,6 +88,13 @@ const TARGETS: &[Target] = &[
         "all_cut_ms",
         250.0,
     ),
+    Target::beside("speed of a gibibyte over SSH, at least 0.65 × direct", ssh::SECTION, "gb_per_s", DIRECT, Limit::AtLeast(0.65)),
+    Target::within("CPU time of a gibibyte over SSH, at most 1.5 s", ssh::SECTION, "", "cpu_s_per_gb", 1.5),
+    Target::beside("connecting and running a command over SSH, at most 0.75 × direct", ssh::SECTION, "connect_ms", DIRECT, Limit::AtMost(0.75)),
+    Target {
+        lane: COUNTERSIGN_FULL,
+        ..Target::within("memory of an idle session over SSH, at most 256 KiB", ssh::SECTION, "", "kib_per_session", 256.0)
+    },
     Target::grown("CPU time of a transaction when much is there, at most 1.1 × that with little", "cpu_us", Some(SMALL), 1.1),
     Target::grown("CPU time of a login when much is there, at most 1.1 × that with little", "login_cpu_us", Some(SMALL), 1.1),
     Target::grown("a search over 10 million recorded statements, at most 300 ms", "search_ms", None, 300.0),
@@ -164,6 +171,8 @@ fn tables(results: &Results) -> Vec<(&'static str, String)> {
         ("logins", ratios(results, logins::SECTION, "cpu_us", PGBOUNCER, &one_each)),
         ("latency", ratios(results, latency::SECTION, "added_p99_ms", RELAY, &beside_the_relay)),
         ("idle", ratios(results, idle::SECTION, "kib_per_session", PGBOUNCER, &one_each)),
+        ("ssh speed", ratios(results, ssh::SECTION, "gb_per_s", DIRECT, &[COUNTERSIGN, ssh::PROXY_JUMP])),
+        ("ssh connecting", ratios(results, ssh::SECTION, "connect_ms", DIRECT, &[COUNTERSIGN, ssh::PROXY_JUMP])),
         ("growth", ratios(results, growth::SECTION, "cpu_us", SMALL, &[GROWN])),
         ("growth of logins", ratios(results, growth::SECTION, "login_cpu_us", SMALL, &[GROWN])),
     ]

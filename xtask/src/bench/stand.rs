@@ -97,7 +97,21 @@ pub(super) struct Stand {
 
 /// A folder that is removed with its value.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one for this process.
+    pub(super) fn new(name: &str) -> Outcome<Self> {
+        let folder = Self(std::env::temp_dir().join(format!("{name}-{}", std::process::id())));
+        fs::create_dir(&folder.0).map_err(|error| format!("cannot make {}: {error}", folder.0.display()))?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -109,8 +123,7 @@ impl Stand {
     /// Starts both. The target's certificate is the one that `init` made for the gateway.
     pub(super) fn start(size: Size) -> Outcome<Self> {
         let programs = Programs::build(size.profile)?;
-        let folder = Folder(std::env::temp_dir().join(format!("countersign-bench-{}", std::process::id())));
-        fs::create_dir(&folder.0).map_err(|error| format!("cannot make {}: {error}", folder.0.display()))?;
+        let folder = Folder::new("countersign-bench")?;
         let mut gateway = Gateway::init(&programs.countersign, &folder.0.join("gateway"))?;
         let target = target(size, &gateway)?;
         gateway.append("data-classes.toml", CLASSES)?;

@@ -113,12 +113,15 @@ pub(crate) struct Followed {
     session: Option<SessionId>,
     identity: Option<IdentityName>,
     connection: Option<ConnectionName>,
+    /// Of that one session also what happened before.
+    #[serde(default)]
+    whole: bool,
 }
 
 /// What happens from now on in every session the caller may read, a JSON value a line, until the caller leaves or may no longer.
 #[utoipa::path(get, path = "/v1/tail",
     params(("session" = Option<String>, Query, description = "Only this session"), ("identity" = Option<String>, Query, description = "Only with this identity in the chain"),
-        ("connection" = Option<String>, Query, description = "Only on this connection")),
+        ("connection" = Option<String>, Query, description = "Only on this connection"), ("whole" = Option<bool>, Query, description = "Of `session` also what happened before: to watch it")),
     responses((status = 200, description = "Records", body = TailLine, content_type = "application/x-ndjson"), (status = 401, description = "Nobody is signed in", body = Refusal)))]
 pub(crate) async fn tail(caller: Caller, State(api): State<Arc<Api>>, Query(wanted): Query<Followed>) -> Result<Response, Refused> {
     if let Some(id) = wanted.session {
@@ -200,13 +203,15 @@ impl Follower {
 
     async fn begin(&mut self, row: SessionRow) -> Result<(), Refused> {
         let id = row.id;
-        if self.api.guard.read_recording(&row, "tail", &self.caller.actor, self.caller.now).await.is_err() {
+        let whole = self.wanted.whole && self.wanted.session == Some(id);
+        let how = if whole { "watch" } else { "tail" };
+        if self.api.guard.read_recording(&row, how, &self.caller.actor, self.caller.now).await.is_err() {
             self.followed.insert(id, None);
             return Ok(());
         }
         let reader = Reader::new(self.api.guard.version(), &self.caller, &row);
         let recordings = self.api.guard.store().recordings().clone();
-        let already = row.started_at < self.since;
+        let already = row.started_at < self.since && !whole;
         let begun = tokio::task::spawn_blocking(move || {
             let mut records = recordings.read(id).ok()?;
             let mut reader = reader;

@@ -41,6 +41,7 @@ mod status;
 mod store;
 mod tail;
 mod token;
+mod watch;
 mod who;
 mod whoami;
 
@@ -110,6 +111,8 @@ enum Command {
     Search(search::Args),
     /// Follow operations as they happen
     Tail(tail::Args),
+    /// Watch a live terminal, and end its session if you want
+    Watch(watch::Args),
     /// End a live session
     Kill(kill::Args),
     /// Add, list, show, renew and revoke identities, set owners, groups and passwords
@@ -190,6 +193,7 @@ async fn ask(global: &Global, command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(global, args).await,
         Command::Search(args) => search::run(global, args).await,
         Command::Tail(args) => tail::run(global, args).await,
+        Command::Watch(args) => watch::run(global, args).await,
         Command::Kill(args) => kill::run(global, args).await,
         Command::Identity(args) => identity::run(global, args).await,
         Command::Provider(args) => provider::run(global, args).await,

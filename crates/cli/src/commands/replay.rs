@@ -1,13 +1,17 @@
-//! `countersign replay ID`: a session played as it happened, pauses included, at the speed asked for.
+//! `countersign replay ID`: a session played as it happened, pauses included, at the speed asked for. What had a terminal is played on the terminal.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
+use anyhow::{Context, bail};
 use api::types::RecordLine;
+use evidence::record::Record;
 use model::{SessionId, Timestamp};
 
 use super::{seconds, show};
 use crate::{
+    cast::{Cast, Version},
     client::{Global, Reading},
+    player::Player,
     story::Story,
 };
 
@@ -21,6 +25,18 @@ pub(crate) struct Args {
     /// Longest pause, such as 5s, whatever the speed
     #[arg(long, value_name = "SPAN", value_parser = seconds)]
     max_pause: Option<u64>,
+    /// The shell or command to play, by its number; the first that has a terminal if none is given
+    #[arg(long, value_name = "NUMBER")]
+    op: Option<u64>,
+    /// Begin where this was shown
+    #[arg(long, value_name = "TEXT")]
+    find: Option<String>,
+    /// Print an asciicast file instead, of this version
+    #[arg(long, value_enum, value_name = "VERSION")]
+    asciicast: Option<Version>,
+    /// Leave in the file what would do something to the terminal it is played on: titles, clipboards, reports
+    #[arg(long, requires = "asciicast")]
+    raw: bool,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -39,6 +55,26 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         })
         .await?;
     let longest = args.max_pause.map_or(Duration::MAX, Duration::from_secs);
+    let records: Vec<Record> =
+        lines.iter().filter_map(|line| if let RecordLine::Record(record) = line { Some(record.clone()) } else { None }).collect();
+    if let Some(version) = args.asciicast {
+        let cast = Cast::of(&records, args.op)
+            .context("nothing that was shown is recorded there: a terminal always is, what commands write with record = \"full\"")?;
+        let cast = if args.raw { cast } else { cast.made_safe() };
+        print!("{}", cast.asciicast(version));
+        return Ok(());
+    }
+    let has_terminal = args.op.is_some() || records.iter().any(|record| matches!(record, Record::Resized(_)));
+    if has_terminal && !output.is_json() && std::io::stdout().is_terminal() {
+        let cast = Cast::of(&records, args.op).context("nothing that was shown is recorded of that")?.made_safe();
+        let mut player = Player::new(&cast, args.speed, longest);
+        if let Some(text) = &args.find
+            && !player.find(text)
+        {
+            bail!("{text:?} was not shown");
+        }
+        return player.play().await;
+    }
     let mut story = Story::new(output);
     let mut last: Option<Timestamp> = None;
     for line in &lines {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use identity::ssh::SshKeys;
 use model::{Secret, name::printable};
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
+    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, Pty, SshId, cipher, compression, kex,
     keys::Certificate,
     mac,
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
@@ -173,6 +173,10 @@ impl Door {
     }
 }
 
+fn answer(session: &mut server::Session, channel: ChannelId, granted: bool) -> Result<(), russh::Error> {
+    if granted { session.channel_success(channel) } else { session.channel_failure(channel) }
+}
+
 impl server::Handler for Door {
     type Error = russh::Error;
 
@@ -257,6 +261,50 @@ impl server::Handler for Door {
     ) -> Result<(), Self::Error> {
         self.forward(opened, reply, session.handle(), Destination::Socket(socket_path.to_owned())).await;
         Ok(())
+    }
+
+    // What is asked of a channel before it begins, and what it is for, is answered here and now: whether an answer is wanted is known of the last question alone.
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        answer(session, channel, self.conversation.is_before(channel))
+    }
+
+    async fn env_request(&mut self, channel: ChannelId, name: &str, value: &str, session: &mut server::Session) -> Result<(), Self::Error> {
+        let set = self.conversation.set(channel, name, value).await;
+        answer(session, channel, set)
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], session: &mut server::Session) -> Result<(), Self::Error> {
+        answer(session, channel, self.conversation.begins(channel))
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), Self::Error> {
+        answer(session, channel, self.conversation.begins(channel))
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, session: &mut server::Session) -> Result<(), Self::Error> {
+        answer(session, channel, self.conversation.begins(channel))
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        answer(session, channel, false)
     }
 
     // What came is counted, so that no more is read than is taken.

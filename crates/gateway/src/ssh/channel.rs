@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use model::{Facts, Timestamp, name::printable};
+use model::{Timestamp, name::printable};
 use policy::classify::ssh as classify;
 use russh::{
     Channel, ChannelMsg, Pty, client,
@@ -19,9 +19,6 @@ use super::{
 
 /// The exit status of what was refused: no command's own by convention.
 const REFUSED: u32 = 254;
-/// Variables one channel may set, and their bytes in all.
-const MAX_VARIABLES: usize = 64;
-const MAX_VARIABLES_BYTES: usize = 64 << 10;
 
 /// A terminal that was asked for.
 #[derive(Debug, Clone)]
@@ -33,7 +30,7 @@ struct PtyRequest {
 }
 
 /// What a channel is to begin with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Prelude {
     pty: Option<PtyRequest>,
     variables: Vec<(String, String)>,
@@ -73,66 +70,28 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
     let (read, write) = channel.split();
     let mut callers = Callers { id, handle, read, write: Arc::new(write), ahead: VecDeque::new(), ended: false, flow: conversation.flow().clone() };
     if let Some((prelude, start)) = begin(&conversation, &mut callers).await {
-        let _ = callers.handle.channel_success(id).await;
         carry_out(&conversation, &mut callers, prelude, start).await;
         let _ = callers.end().await;
     }
     let _ = callers.handle.close(id).await;
 }
 
-/// Takes what is asked for before the channel begins. None if it ends before.
+/// Takes what is asked for before the channel begins; that is answered where it arrives. None if it ends before.
 async fn begin(conversation: &Conversation, callers: &mut Callers) -> Option<(Prelude, Start)> {
-    let mut prelude = Prelude::default();
-    loop {
-        let granted = match callers.read.wait().await? {
+    let mut pty = None;
+    let start = loop {
+        match callers.read.wait().await? {
             ChannelMsg::RequestPty { term, col_width, row_height, pix_width, pix_height, terminal_modes, .. } => {
-                prelude.pty = Some(PtyRequest { term, size: (col_width, row_height), pixels: (pix_width, pix_height), modes: terminal_modes });
-                true
+                pty = Some(PtyRequest { term, size: (col_width, row_height), pixels: (pix_width, pix_height), modes: terminal_modes });
             }
-            ChannelMsg::SetEnv { variable_name, variable_value, .. } => set(conversation, &mut prelude, variable_name, variable_value).await,
-            ChannelMsg::Exec { command, .. } => return Some((prelude, Start::Exec(command))),
-            ChannelMsg::RequestShell { .. } => return Some((prelude, Start::Shell)),
-            ChannelMsg::RequestSubsystem { name, .. } => return Some((prelude, Start::Subsystem(name))),
+            ChannelMsg::Exec { command, .. } => break Start::Exec(command),
+            ChannelMsg::RequestShell { .. } => break Start::Shell,
+            ChannelMsg::RequestSubsystem { name, .. } => break Start::Subsystem(name),
             ChannelMsg::Eof | ChannelMsg::Close => return None,
-            // Answered where they arrive, or without an answer.
-            ChannelMsg::AgentForward { .. } | ChannelMsg::WindowAdjusted { .. } | ChannelMsg::WindowChange { .. } | ChannelMsg::Signal { .. } => {
-                continue;
-            }
-            _ => false,
-        };
-        let answered = if granted { callers.handle.channel_success(callers.id).await } else { callers.handle.channel_failure(callers.id).await };
-        answered.ok()?;
-    }
-}
-
-/// Whether a variable is set: what changes what programs mean is decided.
-async fn set(conversation: &Conversation, prelude: &mut Prelude, name: String, value: String) -> bool {
-    let bytes: usize = prelude.variables.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if prelude.variables.len() >= MAX_VARIABLES || bytes + name.len() + value.len() > MAX_VARIABLES_BYTES {
-        return false;
-    }
-    let facts = Arc::new(classify::environment(&name));
-    if needs_more(&facts) {
-        let Ok(open) = conversation.open().await else { return false };
-        // Its value may be a secret.
-        let operation = Operation { text: format!("the variable {}", printable(&name)).into(), facts, via: Via::Environment, may_wait: false };
-        match open.ask_at_once(&operation).await {
-            Ok(Ruling::Forward(permit)) => answered(&open, permit.operation(), Answer::default()),
-            Ok(Ruling::Refuse(_)) | Err(_) => return false,
+            _ => {}
         }
-    }
-    prelude.variables.push((name, value));
-    true
-}
-
-fn needs_more(facts: &Facts) -> bool {
-    facts.understanding != model::Understanding::Full || facts.pairs.iter().any(|pair| pair.action != model::Action::Connect)
-}
-
-fn answered(open: &Open, operation: u64, answer: Answer) {
-    if let Err(error) = open.session.answered(operation, answer, Timestamp::now()) {
-        tracing::error!(%error, session = %open.session.id(), "how an operation ended could not be recorded");
-    }
+    };
+    Some((Prelude { pty, variables: conversation.variables(callers.id) }, start))
 }
 
 /// Has what the channel is for decided, carries it out, and tells the caller how it ended.
@@ -166,13 +125,13 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
                     relay::run(&running, callers, machines).await
                 }
             };
-            answered(&open, op, passed.answer());
+            open.answered(op, passed.answer());
             if passed.in_order {
                 open.give_back(link);
             }
         }
         Err(why) => {
-            answered(&open, op, Answer { error: Some(why.clone()), ..Answer::default() });
+            open.answered(op, Answer { error: Some(why.clone()), ..Answer::default() });
             callers.refuse(&why).await;
         }
     }

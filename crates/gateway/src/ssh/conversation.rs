@@ -1,17 +1,19 @@
 //! What a caller's connection has once it is signed in: its session, and links to the machine for its channels.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use model::{ConnectionName, IdentityName, Timestamp, connection::Protocol};
+use policy::classify::ssh as classify;
 use russh::{ChannelId, ChannelOpenFailure};
 use session::{
     Admission, Wanted, admit,
     sign_in::SignedIn,
-    ssh::{Operation, ProvenKey, Ruling, Session},
+    ssh::{Answer, Operation, ProvenKey, Ruling, Session, Via},
 };
 use tokio::{
     sync::{OnceCell, watch},
@@ -24,6 +26,9 @@ use super::{
 };
 use crate::listen::{Shared, Stop};
 
+/// Variables one channel may set, and their bytes in all.
+const MAX_VARIABLES: usize = 64;
+const MAX_VARIABLES_BYTES: usize = 64 << 10;
 /// SSH's port where nobody says another: that of a jump.
 const SSH_PORT: u32 = 22;
 
@@ -48,6 +53,16 @@ pub(super) struct Conversation {
     /// Counts channels that have ended.
     ended: watch::Sender<u64>,
     flow: Arc<Flow>,
+    /// What channels are to begin with, as far as it was granted.
+    preludes: Arc<Mutex<HashMap<u32, Prelude>>>,
+}
+
+/// What a channel is to begin with. What is asked for is answered as it comes: an answer that came later could be taken for one to the next question.
+#[derive(Debug, Default)]
+pub(super) struct Prelude {
+    variables: Vec<(String, String)>,
+    /// It is for something by now: for a command, a shell or a subsystem, and for nothing else any more.
+    begun: bool,
 }
 
 /// One whose session is open.
@@ -69,6 +84,7 @@ impl Conversation {
             channels: Mutex::default(),
             ended: watch::Sender::new(0),
             flow: Arc::default(),
+            preludes: Arc::default(),
         }
     }
 
@@ -96,15 +112,66 @@ impl Conversation {
         let _ = caller.wait_for(Option::is_some).await;
     }
 
+    fn prelude<T>(&self, id: ChannelId, look: impl FnOnce(&mut Prelude) -> T) -> T {
+        look(self.preludes.lock().unwrap_or_else(PoisonError::into_inner).entry(id.into()).or_default())
+    }
+
+    /// Whether something may still be asked of a channel before it begins.
+    pub(super) fn is_before(&self, id: ChannelId) -> bool {
+        self.prelude(id, |prelude| !prelude.begun)
+    }
+
+    /// A channel begins with what was granted. Whether it is the first time (SSH-036).
+    pub(super) fn begins(&self, id: ChannelId) -> bool {
+        self.prelude(id, |prelude| !std::mem::replace(&mut prelude.begun, true))
+    }
+
+    /// Whether a variable is set: what changes what programs mean is decided.
+    pub(super) async fn set(&self, id: ChannelId, name: &str, value: &str) -> bool {
+        let fits = self.prelude(id, |prelude| {
+            let bytes: usize = prelude.variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+            !prelude.begun && prelude.variables.len() < MAX_VARIABLES && bytes + name.len() + value.len() <= MAX_VARIABLES_BYTES
+        });
+        if !fits || !self.may_set(name).await {
+            return false;
+        }
+        self.prelude(id, |prelude| prelude.variables.push((name.to_owned(), value.to_owned())));
+        true
+    }
+
+    async fn may_set(&self, name: &str) -> bool {
+        let facts = Arc::new(classify::environment(name));
+        let full = facts.understanding == model::Understanding::Full;
+        if full && facts.pairs.iter().all(|pair| pair.action == model::Action::Connect) {
+            return true;
+        }
+        let Ok(open) = self.open().await else { return false };
+        // Its value may be a secret.
+        let text = format!("the variable {}", model::name::printable(name)).into();
+        match open.ask_at_once(&Operation { text, facts, via: Via::Environment, may_wait: false }).await {
+            Ok(Ruling::Forward(permit)) => {
+                open.answered(permit.operation(), Answer::default());
+                true
+            }
+            Ok(Ruling::Refuse(_)) | Err(_) => false,
+        }
+    }
+
+    /// What was set for a channel.
+    pub(super) fn variables(&self, id: ChannelId) -> Vec<(String, String)> {
+        self.prelude(id, |prelude| std::mem::take(&mut prelude.variables))
+    }
+
     /// Runs a channel beside the others.
     pub(super) fn spawn(&self, id: ChannelId, channel: impl Future<Output = ()> + Send + 'static) {
         self.flow.begin(id.into());
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         while channels.try_join_next().is_some() {}
-        let (ended, flow) = (self.ended.clone(), self.flow.clone());
+        let (ended, flow, preludes) = (self.ended.clone(), self.flow.clone(), self.preludes.clone());
         channels.spawn(async move {
             channel.await;
             flow.end(id.into());
+            preludes.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.into());
             ended.send_modify(|count| *count += 1);
         });
     }
@@ -262,6 +329,13 @@ impl Open {
     /// Takes back a link whose channel has ended in good order.
     pub(super) fn give_back(&self, link: Link) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+    }
+
+    /// Records how an operation ended.
+    pub(super) fn answered(&self, operation: u64, answer: Answer) {
+        if let Err(error) = self.session.answered(operation, answer, Timestamp::now()) {
+            tracing::error!(%error, session = %self.session.id(), "how an operation ended could not be recorded");
+        }
     }
 
     /// Decides something that nobody can be asked to wait for.

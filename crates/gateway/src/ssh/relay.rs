@@ -190,7 +190,7 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
         bytes: 0,
         ended: Ended::Unknown,
     };
-    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, flow, handle, id: *id, bytes: AtomicU64::new(0) };
+    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, flow, id: *id, bytes: AtomicU64::new(0) };
     let passed = tokio::select! {
         broken = down.pass(&mut from_machine) => Ok(broken),
         why = up.pass(ahead, read) => Err(why),
@@ -377,7 +377,6 @@ struct Up<'a> {
     typed: Option<&'a Mutex<Typed>>,
     to_machine: &'a ChannelWriteHalf<client::Msg>,
     flow: &'a Flow,
-    handle: &'a Handle,
     id: ChannelId,
     bytes: AtomicU64,
 }
@@ -418,18 +417,7 @@ impl Up<'_> {
                     self.to_machine.window_change(col_width, row_height, pix_width, pix_height).await
                 }
                 Some(ChannelMsg::Close) | None => return CALLER_LEFT.to_owned(),
-                // A channel is for one command or shell: what would begin another is refused (SSH-036).
-                Some(
-                    ChannelMsg::Exec { .. }
-                    | ChannelMsg::RequestShell { .. }
-                    | ChannelMsg::RequestSubsystem { .. }
-                    | ChannelMsg::RequestPty { .. }
-                    | ChannelMsg::SetEnv { .. }
-                    | ChannelMsg::RequestX11 { .. },
-                ) => {
-                    let _ = self.handle.channel_failure(self.id).await;
-                    Ok(())
-                }
+                // What would begin another command was refused where it came.
                 Some(_) => Ok(()),
             };
             if passed.is_err() {
