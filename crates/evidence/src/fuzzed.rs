@@ -10,6 +10,7 @@ use crate::{
     entry::{Lines, Names},
     format::{FrameHead, Head, Header, MAX_FRAME_BYTES, frame_aad, half, head_after},
     key::RecordingKey,
+    screen::{self, Safe},
     verify::{FaultKind, Walked},
 };
 
@@ -113,6 +114,21 @@ fn sealed(mut data: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Where a piece of a terminal's output is cut, then it: what is let through is the same however it is cut, and all of it is let through again.
+pub fn screen(data: &[u8]) {
+    let Some((&cut, shown)) = data.split_first() else { return };
+    let safe = |data: &[u8], piece: usize| {
+        let mut safe = Safe::default();
+        data.chunks(piece).flat_map(|piece| safe.pass(piece)).collect::<Vec<u8>>()
+    };
+    let passed = safe(shown, usize::MAX);
+    assert_eq!(safe(shown, usize::from(cut).max(1)), passed);
+    assert_eq!(safe(&passed, usize::MAX), passed);
+    let mut lines = screen::Lines::default();
+    shown.chunks(usize::from(cut).max(1)).for_each(|piece| drop(lines.feed(piece)));
+    assert!(lines.current().chars().count() <= 4_096);
+}
+
 #[cfg(test)]
 mod tests {
     use xtask::fuzz::replay;
@@ -123,5 +139,10 @@ mod tests {
     fn recordings_of_strangers_are_replayed() {
         assert!(replay("recording", recording).unwrap() > 1);
         assert!(replay("recording_lines", recording_lines).unwrap() > 1);
+    }
+
+    #[test]
+    fn screens_of_strangers_are_replayed() {
+        assert!(replay("screen", screen).unwrap() > 1);
     }
 }

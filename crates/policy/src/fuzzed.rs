@@ -177,6 +177,11 @@ pub fn mask(data: &[u8]) {
     masking::fuzzed::mask(data);
 }
 
+/// Output of a command, as it is masked.
+pub fn output(data: &[u8]) {
+    masking::fuzzed_output(data);
+}
+
 #[cfg(test)]
 mod tests {
     use xtask::fuzz::replay;
@@ -204,6 +209,7 @@ mod tests {
     fn values_of_strangers_are_replayed() {
         assert!(replay("detect", detect).unwrap() > 1);
         assert!(replay("mask", mask).unwrap() > 1);
+        assert!(replay("output", output).unwrap() > 1);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::{
         refusal::{Refusal, Sqlstate, generic_error},
         rows::{self, RowDescription},
     },
+    ssh::sftp::{self, Sftp},
 };
 
 /// A type, then a body: what a caller's message says is refused, or is all that is in it.
@@ -303,6 +304,41 @@ pub fn hostile_dialogue(data: &[u8]) {
     room.check_sent();
 }
 
+/// A caller and a machine that say whatever they like over SFTP, in pieces: one thing is asked at a time, what waits is answered, and what is kept is bounded.
+pub fn sftp(data: &[u8]) {
+    let mut data = Choices(data);
+    let (mut sftp, mut asked, mut operation, mut came) = (Sftp::default(), false, 0u64, 0usize);
+    'pieces: loop {
+        let choice = data.byte();
+        let Some(piece) = data.piece() else { break };
+        let side = if choice & 1 == 0 { Side::Caller } else { Side::Target };
+        sftp.receive(side, piece);
+        came += piece.len();
+        loop {
+            match sftp.next_move() {
+                Ok(Some(sftp::Move::Ask(question))) => {
+                    assert!(!std::mem::replace(&mut asked, true), "one thing at a time");
+                    assert!(question.paths.len() <= 2 && question.paths.iter().all(|path| path.given.len() <= came));
+                }
+                Ok(Some(sftp::Move::Send(_, bytes))) => assert!(bytes.len() <= came + 1_024, "more than came"),
+                Ok(Some(sftp::Move::Ended(ended))) => assert!(ended.operation <= operation),
+                Ok(None) => break,
+                Err(_) => break 'pieces,
+            }
+        }
+        if asked && choice & 2 > 0 {
+            asked = false;
+            if choice & 4 > 0 {
+                operation += 1;
+                sftp.forward((), operation);
+            } else {
+                sftp.refuse("not here");
+            }
+        }
+    }
+    assert!(sftp.close().iter().all(|left| left.operation <= operation));
+}
+
 struct Room {
     dialogue: Dialogue<()>,
     sent: BytesMut,
@@ -407,6 +443,11 @@ mod tests {
         assert!(replay("target_login", target_login).unwrap() > 1);
         assert!(replay("scram", scram).unwrap() > 1);
         assert!(replay("copy_rows", copy_rows).unwrap() > 1);
+    }
+
+    #[test]
+    fn conversations_about_files_are_replayed() {
+        assert!(replay("sftp", sftp).unwrap() > 1);
     }
 
     #[test]

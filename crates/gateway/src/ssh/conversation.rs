@@ -46,6 +46,8 @@ pub(super) struct Caller {
 pub(super) struct Conversation {
     shared: Arc<Shared>,
     peer: SocketAddr,
+    /// It comes through another one.
+    is_jump: bool,
     caller: watch::Sender<Option<Arc<Caller>>>,
     open: OnceCell<Result<Arc<Open>, String>>,
     opened: watch::Sender<bool>,
@@ -78,6 +80,7 @@ impl Conversation {
         Self {
             shared,
             peer,
+            is_jump: false,
             caller: watch::Sender::new(None),
             open: OnceCell::new(),
             opened: watch::Sender::new(false),
@@ -266,6 +269,10 @@ impl Conversation {
             tracing::info!(caller = %caller.name, host = %model::name::printable(host), port, why, "a jump was refused");
             ChannelOpenFailure::AdministrativelyProhibited
         };
+        // One in another, and none in that: each costs what a connection costs.
+        if known.is_some() && self.is_jump {
+            return Err(refused("it is a jump from a jump"));
+        }
         let Some(name) = known else {
             return if caller.wanted.is_some() { Ok(None) } else { Err(refused("there is no such machine")) };
         };
@@ -279,7 +286,7 @@ impl Conversation {
             (None, None) => return Err(refused("what they signed in with opens one connection")),
         };
         let caller = Caller { wanted: Some((signed_in, name.to_string())), ..Caller::clone(&caller) };
-        Ok(Some((Arc::new(Self::new(self.shared.clone(), self.peer)), caller)))
+        Ok(Some((Arc::new(Self { is_jump: true, ..Self::new(self.shared.clone(), self.peer) }), caller)))
     }
 
     /// Gives what runs some time to end by itself.

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -16,25 +16,26 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 /// So many bytes may wait before nothing more is read.
-const MAX_WAITING: usize = 2 << 20;
+const MAX_WAITING: i64 = 2 << 20;
 /// And so many where a channel waits for the caller's leave to say something: more than a system holds of what is under way.
-const MAX_WAITING_STARVED: usize = 16 << 20;
+const MAX_WAITING_STARVED: i64 = 16 << 20;
 /// What a message costs beside its bytes.
-const MESSAGE: usize = 256;
+const MESSAGE: i64 = 256;
 /// How long a channel waits for leave before that counts.
 const STARVES_AFTER: Duration = Duration::from_millis(20);
 
 /// The bytes of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    channels: Mutex<HashMap<u32, usize>>,
-    waiting: AtomicUsize,
+    /// For a moment less than nothing, where something is taken before it is noted that it came.
+    channels: Mutex<HashMap<u32, i64>>,
+    waiting: AtomicI64,
     starving: AtomicUsize,
     reader: AtomicWaker,
 }
 
 impl Flow {
-    fn channels(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<u32, i64>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,34 +46,33 @@ impl Flow {
 
     /// Something came for a channel.
     pub(super) fn came(&self, id: u32, bytes: usize) {
-        if let Some(waiting) = self.channels().get_mut(&id) {
-            *waiting += bytes + MESSAGE;
-            self.waiting.fetch_add(bytes + MESSAGE, Ordering::AcqRel);
-        }
+        self.count(id, weight(bytes));
     }
 
-    /// It was taken. That it came may be noted a moment later.
+    /// It was taken.
     pub(super) fn taken(&self, id: u32, bytes: usize) {
-        let taken = match self.channels().get_mut(&id) {
-            Some(waiting) => {
-                let taken = (bytes + MESSAGE).min(*waiting);
-                *waiting -= taken;
-                taken
-            }
-            None => 0,
-        };
-        self.less(taken);
+        self.count(id, -weight(bytes));
+    }
+
+    fn count(&self, id: u32, weight: i64) {
+        let mut channels = self.channels();
+        if let Some(waiting) = channels.get_mut(&id) {
+            *waiting += weight;
+            self.add(weight);
+        }
     }
 
     /// A channel has ended, with all that was not taken.
     pub(super) fn end(&self, id: u32) {
         let left = self.channels().remove(&id).unwrap_or(0);
-        self.less(left);
+        self.add(-left);
     }
 
-    fn less(&self, bytes: usize) {
-        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        self.reader.wake();
+    fn add(&self, weight: i64) {
+        self.waiting.fetch_add(weight, Ordering::AcqRel);
+        if weight < 0 {
+            self.reader.wake();
+        }
     }
 
     /// Whether more may be read of the connection; who asks is woken when it may.
@@ -94,6 +94,10 @@ impl Flow {
         let _starving = Starving::begin(self);
         saying.await
     }
+}
+
+fn weight(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX / 2) + MESSAGE
 }
 
 /// A channel that waits for leave.
@@ -128,20 +132,23 @@ mod tests {
         let flow = Flow::default();
         flow.begin(1);
         flow.begin(2);
-        flow.came(1, MAX_WAITING);
-        flow.came(9, MAX_WAITING); // of a channel that is gone
+        flow.came(1, 2 << 20);
+        flow.came(9, 2 << 20); // of a channel that is gone
         assert!(!reads(&flow));
         {
             let mut saying = std::pin::pin!(flow.says(std::future::pending::<()>()));
             assert!(futures_util::poll!(&mut saying).is_pending() && !reads(&flow), "it may be a moment");
             assert!(tokio::time::timeout(STARVES_AFTER * 3, &mut saying).await.is_err() && reads(&flow));
-            flow.came(2, MAX_WAITING_STARVED);
+            flow.came(2, 16 << 20);
             assert!(!reads(&flow));
         }
         flow.end(2);
         assert!(!reads(&flow), "nobody waits for leave any more");
-        flow.taken(1, MAX_WAITING);
+        flow.taken(1, 2 << 20);
         assert!(reads(&flow));
+        // Taken before it is noted.
+        flow.taken(1, 5_000);
+        flow.came(1, 5_000);
         flow.end(1);
         assert_eq!(flow.waiting.load(Ordering::Relaxed), 0);
     }

@@ -46,7 +46,7 @@ impl Wanted {
         (!entities.is_empty()).then(|| Self { detectors: Detectors::new(&found), entities })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) const fn new(detectors: Detectors, entities: Vec<(Entity, DataClassName, Masking)>) -> Self {
         Self { detectors, entities }
     }

@@ -47,6 +47,8 @@ pub use cell::{CellMask, MAX_MASKED_CELL_BYTES, mask_cell};
 pub use detected::CellDetector;
 pub use keys::{MASK_KEY_BYTES, MaskKeys};
 pub use output::OutputMask;
+#[cfg(any(test, fuzzing))]
+pub(crate) use output::fuzzed as fuzzed_output;
 
 /// Partitions and children looked at for one relation: more than a server can plan for.
 const MAX_DESCENDANTS: usize = 1_000_000;

@@ -410,5 +410,33 @@ fn text(text: Option<&[u8]>, out: &mut Vec<Piece>) {
     }
 }
 
+/// Where a stream is cut, then the stream: what comes out is the same however it is cut, and the same as came in where nothing is found.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(data: &[u8]) {
+    use model::classes::{Mask, Masking, Seen};
+    let Some((&[cut, strict], stream)) = data.split_first_chunk() else { return };
+    let masking = Masking { mask: Mask::KeepLastFour, length: Seen::Hidden, nulls: Seen::Shown };
+    let entities: Vec<_> = Entity::ALL.iter().filter_map(|entity| Some((*entity, entity.name().parse().ok()?, masking))).collect();
+    let net = Wanted::new(crate::detect::Detectors::new(Entity::ALL), entities).ready(&MaskKeys::new(None));
+    let shown = |pieces: &mut dyn Iterator<Item = &[u8]>, pauses: bool| {
+        let (mut mask, mut out) = (OutputMask::new(net.clone(), strict & 1 > 0), Vec::new());
+        for piece in pieces {
+            mask.push(piece, &mut out);
+            if pauses {
+                mask.idle(&mut out);
+            }
+        }
+        mask.finish(&mut out);
+        assert!(!mask.holds());
+        let found = mask.masked().next().is_some();
+        (out, found)
+    };
+    let whole = shown(&mut std::iter::once(stream), false);
+    assert_eq!(shown(&mut stream.chunks(usize::from(cut).max(1)), false), whole);
+    assert!(whole.1 || whole.0 == stream);
+    let (paused, found) = shown(&mut stream.chunks(usize::from(cut).max(1)), true);
+    assert!(found || paused == stream);
+}
+
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,7 @@ impl Session {
         let now = Timestamp::now();
         let (op, decided) = self.decide_and_record(operation, now)?;
         match &decided.decision.outcome {
-            Outcome::Allow => self.permit(op, now).await,
+            Outcome::Allow => self.permit(op, operation, now).await,
             Outcome::Hold(_) if !operation.may_wait => {
                 let reasons = decided.decision.reasons.join("; ");
                 self.refuse(op, format!("it needs a signature ({}), for which this cannot wait", printable(&reasons)), now)
@@ -104,12 +104,12 @@ impl Session {
     fn outside_token(&self, operation: &Operation) -> Option<String> {
         let only = self.only_statement.as_ref()?;
         let same = operation.via == Via::Exec && *operation.text == *only.text;
-        (!same && !is_harmless(operation)).then(|| "this token runs one command, and this is another thing".to_owned())
+        (!same && !prepares(operation)).then(|| "this token runs one command, and this is another thing".to_owned())
     }
 
-    /// Uses up a token for one command; then it may run.
-    async fn permit(&self, op: u64, now: Timestamp) -> Result<Ruling, Broken> {
-        if let Some(only) = &self.only_statement {
+    /// Uses up a token for one command; then it may run. What only prepares something is not that command.
+    async fn permit(&self, op: u64, operation: &Operation, now: Timestamp) -> Result<Ruling, Broken> {
+        if let Some(only) = self.only_statement.as_ref().filter(|_| !prepares(operation)) {
             match self.guard.store().state().spend_token(only.token, now).await {
                 Ok(true) => {}
                 Ok(false) => return self.refuse(op, "this token runs its command once, and it has run".to_owned(), now),
@@ -171,7 +171,7 @@ impl Session {
                     Ok(signatures) => {
                         row.signatures = signatures;
                         self.kept().record_settled(op, &row, HoldState::Approved, now)?;
-                        return self.permit(op, now).await;
+                        return self.permit(op, operation, now).await;
                     }
                     Err(verdict) => verdict,
                 }
@@ -238,6 +238,11 @@ impl Session {
 fn denied(facts: Arc<Facts>, why: String, version: VersionHash) -> Decided {
     let decision = Decision { outcome: Outcome::Deny, policies: Vec::new(), reasons: vec![why], version };
     Decided::new(facts, decision, None)
+}
+
+/// What comes before something that is decided by itself: the beginning of SFTP, a variable that changes nothing.
+fn prepares(operation: &Operation) -> bool {
+    matches!(operation.via, Via::Subsystem | Via::Environment) && is_harmless(operation)
 }
 
 /// What needs no more than the session itself.
