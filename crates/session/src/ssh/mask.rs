@@ -31,6 +31,7 @@ impl Session {
         let mut out = Vec::new();
         if shown.version != self.guard.version().hash {
             shown.finish(&mut out);
+            shown.masked = shown.masked();
             (shown.version, shown.mask) = self.mask(now);
         }
         match &mut shown.mask {
@@ -45,12 +46,11 @@ impl Session {
 
     fn mask(&self, now: Timestamp) -> (VersionHash, Option<OutputMask>) {
         let version = self.guard.version();
-        let connection = version.connections.get(&self.kept().connection.name).cloned();
-        // A connection that is gone ends its sessions; until then it shows what it showed.
-        let mask = connection.and_then(|connection| {
-            let strict = connection.machine.as_ref().is_some_and(|machine| machine.strict);
-            OutputMask::here(&version, &self.live.chain_at(now), &connection, self.guard.masks(), strict, now)
-        });
+        let known = self.connection();
+        // A connection that is gone ends its sessions; until then it is masked as it was.
+        let connection = version.connections.get(&known.name).unwrap_or(&known);
+        let strict = connection.machine.as_ref().is_some_and(|machine| machine.strict);
+        let mask = OutputMask::here(&version, &self.live.chain_at(now), connection, self.guard.masks(), strict, now);
         (version.hash, mask)
     }
 }
@@ -84,10 +84,10 @@ impl Shown {
         self.masked.iter().copied().chain(self.mask.iter().flat_map(OutputMask::masked)).collect()
     }
 
+    /// The mask stays: whoever goes on after the end is masked, too.
     fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Some(mut mask) = self.mask.take() {
+        if let Some(mask) = &mut self.mask {
             mask.finish(out);
-            self.masked.extend(mask.masked());
         }
     }
 }
