@@ -288,7 +288,7 @@ fn the_gateway_is_known_by_one_key_and_by_its_authority() -> Result<()> {
 fn a_jump_to_a_machine_by_name_is_decided_and_recorded() -> Result<()> {
     let scene = Scene::start("")?;
     let key = scene.key("alice", &["ed25519"])?;
-    scene.gateway.run("alice", &["ssh-key", "add", &format!("{}.pub", key.display())])?;
+    let added = scene.gateway.json("alice", &["ssh-key", "add", &format!("{}.pub", key.display())])?;
     let jump = |through: &str, destination: &str, command: &str| -> Result<std::process::Output> {
         let mut proxy: Vec<String> = vec!["ssh".to_owned()];
         proxy.extend(scene.options()?);
@@ -312,8 +312,13 @@ fn a_jump_to_a_machine_by_name_is_decided_and_recorded() -> Result<()> {
         ensure!(refused.status.code() == Some(255), "{destination}: {refused:?}");
     }
     // Who only jumps has no session of their own.
-    let bare = scene.by_key("ssh", &key)?.arg("alice@127.0.0.1").arg("true").output()?;
-    ensure!(bare.status.code() == Some(254) && text(&bare.stderr).contains("alice+CONNECTION"), "{bare:?}");
+    let bare = || -> Result<_> { Ok(scene.by_key("ssh", &key)?.arg("alice@127.0.0.1").arg("true").output()?) };
+    let told = bare()?;
+    ensure!(told.status.code() == Some(254) && text(&told.stderr).contains("alice+CONNECTION"), "{told:?}");
+    // A key that was revoked lets nobody in for jumping, either.
+    scene.gateway.run("alice", &["ssh-key", "revoke", &id(&added)?])?;
+    let refused = bare()?;
+    ensure!(refused.status.code() == Some(255), "{refused:?}");
     Ok(())
 }
 

@@ -121,7 +121,11 @@ impl SigningIn {
                 // Whom the row of the key is for is whom the authority vouched for.
                 match self.guard().whose_ssh_key(key, self.conversation.peer().ip(), Timestamp::now()).await {
                     Ok(whose) if whose == name => self.with_proven(user, key).await,
-                    Ok(_) | Err(_) => Auth::reject(),
+                    Ok(_) => Auth::reject(),
+                    Err(refused) => {
+                        self.tell_log(user, &refused);
+                        Auth::reject()
+                    }
                 }
             }
             (Err(refused), _) => {

@@ -17,7 +17,7 @@ use model::{
 use crate::{
     guard::{GovernError, Guard},
     providers::Entered,
-    sign_in::{SignInFor, SignInRefused, SignedIn, lost},
+    sign_in::{SignInFor, SignInRefused, SignedIn, TokenRefused, lost},
     tokens::TokenRequest,
 };
 
@@ -126,9 +126,14 @@ impl Guard {
     /// Whose key it is, for somebody who names the connection only later. They are signed in then.
     ///
     /// # Errors
-    /// It is nobody's.
+    /// It is nobody's, or does not work any more.
     pub async fn whose_ssh_key(&self, key: ProvenKey, peer: IpAddr, now: Timestamp) -> Result<IdentityName, SignInRefused> {
-        Ok(self.row_of_ssh_key(key, None, peer, now).await?.subject)
+        let row = self.row_of_ssh_key(key, None, peer, now).await?;
+        self.must_not_have_moved(&row).await?;
+        if !self.store().state().token_is_live(row.id, now).await.map_err(lost)? {
+            return Err(TokenRefused::Revoked.into());
+        }
+        Ok(row.subject)
     }
 
     async fn row_of_ssh_key(&self, key: ProvenKey, name: Option<&str>, peer: IpAddr, now: Timestamp) -> Result<TokenRow, SignInRefused> {
