@@ -140,21 +140,23 @@ impl client::Handler for Looks {
 
 /// How many callers of one machine may be on their way in at a time: OpenSSH drops some of more than ten (`MaxStartups`), whoever they are.
 const MAX_DIALLING: usize = 4;
+/// How long somebody waits for a turn: others may wait for a machine that does not answer.
+const TURN: Duration = Duration::from_secs(30);
 
 /// Who is on their way into which machine.
 #[derive(Debug, Default)]
 pub(super) struct Dialling(Mutex<HashMap<ConnectionName, Arc<Semaphore>>>);
 
 impl Dialling {
-    /// Waits for a turn.
-    async fn turn(&self, connection: &ConnectionName) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a turn; none if none comes in time.
+    async fn turn(&self, connection: &ConnectionName, within: Duration) -> Option<OwnedSemaphorePermit> {
         let turns = {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // No more than the connections there are; those that nobody dials are forgotten.
             known.retain(|name, turns| name == connection || Arc::strong_count(turns) > 1);
             known.entry(connection.clone()).or_insert_with(|| Arc::new(Semaphore::new(MAX_DIALLING))).clone()
         };
-        turns.acquire_owned().await.ok()
+        tokio::time::timeout(within, turns.acquire_owned()).await.ok()?.ok()
     }
 }
 
@@ -167,8 +169,8 @@ pub(super) struct Wish<'a> {
 
 /// Dials a machine and signs in.
 pub(super) async fn dial(guard: &Guard, dialling: &Dialling, wish: Wish<'_>) -> Result<Link, MachineError> {
-    let _turn = dialling.turn(&wish.connection.name).await;
     let connection = wish.connection;
+    let _turn = dialling.turn(&connection.name, TURN).await.ok_or_else(|| MachineError::Silent(connection.host.clone()))?;
     let machine = connection.machine.as_ref().ok_or_else(|| MachineError::NoMachine(connection.name.to_string()))?;
     // Before the machine's time runs: secrets may come from elsewhere.
     let proof = proof(guard, machine, &wish).await?;
@@ -258,4 +260,23 @@ fn config() -> client::Config {
 /// What a machine's own log shows of a session.
 pub(super) fn key_id(session: &Session) -> String {
     format!("{} {}", session.chain(), session.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_gets_no_turn_in_time_hears_of_it_and_other_machines_are_not_waited_for() {
+        let dialling = Dialling::default();
+        let (slow, other) = ("slow".parse().unwrap(), "other".parse().unwrap());
+        let mut turns = Vec::new();
+        for _ in 0..MAX_DIALLING {
+            turns.push(dialling.turn(&slow, TURN).await.unwrap());
+        }
+        assert!(dialling.turn(&slow, Duration::from_millis(20)).await.is_none());
+        assert!(dialling.turn(&other, Duration::from_millis(20)).await.is_some());
+        turns.pop();
+        assert!(dialling.turn(&slow, TURN).await.is_some());
+    }
 }

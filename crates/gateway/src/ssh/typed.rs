@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 /// Most that waits to be shown, in keys; more is forgotten from its beginning.
 const MAX_WAITING: usize = 4_096;
 
+/// Longest sequence of a key, in bytes; what is longer is no key.
+const MAX_SEQUENCE: usize = 32;
+
 const ESC: u8 = 0x1b;
 
 /// What was typed and is not shown yet.
@@ -95,7 +98,10 @@ impl Typed {
 /// How long a sequence is that begins with ESC.
 fn sequence(text: &[u8]) -> usize {
     match text.get(1) {
-        Some(b'[') => text.iter().skip(2).position(|byte| (0x40..=0x7e).contains(byte)).map_or(text.len(), |place| place + 3),
+        Some(b'[') => {
+            let end = text.iter().take(MAX_SEQUENCE).skip(2).position(|byte| (0x40..=0x7e).contains(byte));
+            end.map_or(MAX_SEQUENCE.min(text.len()), |place| place + 3)
+        }
         Some(b'O') => 3.min(text.len()),
         Some(_) => 2,
         None => 1,
