@@ -147,6 +147,19 @@ fn odd_packets_end_their_own_connection_at_most() -> Result<()> {
     Ok(())
 }
 
+/// SSH-07: what is asked of a channel counts among what waits as its bytes do.
+#[test]
+fn requests_without_end_are_not_read_while_nobody_takes_them() -> Result<()> {
+    let scene = Scene::start("")?;
+    let kept = scene.file("kept");
+    fs::create_dir(&kept)?;
+    let taken: u64 = scene.python("requests_without_end.py", &[MACHINE, &format!("rm -rf {}", kept.display())])?.trim().parse()?;
+    // 2 MiB wait in the gateway; the rest is on its way between two sockets.
+    ensure!(taken < 30_000_000, "{taken} bytes were taken");
+    ensure!(text(&scene.ssh(&["echo served"])?.stdout) == "served\n" && kept.exists());
+    Ok(())
+}
+
 /// SSH-07: those who come and say nothing, or say it slowly, or say nonsense, keep nobody waiting.
 #[test]
 fn the_silent_and_the_slow_keep_nobody_waiting() -> Result<()> {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use identity::ssh::SshKeys;
 use model::{Secret, name::printable};
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, Pty, SshId, cipher, compression, kex,
+    Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred, Pty, Sig, SshId, cipher, compression, kex,
     keys::Certificate,
     mac,
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
@@ -20,6 +20,7 @@ use super::{
     channel,
     conversation::{Caller, Conversation},
     cut::{Cuttable, Scissors},
+    flow,
     forward::{self, Destination},
     jump,
     machine::Dialling,
@@ -165,6 +166,11 @@ struct Door {
 }
 
 impl Door {
+    /// Something came for a channel: it is counted, so that no more is read than is taken.
+    fn came(&self, channel: ChannelId, bytes: usize) {
+        self.conversation.flow().came(channel.into(), bytes);
+    }
+
     async fn forward(&self, opened: Channel<Msg>, reply: ChannelOpenHandle, handle: server::Handle, to: Destination) {
         if self.conversation.channels() >= MAX_CHANNELS {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
@@ -215,6 +221,7 @@ impl server::Handler for Door {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
+        self.conversation.expects(opened.id());
         reply.accept().await;
         self.conversation.spawn(opened.id(), channel::run(self.conversation.clone(), opened, session.handle()));
         Ok(())
@@ -263,35 +270,41 @@ impl server::Handler for Door {
         Ok(())
     }
 
-    // What is asked of a channel before it begins, and what it is for, is answered here and now: whether an answer is wanted is known of the last question alone.
+    // What is asked of a channel before it begins, and what it is for, is answered here and now: whether an answer is wanted is known of the last question alone. What
+    // follows from it is done by the channel's own task.
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _term: &str,
+        term: &str,
         _columns: u32,
         _rows: u32,
         _width: u32,
         _height: u32,
-        _modes: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
+        self.came(channel, flow::pty_bytes(term, modes.len()));
         answer(session, channel, self.conversation.is_before(channel))
     }
 
     async fn env_request(&mut self, channel: ChannelId, name: &str, value: &str, session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, name.len() + value.len());
         let set = self.conversation.set(channel, name, value).await;
         answer(session, channel, set)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], session: &mut server::Session) -> Result<(), Self::Error> {
+    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, command.len());
         answer(session, channel, self.conversation.begins(channel))
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, 0);
         answer(session, channel, self.conversation.begins(channel))
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, session: &mut server::Session) -> Result<(), Self::Error> {
+    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, name.len());
         answer(session, channel, self.conversation.begins(channel))
     }
 
@@ -299,27 +312,55 @@ impl server::Handler for Door {
         &mut self,
         channel: ChannelId,
         _single_connection: bool,
-        _protocol: &str,
-        _cookie: &str,
+        protocol: &str,
+        cookie: &str,
         _screen: u32,
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
+        self.came(channel, protocol.len() + cookie.len());
         answer(session, channel, false)
     }
 
-    // What came is counted, so that no more is read than is taken.
+    async fn agent_request(&mut self, channel: ChannelId, _session: &mut server::Session) -> Result<bool, Self::Error> {
+        self.came(channel, 0);
+        Ok(false)
+    }
+
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut server::Session) -> Result<(), Self::Error> {
-        self.conversation.flow().came(channel.into(), data.len());
+        self.came(channel, data.len());
         Ok(())
     }
 
     async fn extended_data(&mut self, channel: ChannelId, _code: u32, data: &[u8], _session: &mut server::Session) -> Result<(), Self::Error> {
-        self.conversation.flow().came(channel.into(), data.len());
+        self.came(channel, data.len());
         Ok(())
     }
 
-    // What a channel's own task is told of it answers: see `channel`. Agents are asked for in a way that must be answered here.
-    async fn agent_request(&mut self, _channel: ChannelId, _session: &mut server::Session) -> Result<bool, Self::Error> {
-        Ok(false)
+    async fn channel_eof(&mut self, channel: ChannelId, _session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, 0);
+        Ok(())
+    }
+
+    async fn window_adjusted(&mut self, channel: ChannelId, _new_size: u32, _session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, 0);
+        Ok(())
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        self.came(channel, 0);
+        Ok(())
+    }
+
+    async fn signal(&mut self, channel: ChannelId, signal: Sig, _session: &mut server::Session) -> Result<(), Self::Error> {
+        self.came(channel, flow::signal_bytes(&signal));
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A session channel: what is asked for before it begins, the one command or shell it is for, and what passes then.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use model::{Timestamp, name::printable};
 use policy::classify::ssh as classify;
@@ -67,8 +67,7 @@ impl Start {
 /// Runs one channel to its end.
 pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, handle: Handle) {
     let id = channel.id();
-    let (read, write) = channel.split();
-    let mut callers = Callers { id, handle, read, write: Arc::new(write), ahead: VecDeque::new(), ended: false, flow: conversation.flow().clone() };
+    let mut callers = Callers::new(channel, handle, conversation.flow());
     if let Some((prelude, start)) = begin(&conversation, &mut callers).await {
         carry_out(&conversation, &mut callers, prelude, start).await;
         let _ = callers.end().await;
@@ -80,7 +79,7 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
 async fn begin(conversation: &Conversation, callers: &mut Callers) -> Option<(Prelude, Start)> {
     let mut pty = None;
     let start = loop {
-        match callers.read.wait().await? {
+        match callers.inbox.next().await? {
             ChannelMsg::RequestPty { term, col_width, row_height, pix_width, pix_height, terminal_modes, .. } => {
                 pty = Some(PtyRequest { term, size: (col_width, row_height), pixels: (pix_width, pix_height), modes: terminal_modes });
             }
@@ -102,7 +101,7 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
     };
     let operation = start.operation();
     let tell = callers.teller();
-    let ruling = open.session.ask(&operation, tell, callers.gone()).await;
+    let ruling = open.session.ask(&operation, tell, callers.inbox.gone()).await;
     let permit = match ruling {
         Ok(Ruling::Forward(permit)) => permit,
         Ok(Ruling::Refuse(sentence)) => return callers.refuse(&sentence).await,

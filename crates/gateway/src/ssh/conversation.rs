@@ -115,8 +115,14 @@ impl Conversation {
         let _ = caller.wait_for(Option::is_some).await;
     }
 
-    fn prelude<T>(&self, id: ChannelId, look: impl FnOnce(&mut Prelude) -> T) -> T {
-        look(self.preludes.lock().unwrap_or_else(PoisonError::into_inner).entry(id.into()).or_default())
+    /// A channel may be asked for a command, a shell or a subsystem.
+    pub(super) fn expects(&self, id: ChannelId) {
+        self.preludes.lock().unwrap_or_else(PoisonError::into_inner).insert(id.into(), Prelude::default());
+    }
+
+    /// Looks at what a channel is to begin with; nothing if it is a tunnel, or gone.
+    fn prelude<T: Default>(&self, id: ChannelId, look: impl FnOnce(&mut Prelude) -> T) -> T {
+        self.preludes.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id.into()).map(look).unwrap_or_default()
     }
 
     /// Whether something may still be asked of a channel before it begins.

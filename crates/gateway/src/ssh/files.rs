@@ -114,7 +114,7 @@ impl Files<'_> {
             let heard = tokio::select! {
                 sent = sent(&mut up) => sent.map_err(|_| MACHINE_GONE.to_owned()),
                 sent = sent(&mut down) => sent.map_err(|_| CALLER_LEFT.to_owned()),
-                message = callers.next(), if self.to_machine.has_room() => self.heard_caller(message),
+                message = callers.inbox.next(), if self.to_machine.has_room() => self.heard_caller(message),
                 message = from_machine.wait(), if self.to_caller.has_room() && !machine_closed => match self.heard_machine(message, callers).await {
                     Ok(goes_on) => {
                         machine_closed = !goes_on;
@@ -148,7 +148,7 @@ impl Files<'_> {
         match message {
             Some(ChannelMsg::Data { data }) => self.sftp.receive(Side::Target, &data),
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
-                callers.write.extended_data_bytes(STDERR, data).await.map_err(|_| CALLER_LEFT.to_owned())?;
+                callers.flow.says(callers.write.extended_data_bytes(STDERR, data)).await.map_err(|_| CALLER_LEFT.to_owned())?;
             }
             // That nothing more comes is told at the end, behind how it ended.
             Some(ChannelMsg::ExitStatus { exit_status }) => {
@@ -180,7 +180,7 @@ impl Files<'_> {
     async fn ask(&mut self, asked: &Asked, callers: &mut Callers) -> Result<(), String> {
         let operation = operation(asked);
         let tell = callers.teller();
-        match self.session.ask(&operation, tell, callers.gone()).await.map_err(|broken| broken.to_string())? {
+        match self.session.ask(&operation, tell, callers.inbox.gone()).await.map_err(|broken| broken.to_string())? {
             Ruling::Forward(permit) => {
                 let number = permit.operation();
                 self.sftp.forward(permit, number);

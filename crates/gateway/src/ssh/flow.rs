@@ -1,12 +1,12 @@
 //! What a caller sent and nobody took yet, over all channels of its connection.
 //!
 //! russh opens a channel's window again as soon as it has read what fits it, whoever takes that or does not. So the bytes themselves are counted, and while too many wait, nothing more is
-//! read of the connection. There is one exception: what a channel is to say waits for the caller's leave, which comes behind what it sends; then reading goes on, up to a second limit.
+//! read of the connection. Requests count, too: each takes memory until it is taken. There is one exception: what a channel is to say waits for the caller's leave, which comes behind what it sends; then reading goes on, up to a second limit.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use russh::{ChannelMsg, ChannelReadHalf, Sig};
 
 /// So many bytes may wait before nothing more is read.
 const MAX_WAITING: i64 = 2 << 20;
@@ -21,6 +22,8 @@ const MAX_WAITING: i64 = 2 << 20;
 const MAX_WAITING_STARVED: i64 = 16 << 20;
 /// What a message costs beside its bytes.
 const MESSAGE: i64 = 256;
+/// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
+const MAX_AHEAD: usize = 64;
 /// How long a channel waits for leave before that counts.
 const STARVES_AFTER: Duration = Duration::from_millis(20);
 
@@ -93,6 +96,79 @@ impl Flow {
         }
         let _starving = Starving::begin(self);
         saying.await
+    }
+}
+
+/// What a caller sends on one channel, in order. A message counts until the next is asked for: by then it is passed on.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    id: u32,
+    read: ChannelReadHalf,
+    flow: Arc<Flow>,
+    /// What came while an operation waited.
+    ahead: VecDeque<ChannelMsg>,
+    /// The bytes of the message that was taken last.
+    in_hand: Option<usize>,
+}
+
+impl Inbox {
+    pub(super) const fn new(id: u32, read: ChannelReadHalf, flow: Arc<Flow>) -> Self {
+        Self { id, read, flow, ahead: VecDeque::new(), in_hand: None }
+    }
+
+    /// What comes next; none once the connection is gone. Nothing is lost where this is given up.
+    pub(super) async fn next(&mut self) -> Option<ChannelMsg> {
+        if let Some(bytes) = self.in_hand.take() {
+            self.flow.taken(self.id, bytes);
+        }
+        let message = match self.ahead.pop_front() {
+            Some(message) => message,
+            None => self.read.wait().await?,
+        };
+        self.in_hand = Some(bytes(&message));
+        Some(message)
+    }
+
+    /// Waits until the caller does not wait any more. What it sends meanwhile waits in order.
+    pub(super) async fn gone(&mut self) {
+        loop {
+            if self.ahead.len() >= MAX_AHEAD {
+                return std::future::pending().await;
+            }
+            match self.read.wait().await {
+                None | Some(ChannelMsg::Close | ChannelMsg::Signal { .. }) => return,
+                Some(message) => self.ahead.push_back(message),
+            }
+        }
+    }
+}
+
+/// The bytes of a message: those that [`Flow::came`] was told of.
+fn bytes(message: &ChannelMsg) -> usize {
+    match message {
+        ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len(),
+        ChannelMsg::SetEnv { variable_name, variable_value, .. } => variable_name.len() + variable_value.len(),
+        ChannelMsg::Exec { command, .. } => command.len(),
+        ChannelMsg::RequestSubsystem { name, .. } => name.len(),
+        ChannelMsg::RequestPty { term, terminal_modes, .. } => pty_bytes(term, terminal_modes.len()),
+        ChannelMsg::RequestX11 { x11_authentication_protocol, x11_authentication_cookie, .. } => {
+            x11_authentication_protocol.len() + x11_authentication_cookie.len()
+        }
+        ChannelMsg::Signal { signal } => signal_bytes(signal),
+        _ => 0,
+    }
+}
+
+/// The bytes of a terminal that is asked for.
+pub(super) const fn pty_bytes(term: &str, modes: usize) -> usize {
+    term.len() + modes * 8
+}
+
+/// The bytes of a signal.
+pub(super) const fn signal_bytes(signal: &Sig) -> usize {
+    match signal {
+        Sig::Custom(name) => name.len(),
+        _ => 0,
     }
 }
 

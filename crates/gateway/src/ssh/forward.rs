@@ -1,6 +1,6 @@
 //! Connections that a caller has opened from the machine: `ssh -L`, `-W`, `-D`. Each is decided by where it leads.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use model::{Timestamp, name::printable};
 use policy::classify::ssh::{self as classify, Forward};
@@ -43,9 +43,7 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
     let answer = match begun(&open, to).await {
         Ok((link, machines)) => {
             reply.accept().await;
-            let (read, write) = channel.split();
-            let mut callers =
-                Callers { id, handle, read, write: Arc::new(write), ahead: VecDeque::new(), ended: false, flow: conversation.flow().clone() };
+            let mut callers = Callers::new(channel, handle, conversation.flow());
             let passed = relay::run(
                 &Running { session: &open.session, operation: op, records: false, terminal: false, masks: false, has_status: false },
                 &mut callers,

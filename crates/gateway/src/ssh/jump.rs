@@ -5,7 +5,7 @@ use std::sync::Arc;
 use russh::{Channel, ChannelMsg, server::Msg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::flow::Flow;
+use super::flow::{Flow, Inbox};
 
 /// Bytes under way between a channel and the connection in it.
 const UNDER_WAY: usize = 256 << 10;
@@ -16,21 +16,19 @@ where
     F: Future<Output = ()>,
 {
     let id = channel.id();
-    let (mut from_caller, to_caller) = channel.split();
+    let (from_caller, to_caller) = channel.split();
+    let mut inbox = Inbox::new(id.into(), from_caller, flow.clone());
     let (inner, outer) = tokio::io::duplex(UNDER_WAY);
     let (mut from_inner, mut to_inner) = tokio::io::split(outer);
     let up = async {
-        while let Some(message) = from_caller.wait().await {
-            match message {
-                ChannelMsg::Data { data } => {
-                    let taken = to_inner.write_all(&data).await;
-                    flow.taken(id.into(), data.len());
-                    if taken.is_err() {
-                        return;
-                    }
-                }
+        while let Some(message) = inbox.next().await {
+            let passed = match message {
+                ChannelMsg::Data { data } => to_inner.write_all(&data).await,
                 ChannelMsg::Close => return,
-                _ => {}
+                _ => Ok(()),
+            };
+            if passed.is_err() {
+                return;
             }
         }
     };

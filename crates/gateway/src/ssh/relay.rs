@@ -2,7 +2,7 @@
 //! one side only as the other side's window lets them go on.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,13 +20,14 @@ use russh::{
 use session::ssh::{Answer, Session, Shown, Stream};
 use tokio::time::Instant;
 
-use super::{flow::Flow, typed::Typed};
+use super::{
+    flow::{Flow, Inbox},
+    typed::Typed,
+};
 
 /// Why what runs is broken off.
 pub(super) const CALLER_LEFT: &str = "the caller left";
 pub(super) const MACHINE_GONE: &str = "the machine is gone";
-/// Messages that wait behind a held operation; a caller who sends more is not read until it is settled.
-const MAX_AHEAD: usize = 64;
 
 /// How long a machine has to close a channel that its caller has closed.
 const CLOSES_WITHIN: Duration = Duration::from_secs(2);
@@ -97,10 +98,8 @@ fn signal_name(signal: &Sig) -> String {
 pub(super) struct Callers {
     pub(super) id: ChannelId,
     pub(super) handle: Handle,
-    pub(super) read: ChannelReadHalf,
+    pub(super) inbox: Inbox,
     pub(super) write: Arc<ChannelWriteHalf<Msg>>,
-    /// What came while an operation waited, in order.
-    pub(super) ahead: VecDeque<ChannelMsg>,
     /// It was told that nothing more comes: once is all that clients bear.
     pub(super) ended: bool,
     /// What came and was not taken yet, over all channels.
@@ -108,37 +107,18 @@ pub(super) struct Callers {
 }
 
 impl Callers {
+    pub(super) fn new(channel: Channel<Msg>, handle: Handle, flow: &Arc<Flow>) -> Self {
+        let id = channel.id();
+        let (read, write) = channel.split();
+        Self { id, handle, inbox: Inbox::new(id.into(), read, flow.clone()), write: Arc::new(write), ended: false, flow: flow.clone() }
+    }
+
     /// Tells the caller that nothing more comes, unless it was.
     pub(super) async fn end(&mut self) -> Result<(), String> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
         self.write.eof().await.map_err(|_| CALLER_LEFT.to_owned())
-    }
-
-    /// What the caller sends next.
-    pub(super) async fn next(&mut self) -> Option<ChannelMsg> {
-        let message = match self.ahead.pop_front() {
-            Some(message) => Some(message),
-            None => self.read.wait().await,
-        };
-        if let Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) = &message {
-            self.flow.taken(self.id.into(), data.len());
-        }
-        message
-    }
-
-    /// Waits until the caller does not wait any more. What it sends meanwhile waits in order.
-    pub(super) async fn gone(&mut self) {
-        loop {
-            if self.ahead.len() >= MAX_AHEAD {
-                return std::future::pending().await;
-            }
-            match self.read.wait().await {
-                None | Some(ChannelMsg::Close | ChannelMsg::Signal { .. }) => return,
-                Some(message) => self.ahead.push_back(message),
-            }
-        }
     }
 
     /// Tells the caller something on its standard error.
@@ -171,7 +151,7 @@ pub(super) struct Running<'a> {
 /// Passes bytes both ways until the machine has closed its channel, or the caller has.
 pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
     let (mut from_machine, to_machine) = machines.split();
-    let Callers { id, handle, read, write, ahead, ended: told_end, flow } = callers;
+    let Callers { id, handle, inbox, write, ended: told_end, flow } = callers;
     let typed = running.terminal.then(Mutex::default);
     let begins = || running.masks.then(|| running.session.shows(Timestamp::now()));
     let (output, error) = (begins(), begins());
@@ -190,10 +170,10 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
         bytes: 0,
         ended: Ended::Unknown,
     };
-    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, flow, id: *id, bytes: AtomicU64::new(0) };
+    let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, bytes: AtomicU64::new(0) };
     let passed = tokio::select! {
         broken = down.pass(&mut from_machine) => Ok(broken),
-        why = up.pass(ahead, read) => Err(why),
+        why = up.pass(inbox) => Err(why),
     };
     let (broken, in_order) = match passed {
         Ok(broken) => {
@@ -204,7 +184,9 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
             // Whoever has all that was written may close before the machine does.
             let _ = to_machine.close().await;
             let closed = tokio::time::timeout(CLOSES_WITHIN, down.until_closed(&mut from_machine)).await.unwrap_or(false);
-            (Some(why).filter(|_| matches!(down.ended, Ended::Unknown)), closed)
+            // Once it is known how it ended, it is no break that either side went.
+            let went = why == CALLER_LEFT || why == MACHINE_GONE;
+            (Some(why).filter(|_| !went || matches!(down.ended, Ended::Unknown)), closed)
         }
     };
     let up = up.bytes.load(Ordering::Relaxed);
@@ -376,20 +358,14 @@ struct Up<'a> {
     running: &'a Running<'a>,
     typed: Option<&'a Mutex<Typed>>,
     to_machine: &'a ChannelWriteHalf<client::Msg>,
-    flow: &'a Flow,
-    id: ChannelId,
     bytes: AtomicU64,
 }
 
 impl Up<'_> {
     /// Ends when the caller closes its channel, or cannot be served any more: why.
-    async fn pass(&self, ahead: &mut VecDeque<ChannelMsg>, from_caller: &mut ChannelReadHalf) -> String {
+    async fn pass(&self, inbox: &mut Inbox) -> String {
         loop {
-            let message = match ahead.pop_front() {
-                Some(message) => Some(message),
-                None => from_caller.wait().await,
-            };
-            let passed = match message {
+            let passed = match inbox.next().await {
                 Some(ChannelMsg::Data { data }) => {
                     self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
                     if let Some(typed) = self.typed {
@@ -398,15 +374,7 @@ impl Up<'_> {
                             return why;
                         }
                     }
-                    let bytes = data.len();
-                    let passed = self.to_machine.data_bytes(data).await;
-                    self.flow.taken(self.id.into(), bytes);
-                    passed
-                }
-                // Nothing takes what a caller sends beside its input.
-                Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    self.flow.taken(self.id.into(), data.len());
-                    Ok(())
+                    self.to_machine.data_bytes(data).await
                 }
                 Some(ChannelMsg::Eof) => self.to_machine.eof().await,
                 Some(ChannelMsg::Signal { signal }) => self.to_machine.signal(signal).await,
@@ -417,7 +385,7 @@ impl Up<'_> {
                     self.to_machine.window_change(col_width, row_height, pix_width, pix_height).await
                 }
                 Some(ChannelMsg::Close) | None => return CALLER_LEFT.to_owned(),
-                // What would begin another command was refused where it came.
+                // What would begin another command was refused where it came, and nothing takes what a caller sends beside its input.
                 Some(_) => Ok(()),
             };
             if passed.is_err() {
