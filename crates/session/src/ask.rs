@@ -668,8 +668,13 @@ fn doubted(facts: &Facts, why: &str) -> Facts {
     }
     facts.outputs = model::facts::Outputs { opaque: true, unfollowed: true, ..Default::default() };
     facts.effects.resolution = true;
+    let reads = kinds_are_listed(&facts) && facts.kinds.iter().all(|kind| READING.contains(&&**kind));
+    facts.effects.stores.untold |= !reads;
     facts
 }
+
+/// Kinds of statements that store nothing by themselves.
+const READING: [&str; 5] = ["SELECT", "FETCH", "MOVE", "SHOW", "CLOSE CURSOR"];
 
 /// Facts of what cannot be read.
 fn not_understood(kind: &str, why: &str) -> Facts {
@@ -683,9 +688,9 @@ fn not_understood(kind: &str, why: &str) -> Facts {
         functions: Vec::new(),
         row_scope: model::RowScope::None,
         risk: model::Risk::new(4),
-        effects: model::Effects::default(),
+        effects: model::Effects { stores: model::facts::Stores { untold: true, ..Default::default() }, ..Default::default() },
         outputs: model::facts::Outputs { opaque: true, unfollowed: true, ..Default::default() },
-        filters: model::facts::Filters::default(),
+        filters: model::facts::Filters { untold: Some(model::facts::Comparison::Any), ..Default::default() },
         secret_spans: Vec::new(),
     }
 }

@@ -61,10 +61,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program in a transaction, its statements parted by `;;`.
+    /// A program in a transaction, its statements parted by `;;`; those that begin with `extended: ` go by the extended protocol, for results in binary.
     #[must_use]
     pub fn read(text: &str) -> Self {
-        Self { transaction: true, steps: text.split(";;").map(|sql| Step::Simple(sql.to_owned())).collect() }
+        let step = |sql: &str| match sql.strip_prefix("extended: ") {
+            Some(sql) => Step::Extended { sql: sql.to_owned(), parameters: Vec::new(), format: 1, described: true, rows: 0 },
+            None => Step::Simple(sql.to_owned()),
+        };
+        Self { transaction: true, steps: text.split(";;").map(step).collect() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Action, Facts, Object, Pair, Risk, RowScope, Understanding,
-    facts::{CopyLayout, Effects, Filters, OutputColumn, Outputs, RelationRef},
+    facts::{Comparison, CopyLayout, Effects, Filters, OutputColumn, Outputs, RelationRef},
 };
 
 use super::{filters::Tested, lineage::Stored};
@@ -69,10 +69,12 @@ impl Default for Found {
 }
 
 impl Found {
-    /// Nothing but that it is not understood.
+    /// Nothing but that it is not understood: it may store any value, and filter by it.
     pub(super) fn unreadable(why: &str) -> Self {
         let mut found = Self::default();
         found.doubt(why);
+        found.effects.stores.untold = true;
+        found.filters.untold = Some(Comparison::Any);
         found
     }
 

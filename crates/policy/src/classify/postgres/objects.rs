@@ -224,7 +224,10 @@ impl<'a> Analysis<'a> {
             | NodeEnum::AlterObjectDependsStmt(_)
             | NodeEnum::AlterTableSpaceOptionsStmt(_)
             | NodeEnum::CheckPointStmt(_) => self.ddl(Action::Define),
-            _ => self.found.doubt("it is a statement of a kind that is not known"),
+            _ => {
+                self.found.stored.values.untold = true;
+                self.found.doubt("it is a statement of a kind that is not known");
+            }
         }
     }
 

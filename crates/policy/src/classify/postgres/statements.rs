@@ -365,7 +365,10 @@ impl Analysis<'_> {
         self.parameters = parameters;
         match body_after(text, "as", None) {
             Some(body) => self.found.effects.names.push(NameEffect::Prepare { name: prepare.name.clone(), body }),
-            None => self.found.doubt("the text of a prepared statement could not be found"),
+            None => {
+                self.found.stored.values.untold = true;
+                self.found.doubt("the text of a prepared statement could not be found");
+            }
         }
     }
 
