@@ -110,6 +110,15 @@ fn what_a_shell_does_is_recorded_and_does_nothing_to_whoever_plays_it() -> Resul
     let story = scene.told("end-of-it")?;
     let session = story.split_whitespace().find(|word| word.starts_with("s_")).context("no session")?;
     ensure!(story.contains("alias ls="), "{story}");
+    // What the screen showed is found, and who looks for it hears where; what it never showed is not.
+    for (words, found) in [("aliased", true), ("end-of-it", true), ("\"echo aliased\"", true), ("c3RvbGVu", true), ("stolen", false)] {
+        let hits = countersign_tests::machine::until(words, || {
+            let hits = scene.gateway.json("alice", &["search", words])?;
+            let sessions = hits.pointer("/operations").or_else(|| hits.pointer("/hits")).map(ToString::to_string).unwrap_or_else(|| hits.to_string());
+            Ok((!found || sessions.contains(session)).then_some(sessions))
+        })?;
+        ensure!(hits.contains(session) == found, "{words}: {hits}");
+    }
     let raw = scene.gateway.run("alice", &["replay", session, "--asciicast", "2", "--raw"])?;
     ensure!(raw.contains("\\u001b]52;c;c3RvbGVu") && raw.contains("\\u001b[2K\\u001b[1A"), "{raw}");
     for version in ["2", "3"] {

@@ -1,13 +1,14 @@
 //! The search index: derived from the recordings, and from them alone.
 //!
 //! Each statement is kept once as its shape, without literals ([`shape`]); operations that are alike and came together are one row that points to it ([`bundle`]).
-//! Literals appear only as keyed hashes ([`literals`]), so that a search for `alice@example.com` finds the operation while the file tells nothing of the value.
+//! Literals, and what was shown on screens ([`screen`]), appear only as keyed hashes ([`literals`]), so that a search for `alice@example.com` finds the operation while the file tells nothing of the value.
 //! A batch of records and the place in the recording up to which they were read are one transaction: every record counts exactly once, whenever the process dies.
 
 mod absorb;
 mod bundle;
 mod find;
 mod literals;
+mod screen;
 mod shape;
 
 use std::{
@@ -54,6 +55,8 @@ pub struct Index {
     keys: Arc<KeyRing>,
     /// Ids of shapes that are stored, so that a batch need not ask for them.
     remembered: Arc<Mutex<(u64, absorb::StoredShapes)>>,
+    /// What operations that run showed last.
+    screens: Arc<Mutex<screen::Kept>>,
 }
 
 /// How far a recording was read.
@@ -145,7 +148,7 @@ pub struct Use {
 
 impl Index {
     pub(crate) async fn open(database: Database, keys: Arc<KeyRing>) -> Result<Self, StoreError> {
-        let index = Self { database, keys, remembered: Arc::default() };
+        let index = Self { database, keys, remembered: Arc::default(), screens: Arc::default() };
         index.note_key().await?;
         Ok(index)
     }
@@ -250,6 +253,19 @@ impl Index {
         if remembered.0 == generation && stored.len() <= MAX_REMEMBERED_SHAPES {
             remembered.1 = stored;
         }
+    }
+
+    /// Takes out what an operation showed last; an empty screen if nothing is known. A batch that fails puts nothing back.
+    fn take_screen(&self, session: SessionId, op: u64) -> screen::Screen {
+        self.screens.lock().unwrap_or_else(PoisonError::into_inner).remove(&(session, op)).unwrap_or_default()
+    }
+
+    fn keep_screens(&self, session: SessionId, screens: HashMap<u64, screen::Screen>) {
+        screen::keep(&mut self.screens.lock().unwrap_or_else(PoisonError::into_inner), session, screens);
+    }
+
+    fn forget_screens(&self, sessions: &[SessionId]) {
+        self.screens.lock().unwrap_or_else(PoisonError::into_inner).retain(|(session, _), _| !sessions.contains(session));
     }
 
     fn forget_shapes(&self) {

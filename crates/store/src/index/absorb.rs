@@ -8,7 +8,7 @@ use std::{
 use aws_lc_rs::digest;
 use evidence::{
     Record,
-    record::{Answered, Asked, AskedOutcome, Opened, Parameter, Ruling, Settled},
+    record::{Answered, Asked, AskedOutcome, Cell, Opened, Output, Parameter, Ruling, Settled, Stream},
 };
 use model::{Action, DataClassName, Facts, Object, SessionId, Timestamp, hold::HoldState};
 
@@ -16,6 +16,7 @@ use super::{
     Batch, Index, Taken,
     bundle::{self, Operation},
     literals::{self, Entry, LiteralHash},
+    screen::Screen,
     session_number, shape,
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) async fn absorb(index: &Index, batch: &Batch) -> Result<Taken, StoreE
     let (generation, stored) = index.remembered();
     let mut taking = Taking {
         write,
+        index,
         session: session_number(batch.session),
         heading,
         literals,
@@ -59,17 +61,22 @@ pub(super) async fn absorb(index: &Index, batch: &Batch) -> Result<Taken, StoreE
         counts: HashMap::new(),
         uses: HashMap::new(),
         asked: BTreeMap::new(),
+        screens: HashMap::new(),
+        shown: BTreeMap::new(),
+        entries: Vec::new(),
     };
     for record in &batch.records {
-        taking.take(record).await?;
+        taking.take(batch.session, record).await?;
     }
-    let stored = taking.finish(batch).await?;
+    let (stored, screens) = taking.finish(batch).await?;
     index.remember(generation, stored);
+    index.keep_screens(batch.session, screens);
     Ok(Taken::Now)
 }
 
 /// Forgets what was derived from recordings that will be read again.
 pub(super) async fn forget(index: &Index, sessions: &[SessionId]) -> Result<(), StoreError> {
+    index.forget_screens(sessions);
     for session in sessions {
         let mut write = index.database().write().await?;
         let number = session_number(*session);
@@ -138,8 +145,9 @@ struct Known {
 type Uses = HashMap<(Action, String), (u64, Timestamp)>;
 
 /// A transaction that takes a batch.
-struct Taking {
+struct Taking<'a> {
     write: Write,
+    index: &'a Index,
     session: i64,
     heading: Option<Heading>,
     literals: LiteralHash,
@@ -148,6 +156,12 @@ struct Taking {
     uses: Uses,
     /// Operations asked in this batch, not written yet.
     asked: BTreeMap<u64, NewOperation>,
+    /// What operations that are not answered yet showed.
+    screens: HashMap<u64, Screen>,
+    /// Hashes of what they showed in this batch.
+    shown: BTreeMap<u64, Vec<i64>>,
+    /// What operations of earlier batches showed in this one.
+    entries: Vec<Entry>,
 }
 
 /// An operation that was asked in this batch, as it stands at the batch's end.
@@ -278,21 +292,20 @@ impl Ending {
     }
 }
 
-impl Taking {
-    async fn take(&mut self, record: &Record) -> Result<(), StoreError> {
+impl Taking<'_> {
+    async fn take(&mut self, session: SessionId, record: &Record) -> Result<(), StoreError> {
         match record {
             Record::Opened(opened) => self.opened(opened).await,
             Record::Asked(asked) => self.asked(asked).await,
             Record::Settled(settled) => self.settled(settled).await,
             Record::Answered(answered) => self.answered(answered).await,
-            Record::Held(_)
-            | Record::Shape(_)
-            | Record::Rows(_)
-            | Record::CopyData(_)
-            | Record::Output(_)
-            | Record::Resized(_)
-            | Record::Note(_)
-            | Record::Closed(_) => Ok(()),
+            Record::Output(output) => {
+                self.shows(session, output);
+                Ok(())
+            }
+            Record::Held(_) | Record::Shape(_) | Record::Rows(_) | Record::CopyData(_) | Record::Resized(_) | Record::Note(_) | Record::Closed(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -338,7 +351,38 @@ impl Taking {
         Ok(())
     }
 
+    /// A terminal or a command shows something. What is typed is shown, too, or not to be found.
+    fn shows(&mut self, session: SessionId, output: &Output) {
+        if output.stream == Stream::Input {
+            return;
+        }
+        let screen = self.screens.entry(output.op).or_insert_with(|| self.index.take_screen(session, output.op));
+        let hashes = self.shown.entry(output.op).or_default();
+        let data = match &output.data {
+            Cell::Text(text) => text.as_bytes(),
+            Cell::Binary { hex } => hex.0.as_slice(),
+        };
+        screen.show(data, |word| hashes.push(self.literals.of(word)));
+    }
+
+    /// Takes what an operation showed in this batch.
+    async fn take_shown(&mut self, op: u64) -> Result<(), StoreError> {
+        let Some(mut hashes) = self.shown.remove(&op) else { return Ok(()) };
+        if let Some(screen) = self.screens.get_mut(&op) {
+            screen.pause(|word| hashes.push(self.literals.of(word)));
+        }
+        if let Some(operation) = self.asked.get_mut(&op) {
+            operation.literals.extend(hashes);
+        } else if let Some(bundle) = self.waiting(op).await? {
+            // One that waits for its answer is alone in its bundle.
+            self.entries.extend(hashes.into_iter().map(|hash| Entry { hash, bundle, op: 0 }));
+        }
+        Ok(())
+    }
+
     async fn answered(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        self.take_shown(answered.op).await?;
+        self.screens.remove(&answered.op);
         let answer = Answer::of(answered);
         match self.asked.get_mut(&answered.op) {
             Some(operation) => {
@@ -396,12 +440,16 @@ impl Taking {
         Ok(row.map(|(bundle,)| bundle))
     }
 
-    /// Writes the bundles, the sums and the place, and commits. Returns the shapes it knows, which are stored from now on.
-    async fn finish(mut self, batch: &Batch) -> Result<StoredShapes, StoreError> {
+    /// Writes the bundles, the sums and the place, and commits. Returns the shapes it knows, which are stored from now on, and the screens of what runs.
+    async fn finish(mut self, batch: &Batch) -> Result<(StoredShapes, HashMap<u64, Screen>), StoreError> {
+        while let Some(op) = self.shown.keys().next().copied() {
+            self.take_shown(op).await?;
+        }
         for (shape, uses) in std::mem::take(&mut self.counts) {
             sql("UPDATE shapes SET uses = uses + $2 WHERE id = $1").bind(shape).bind(uses).run(&mut self.write).await?;
         }
         self.write_bundles().await?;
+        literals::add(&mut self.write, std::mem::take(&mut self.entries)).await?;
         self.write_uses().await?;
         let complete = matches!(batch.records.last(), Some(Record::Closed(_)));
         sql("UPDATE indexed_recordings SET segment = $2, frame = $3, records = $4, complete = $5 WHERE session = $1")
@@ -416,7 +464,8 @@ impl Taking {
             sql("DELETE FROM waiting WHERE session = $1").bind(self.session).run(&mut self.write).await?;
         }
         self.write.commit().await?;
-        Ok(self.shapes.stored)
+        let screens = if complete { HashMap::new() } else { self.screens };
+        Ok((self.shapes.stored, screens))
     }
 
     async fn write_bundles(&mut self) -> Result<(), StoreError> {

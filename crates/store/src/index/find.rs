@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    database::{Statement, count, from_json, micros, parsed, sql, time},
+    database::{Database, Statement, count, from_json, micros, parsed, sql, time},
     search::{DecisionWord, Query},
 };
 
@@ -48,12 +48,20 @@ enum Condition {
     Member { name: String, term: String },
 }
 
-/// A text that was asked for: words of the shape, all of them, or a literal.
+/// A text that was asked for: words of the shape, all of them, or a literal, or words of literals and of what was shown, all of them.
 #[derive(Debug)]
 struct Text {
     words: Vec<String>,
-    hash: i64,
+    hashes: Hashes,
     literal: Literal,
+}
+
+/// What a text is found by among literals and what was shown.
+#[derive(Debug)]
+struct Hashes {
+    whole: i64,
+    /// Its words, if it has several.
+    words: Vec<i64>,
 }
 
 /// Where a literal is.
@@ -91,10 +99,12 @@ pub(super) async fn search(index: &Index, query: &Query) -> Result<Vec<Hit>, Sto
 async fn texts(index: &Index, query: &Query, hash: &LiteralHash) -> Result<Vec<Text>, StoreError> {
     let mut texts = Vec::new();
     for text in &query.texts {
-        let hash = hash.of(text);
-        let literal = match literals::find(index.database(), hash, usize::try_from(FEW).unwrap_or(0)).await? {
-            Found::Many => Literal::Many,
-            Found::All(places) => {
+        let words: Vec<i64> = text.split_whitespace().map(|word| hash.of(word)).collect();
+        let words = if words.len() > 1 { words } else { Vec::new() };
+        let hashes = Hashes { whole: hash.of(text), words };
+        let literal = match hashes.places(index.database()).await? {
+            None => Literal::Many,
+            Some(places) => {
                 let mut bundles = BTreeMap::<i64, BTreeSet<u32>>::new();
                 for (bundle, op) in places {
                     bundles.entry(bundle).or_default().insert(op);
@@ -102,9 +112,53 @@ async fn texts(index: &Index, query: &Query, hash: &LiteralHash) -> Result<Vec<T
                 Literal::In(bundles)
             }
         };
-        texts.push(Text { words: shape::split_words(text), hash, literal });
+        texts.push(Text { words: shape::split_words(text), hashes, literal });
     }
     Ok(texts)
+}
+
+impl Hashes {
+    /// Bundles and operations in which it is; none if those are many, or nobody can tell.
+    async fn places(&self, database: &Database) -> Result<Option<BTreeSet<(i64, u32)>>, StoreError> {
+        let few = usize::try_from(FEW).unwrap_or(0);
+        let Found::All(mut places) = literals::find(database, self.whole, few).await? else { return Ok(None) };
+        let (mut common, mut of_many) = (None::<BTreeSet<(i64, u32)>>, Vec::new());
+        for word in &self.words {
+            match literals::find(database, *word, few).await? {
+                Found::Many => of_many.push(*word),
+                Found::All(found) => common = Some(common.map_or_else(|| found.clone(), |common| &common & &found)),
+            }
+        }
+        let mut common = match common {
+            None if of_many.is_empty() => return Ok(Some(places)),
+            None => return Ok(None),
+            Some(common) => common,
+        };
+        if common.len() > NAMED_BUNDLES && !of_many.is_empty() {
+            return Ok(None);
+        }
+        for word in of_many {
+            let mut with = BTreeSet::new();
+            for bundle in common.iter().map(|(bundle, _)| *bundle).collect::<BTreeSet<_>>() {
+                with.extend(literals::find_in(database, word, bundle).await?.into_iter().map(|op| (bundle, op)));
+            }
+            common = &common & &with;
+        }
+        places.append(&mut common);
+        Ok(Some(places))
+    }
+
+    /// The operations of one bundle in which it is.
+    async fn operations_in(&self, database: &Database, bundle: i64) -> Result<BTreeSet<u32>, StoreError> {
+        let mut found: BTreeSet<u32> = literals::find_in(database, self.whole, bundle).await?.into_iter().collect();
+        let mut common = None::<BTreeSet<u32>>;
+        for word in &self.words {
+            let with: BTreeSet<u32> = literals::find_in(database, *word, bundle).await?.into_iter().collect();
+            common = Some(common.map_or_else(|| with.clone(), |common| &common & &with));
+        }
+        found.extend(common.unwrap_or_default());
+        Ok(found)
+    }
 }
 
 impl Text {
@@ -303,7 +357,7 @@ impl Text {
     async fn operations_in(&self, index: &Index, bundle: i64) -> Result<BTreeSet<u32>, StoreError> {
         match &self.literal {
             Literal::In(bundles) => Ok(bundles.get(&bundle).cloned().unwrap_or_default()),
-            Literal::Many => Ok(literals::find_in(index.database(), self.hash, bundle).await?.into_iter().collect()),
+            Literal::Many => self.hashes.operations_in(index.database(), bundle).await,
         }
     }
 }

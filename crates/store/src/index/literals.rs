@@ -68,7 +68,7 @@ struct Run {
     entries: i64,
 }
 
-/// Adds what a batch has, which belongs to bundles newer than all before, and merges the newest runs if they are many.
+/// Adds what a batch has and merges the newest runs if they are many.
 pub(super) async fn add(write: &mut Write, entries: Vec<Entry>) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use evidence::{
     Record,
-    record::{Answered, Asked, AskedOutcome, Closed, Failure, Parameter, Ruling, Settled, Via},
+    record::{Answered, Asked, AskedOutcome, Cell, Closed, Failure, Output, Parameter, Ruling, Settled, Stream, Via},
 };
 use model::{
     Action, Facts, HoldId, SessionId, VersionHash,
@@ -23,6 +23,7 @@ on_both! {
     a_search_finds_what_a_look_at_every_record_finds,
     a_literal_that_is_everywhere_is_found_where_it_is,
     a_literal_is_found_while_its_run_is_merged,
+    what_a_screen_showed_is_found_however_it_was_cut,
 }
 
 /// What all sessions say, and share as a reader of one recording shares it.
@@ -294,4 +295,50 @@ async fn a_literal_is_found_while_its_run_is_merged(place: Place) {
     }
     absorbed.await.unwrap();
     assert!(searches > 0);
+}
+
+/// Two terminals of one session, one of them still live: what each showed is found there and nowhere else, and what was typed unseen is not.
+async fn what_a_screen_showed_is_found_however_it_was_cut(place: Place) {
+    let store = place.open().await;
+    let (facts, ruling) = (Arc::new(facts(Action::Execute, "customers", 1)), Arc::clone(&said().rulings[0]));
+    let asked = |op: u64| {
+        let (facts, ruling) = (Arc::clone(&facts), Arc::clone(&ruling));
+        Record::Asked(Asked { op, at: at(1), text: "an interactive shell".into(), facts, ruling, parameters: vec![], via: Via::Shell })
+    };
+    let output = |op: u64, stream, data: &[u8]| Record::Output(Output { op, at: at(2), stream, data: Cell::new(data, false) });
+    let shown = "$ cat /srv/keys\r\n\x1b[31mPer\x1b[0mmission denied!\r\n\x1b]0;a title\x07$ ls caf\u{e9}\r\n".as_bytes();
+    let mut records = Script::new(1, "alice", None, "prod-pg", 0).records;
+    records.extend([asked(1), asked(2)]);
+    records.extend(shown.chunks(7).map(|piece| output(1, Stream::Output, piece)));
+    records.push(output(1, Stream::Input, b"hunter2"));
+    records.push(output(2, Stream::Error, b"permission granted\nhalf a li"));
+    records.push(Record::Answered(Answered { op: 1, at: at(3), ..Answered::default() }));
+    let cuts: Vec<usize> = (0..records.len()).collect();
+    absorb(&store, 1, &records, &cuts).await;
+    let found = async |text: &str| {
+        let hits = store.index().search(&Query::parse(text, at(20_000)).unwrap()).await.unwrap();
+        hits.iter().map(|hit| hit.op).collect::<Vec<_>>()
+    };
+    for (query, expected) in [
+        ("permission", vec![2, 1]),
+        ("denied", vec![1]),
+        ("\"permission denied\"", vec![1]),
+        ("\"permission nowhere\"", vec![]),
+        ("permission granted", vec![2]),
+        ("/srv/keys", vec![1]),
+        ("keys", vec![1]),
+        ("CAF\u{c9}", vec![1]),
+        ("half", vec![2]),
+        ("hunter2", vec![]),
+        ("title", vec![]),
+        ("mission", vec![]),
+    ] {
+        assert_eq!(found(query).await, expected, "{query}");
+    }
+    let more = [output(2, Stream::Output, b"ne\n"), Record::Closed(Closed { at: at(4), ending: "the caller left".to_owned(), operations: 2 })];
+    let place = |frame: usize| Position { segment: 0, frame: frame as u32, records: 0 };
+    let (from, until) = (place(records.len()), place(records.len() + more.len()));
+    let batch = Batch { session: SessionId::from_random(1), from, records: more.to_vec(), until };
+    assert_eq!(store.index().absorb(&batch).await.unwrap(), Taken::Now);
+    assert_eq!(found("line").await, [2]);
 }
