@@ -206,7 +206,8 @@ fn small() -> Written {
 
 /// Every kind of record, with every kind of content.
 fn every_kind() -> Vec<Record> {
-    let held = Requirement { policy: "prod-destroy".parse().unwrap(), approvers: vec!["dba".parse().unwrap()], count: 1, reason: None };
+    let held =
+        Requirement { policy: "prod-destroy".parse().unwrap(), approvers: vec!["dba".parse().unwrap()], count: 1, reason: None, watched: false };
     let signature = Signature { signer: "bob".parse().unwrap(), at: time(50), policies: vec!["prod-destroy".parse().unwrap()] };
     let parameters = vec![Parameter::Null, Parameter::Text("null".to_owned()), Parameter::Binary { hex: Hex(vec![0, 255]), type_oid: 23 }];
     let columns = vec![

@@ -42,6 +42,9 @@ pub struct Requirement {
     pub count: u8,
     /// The policy's `@reason`.
     pub reason: Option<String>,
+    /// It runs only while one of those who signed watches it. Left out where it is not so: what is bound to older requirements stays the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watched: bool,
 }
 
 /// SHA-256 over policy, connections, data classes and schema; on every record.

@@ -7,7 +7,7 @@ use std::{cell::OnceCell, collections::BTreeSet};
 use cedar_policy::{Context, Entities};
 use model::{
     Action, Actor, ActorChain, Connection, DataClassName, Decision, Facts, IdentityKind, Object, Outcome, Pair, PolicyId, Requirement, Risk,
-    SystemAction, Timestamp, Understanding, facts::Comparison,
+    SystemAction, Timestamp, Understanding, connection::Protocol, facts::Comparison,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement
         facts.risk = facts.risk.max(Risk::new(risk));
         facts
     });
-    let decision = decide_on(version, &Case { facts: facts.as_ref().unwrap_or(case.facts), ..*case }, filters);
+    let decision = decide_on(version, &Case { facts: facts.as_ref().unwrap_or(case.facts), ..*case }, filters, Watching::Impossible);
     let unmaskable = plan.as_ref().and_then(|plan| {
         let copies = plan.copy_refused && case.facts.effects.copy_out;
         let why = || {
@@ -88,14 +88,37 @@ pub fn judge(version: &Version, case: &Case<'_>, catalog: &Catalog) -> Judgement
     Judgement { facts, decision, plan }
 }
 
-/// Decides one operation. `reveal` is no part of it: it only decides masks.
+/// Decides one operation. `reveal` is no part of it: it only decides masks. What would have to be watched is denied, like everywhere but in
+/// [`decide_watchable`]: nobody can watch it.
 #[must_use]
 pub fn decide(version: &Version, case: &Case<'_>) -> Decision {
-    decide_on(version, case, &[])
+    decide_on(version, case, &[], Watching::Impossible)
+}
+
+/// As [`decide`], of something that shows what it does while it runs, and whose protocol ends it when nobody watches.
+#[must_use]
+pub fn decide_watchable(version: &Version, case: &Case<'_>) -> Decision {
+    decide_on(version, case, &[], Watching::Possible)
+}
+
+/// As [`decide`], of something of which only what it asks for is known: it may be watchable where its protocol has such things.
+#[must_use]
+pub fn decide_at_best(version: &Version, case: &Case<'_>) -> Decision {
+    match case.connection.protocol {
+        Protocol::Ssh => decide_watchable(version, case),
+        Protocol::Postgres => decide(version, case),
+    }
+}
+
+/// Whether somebody can watch what is decided while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watching {
+    Possible,
+    Impossible,
 }
 
 /// As [`decide`], with what is learnt of each class that is filtered by: of one that is not listed, anything.
-fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comparison)]) -> Decision {
+fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comparison)], watching: Watching) -> Decision {
     let mut pairs: Vec<&Pair> = case.facts.pairs.iter().filter(|pair| pair.action != Action::Reveal).collect();
     let unnamed = Pair { action: Action::Unreadable, object: Object::Connection };
     if matches!(case.facts.understanding, Understanding::Unreadable(_)) && !case.facts.asks(Action::Unreadable) {
@@ -109,7 +132,7 @@ fn decide_on(version: &Version, case: &Case<'_>, filters: &[(DataClassName, Comp
         recent: case.recent,
         now: case.now,
     };
-    Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts), filters }.decide(&pairs, &circumstances)
+    Hearing { version, chain: case.chain, connection: case.connection, facts: Some(case.facts), filters, watching }.decide(&pairs, &circumstances)
 }
 
 /// Decides whether a session may be opened, or stay open under a new version.
@@ -118,7 +141,7 @@ pub fn decide_connect(version: &Version, chain: &ActorChain, connection: &Connec
     let connect = Pair { action: Action::Connect, object: Object::Connection };
     let circumstances =
         Circumstances { connection: Some((connection, database)), statement: None, comparison: None, wish: None, recent: Recent::default(), now };
-    Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&connect], &circumstances)
+    Hearing { version, chain, connection, facts: None, filters: &[], watching: Watching::Impossible }.decide(&[&connect], &circumstances)
 }
 
 /// A role that is asked for.
@@ -140,7 +163,7 @@ pub fn decide_request(version: &Version, chain: &ActorChain, connection: &Connec
     let request = Pair { action: Action::Request, object: Object::Role { role: wish.role.into() } };
     let place = Some((connection, connection.database.as_str()));
     let circumstances = Circumstances { connection: place, statement: None, comparison: None, wish: Some(wish), recent: Recent::default(), now };
-    Hearing { version, chain, connection, facts: None, filters: &[] }.decide(&[&request], &circumstances)
+    Hearing { version, chain, connection, facts: None, filters: &[], watching: Watching::Impossible }.decide(&[&request], &circumstances)
 }
 
 /// Whether one identity may do something to Countersign itself.
@@ -247,6 +270,7 @@ struct Hearing<'a> {
     connection: &'a Connection,
     facts: Option<&'a Facts>,
     filters: &'a [(DataClassName, Comparison)],
+    watching: Watching,
 }
 
 /// What is said of all pairs and members so far.
@@ -332,7 +356,13 @@ impl Hearing<'_> {
             Finding::Waits(numbers) => findings.requirements.extend(rules(numbers).filter_map(|rule| {
                 let approval = rule.approval.as_ref()?;
                 let approvers = approval.approvers.clone();
-                Some(Requirement { policy: rule.id.clone(), approvers, count: approval.count, reason: rule.reason.clone() })
+                Some(Requirement {
+                    policy: rule.id.clone(),
+                    approvers,
+                    count: approval.count,
+                    reason: rule.reason.clone(),
+                    watched: approval.watched,
+                })
             })),
             Finding::Forbidden(numbers) => {
                 for rule in rules(numbers) {
@@ -396,6 +426,14 @@ impl Hearing<'_> {
         }
         if findings.requirements.is_empty() {
             return Decision { outcome: Outcome::Allow, policies: findings.permits.into_iter().collect(), reasons: Vec::new(), version };
+        }
+        if self.watching == Watching::Impossible && findings.requirements.iter().any(|requirement| requirement.watched) {
+            let watched: Vec<PolicyId> =
+                findings.requirements.into_iter().filter(|requirement| requirement.watched).map(|requirement| requirement.policy).collect();
+            let names = watched.iter().map(|policy| format!("`{policy}`")).collect::<Vec<_>>().join(", ");
+            let reason =
+                format!("policy {names} lets it run only while somebody watches, and only a shell or a command with a terminal can be watched");
+            return Decision { outcome: Outcome::Deny, policies: watched, reasons: vec![reason], version };
         }
         let requirements: Vec<Requirement> = findings.requirements.into_iter().collect();
         let policies = requirements.iter().map(|requirement| requirement.policy.clone()).collect();
@@ -688,6 +726,33 @@ permit (principal in Group::"leads", action == Action::"reveal", resource == Dat
         assert!(shown(&[("lea", &["leads"])]));
         assert!(!shown(&[("lea", &["leads"]), ("bot", &[])]));
         assert!(!may_reveal(&version, &chain(&[("lea", &["leads"])]), &connection(), "shop", &"phone".parse().unwrap(), now()));
+    }
+
+    /// Whoever cannot have it watched is denied it, and told why; a signature beside it is asked for as ever.
+    #[test]
+    fn what_must_be_watched_is_denied_where_nobody_can_watch() {
+        let watched = format!(
+            "{POLICY}\n@id(\"watched\") @approvers(\"dba\") @watched\nforbid (principal, action == Action::\"read\", resource) unless {{ context.approved }};"
+        );
+        let version = load(&watched);
+        let (alice, connection) = (chain(&[("alice", &["engineers"])]), connection());
+        let facts = facts(&[(Action::Read, table("ledger"))]);
+        let case = Case { chain: &alice, connection: &connection, database: "shop", facts: &facts, recent: Recent::default(), now: now() };
+        for decision in [decide(&version, &case), judge(&version, &case, &crate::fixtures::catalog()).decision, decide_at_best(&version, &case)] {
+            assert_eq!((decision.outcome, &decision.policies[..]), (Outcome::Deny, &["watched".parse().unwrap()][..]));
+            let why = "policy `watched` lets it run only while somebody watches, and only a shell or a command with a terminal can be watched";
+            assert_eq!(decision.reasons, [why]);
+        }
+        let request = Wish { role: "writer", window_s: 60, one_statement: false, reason: "" };
+        let asked = load(
+            "permit (principal, action == Action::\"request\", resource);\n@id(\"watched\") @approvers(\"dba\") @watched\nforbid (principal, \
+             action == Action::\"request\", resource) unless { context.approved };",
+        );
+        assert_eq!(decide_request(&asked, &alice, &connection, request, now()).outcome, Outcome::Deny);
+        let machine = Connection { protocol: Protocol::Ssh, ..connection.clone() };
+        for decision in [decide_watchable(&version, &case), decide_at_best(&version, &Case { connection: &machine, ..case })] {
+            assert_eq!(decision.outcome, Outcome::Hold(vec![Requirement { watched: true, ..requirement("watched", &["dba"]) }]));
+        }
     }
 
     #[test]

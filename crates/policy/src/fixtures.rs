@@ -62,7 +62,7 @@ pub(crate) fn table(name: &str) -> Object {
 
 pub(crate) fn requirement(policy: &str, approvers: &[&str]) -> Requirement {
     let approvers = approvers.iter().map(|group| group.parse().unwrap()).collect();
-    Requirement { policy: policy.parse().unwrap(), approvers, count: 1, reason: None }
+    Requirement { policy: policy.parse().unwrap(), approvers, count: 1, reason: None, watched: false }
 }
 
 pub(crate) fn facts(pairs: &[(Action, Object)]) -> Facts {

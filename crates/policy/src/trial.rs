@@ -7,7 +7,7 @@ use model::{Decision, Facts, Outcome, Pair, Timestamp};
 use crate::{
     Version,
     classify::postgres::{SessionView, Statement, catalog::Catalog, classify},
-    decide::{Case, Judgement, Wish, decide, decide_request, judge, may, may_reveal},
+    decide::{Case, Judgement, Wish, decide_at_best, decide_request, judge, may, may_reveal},
     version::{Ask, Expectation, Place, PolicyTest},
 };
 
@@ -114,7 +114,7 @@ impl Trial<'_> {
                 let Judgement { decision, plan, .. } = judge(self.version, &case, catalog);
                 (decision, plan)
             }
-            None => (decide(self.version, &case), None),
+            None => (decide_at_best(self.version, &case), None),
         };
         let masked = plan.iter().flat_map(|plan| plan.masked().iter().map(|column| column.column.clone())).collect();
         Found::of(decision, masked)

@@ -192,7 +192,13 @@ pub(crate) fn drop_payments(chain: ActorChain, requirements: Vec<Requirement>) -
 }
 
 pub(crate) fn needs(approvers: &str, count: u8) -> Requirement {
-    Requirement { policy: format!("needs-{approvers}").parse().unwrap(), approvers: vec![approvers.parse().unwrap()], count, reason: None }
+    Requirement {
+        policy: format!("needs-{approvers}").parse().unwrap(),
+        approvers: vec![approvers.parse().unwrap()],
+        count,
+        reason: None,
+        watched: false,
+    }
 }
 
 /// Somebody who is in no register.

@@ -116,7 +116,7 @@ fn reached(version: &Version, chain: &ActorChain, connection: &Connection, actio
     let ask = |object: Object| {
         let facts = facts_of(action, object);
         let decision =
-            decide::decide(version, &Case { chain, connection, database: &database, facts: &facts, recent: decide::Recent::default(), now });
+            decide::decide_at_best(version, &Case { chain, connection, database: &database, facts: &facts, recent: decide::Recent::default(), now });
         match decision.outcome {
             Outcome::Allow => Some((false, decision.policies)),
             Outcome::Hold(_) => Some((true, decision.policies)),

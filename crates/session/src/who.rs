@@ -68,7 +68,7 @@ impl Guard {
                 continue;
             }
             let case = Case { chain: &chain, connection, database: &database, facts: &facts, recent: decide::Recent::default(), now };
-            let decision = decide::decide(&version, &case);
+            let decision = decide::decide_at_best(&version, &case);
             let held = match decision.outcome {
                 Outcome::Allow => false,
                 Outcome::Hold(_) => true,

@@ -7,7 +7,7 @@ use super::source::{Piece, tokens};
 use crate::version::suggestion;
 
 /// The annotations a policy may carry.
-const ANNOTATIONS: [&str; 4] = ["id", "approvers", "count", "reason"];
+const ANNOTATIONS: [&str; 5] = ["id", "approvers", "count", "reason", "watched"];
 
 /// A problem with one policy, at a byte of its text.
 pub(crate) struct Fault {
@@ -27,6 +27,8 @@ impl Fault {
 pub(crate) struct Approval {
     pub(crate) approvers: Vec<GroupName>,
     pub(crate) count: u8,
+    /// What they lift it for runs only while one of them watches.
+    pub(crate) watched: bool,
 }
 
 /// What a policy's annotations and conditions say to us.
@@ -44,19 +46,21 @@ pub(crate) fn check(piece: &Piece<'_>, policy: &cedar_policy::Policy, faults: &m
     let mut findings = Findings::default();
     let mut approvers = None;
     let mut count = None;
+    let mut watched = false;
     for (name, value) in policy.annotations() {
         let at = annotation_place(piece.text, name);
         match name {
             "id" => findings.id = value.parse().map_err(|error| faults.push(named_badly(at, &error))).ok(),
             "approvers" => approvers = Some(read_approvers(at, value, faults)),
             "count" => count = Some(read_count(at, value, faults)),
+            "watched" => watched = read_watched(at, value, faults),
             "reason" => findings.reason = Some(value.to_owned()).filter(|reason| !reason.trim().is_empty()),
             _ => faults.push(Fault::new(at, format!("there is no annotation `@{name}`"), &suggestion(name, ANNOTATIONS))),
         }
     }
     let uses = approved_uses(policy, faults);
     findings.looks_at = uses.looks_at;
-    let annotated = Annotated { id: policy.annotation("id").is_some(), approvers, count };
+    let annotated = Annotated { id: policy.annotation("id").is_some(), approvers, count, watched };
     findings.approval = settle_approval(piece, policy, &annotated, uses.proper, uses.improper, faults);
     findings
 }
@@ -86,10 +90,23 @@ fn read_count(at: usize, value: &str, faults: &mut Vec<Fault>) -> u8 {
     count.unwrap_or(1)
 }
 
+/// It stands alone, or as `"true"`. What is written wrongly counts as written: it never means less.
+fn read_watched(at: usize, value: &str, faults: &mut Vec<Fault>) -> bool {
+    if !matches!(value, "" | "true") {
+        faults.push(Fault::new(
+            at,
+            "@watched takes no value",
+            "@watched lets it run only while one of those who signed watches; leave it out where that is not so",
+        ));
+    }
+    true
+}
+
 struct Annotated {
     id: bool,
     approvers: Option<Vec<GroupName>>,
     count: Option<u8>,
+    watched: bool,
 }
 
 fn settle_approval(
@@ -108,7 +125,7 @@ fn settle_approval(
         return None;
     }
     if !proper {
-        for (name, given) in [("approvers", annotated.approvers.is_some()), ("count", annotated.count.is_some())] {
+        for (name, given) in [("approvers", annotated.approvers.is_some()), ("count", annotated.count.is_some()), ("watched", annotated.watched)] {
             if given {
                 let help = "add `unless { context.approved }` to a forbid, or remove the annotation";
                 faults.push(Fault::new(annotation_place(piece.text, name), format!("@{name} does nothing on a policy that no approval lifts"), help));
@@ -123,7 +140,7 @@ fn settle_approval(
         faults.push(Fault::new(0, "a forbid that signatures lift needs @approvers", "say which groups may sign: @approvers(\"dba\")"));
         return None;
     };
-    Some(Approval { approvers: approvers.clone(), count: annotated.count.unwrap_or(1) })
+    Some(Approval { approvers: approvers.clone(), count: annotated.count.unwrap_or(1), watched: annotated.watched })
 }
 
 /// How a policy speaks of the context.
@@ -297,6 +314,10 @@ mod tests {
             (format!("  {scope} {held}"), "1:3: a forbid that signatures lift needs @approvers"),
             (format!("@id(\"x\") {scope} {held}"), "1:1: a forbid that signatures lift needs @approvers"),
             (format!("@id(\"x\") @approvers(\"dba\") {scope};"), "1:10: @approvers does nothing on a policy that no approval lifts"),
+            (format!("@id(\"x\") @watched {scope};"), "1:10: @watched does nothing on a policy that no approval lifts"),
+            (format!("@id(\"x\") @approvers(\"dba\") @watched(\"no\") {scope} {held}"), "1:28: @watched takes no value"),
+            (format!("@id(\"x\") @watched {scope} {held}"), "1:1: a forbid that signatures lift needs @approvers"),
+            (format!("@approvers(\"dba\") @watched {scope} {held}"), "1:1: a forbid that signatures lift needs an @id"),
             (format!("@id(\"x\") @count(\"2\") {scope};"), "1:10: @count does nothing on a policy that no approval lifts"),
             (format!("@id(\"x\") {scope};\n{scope};\n@id(\"x\") {scope};"), "3:1: the id `x` is already that of the policy at policy/main.cedar:1"),
         ];

@@ -35,7 +35,7 @@ fn requester() -> ActorChain {
 
 fn requirement(number: usize, approvers: &[&str], count: u8) -> Requirement {
     let policy: PolicyId = format!("policy-{number}").parse().unwrap();
-    Requirement { policy, approvers: approvers.iter().map(|group| group.parse().unwrap()).collect(), count, reason: None }
+    Requirement { policy, approvers: approvers.iter().map(|group| group.parse().unwrap()).collect(), count, reason: None, watched: false }
 }
 
 /// What policy says in these tests: a member of one of the groups.
