@@ -8,7 +8,7 @@ use utoipa::{
 use crate::{
     handlers::{
         catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
-        ssh, status, tokens, versions, who, workloads,
+        ssh, status, tokens, versions, watch, who, workloads,
     },
     json::{Answer, Answered},
 };
@@ -24,7 +24,7 @@ use crate::{
         providers::back_channel_logout, providers::link, providers::unlink, providers::standing, providers::revoke, providers::readmit, who::can, who::touched, oauth::token, oauth::revoke,
         oauth::introspection, oauth::metadata, oauth::jwks,
         workloads::trust,
-        workloads::distrust, workloads::keys, workloads::add_key, workloads::revoke_key, holds::list, holds::show, holds::approve, holds::deny,
+        workloads::distrust, workloads::keys, workloads::add_key, workloads::revoke_key, holds::list, holds::show, holds::approve, holds::deny, watch::watch, watch::watching,
         requests::roles, requests::list, requests::ask, requests::show, requests::approve, requests::deny, requests::comment, requests::end,
         sessions::list, sessions::show, sessions::kill,
         recordings::records, recordings::tail, search::search, versions::list, versions::current, versions::apply, secrets::list, secrets::set,

@@ -16,7 +16,7 @@ use crate::{
     Api, caller,
     handlers::{
         catalogs, connections, explain, holds, identities, oauth, providers, recordings, requests, search, second_factor, secrets, sessions, sign_in,
-        ssh, status, tokens, versions, who, workloads,
+        ssh, status, tokens, versions, watch, who, workloads,
     },
     refused::Refused,
 };
@@ -112,6 +112,8 @@ fn routes() -> Routes {
         .on(Method::GET, "/v1/holds/{id}", holds::show)
         .on(Method::POST, "/v1/holds/{id}/approve", holds::approve)
         .on(Method::POST, "/v1/holds/{id}/deny", holds::deny)
+        .on(Method::GET, "/v1/holds/{id}/watch", watch::watch)
+        .on(Method::POST, "/v1/holds/{id}/watching", watch::watching)
         .on(Method::GET, "/v1/roles", requests::roles)
         .on(Method::GET, "/v1/requests", requests::list)
         .on(Method::POST, "/v1/requests", requests::ask)

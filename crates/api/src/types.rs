@@ -582,6 +582,9 @@ pub struct RequirementView {
     pub count: u8,
     /// The policy's reason.
     pub reason: Option<String>,
+    /// Whether it runs only while one of those who signed watches it: it is signed while it is watched.
+    #[serde(default)]
+    pub watched: bool,
 }
 
 /// One signature.
@@ -600,7 +603,7 @@ pub struct SignatureView {
 
 impl From<Requirement> for RequirementView {
     fn from(asked: Requirement) -> Self {
-        Self { policy: asked.policy, approvers: asked.approvers, count: asked.count, reason: asked.reason }
+        Self { policy: asked.policy, approvers: asked.approvers, count: asked.count, reason: asked.reason, watched: asked.watched }
     }
 }
 
@@ -652,6 +655,22 @@ pub struct HoldsAnswer {
 pub struct ApproveRequest {
     /// The digest of the operation as it was shown to the signer.
     pub digest: String,
+}
+
+/// A sign of life of somebody who watches.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchingRequest {
+    /// Ends what is watched.
+    #[serde(default)]
+    pub end: bool,
+}
+
+/// How long it may be silent.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct WatchingAnswer {
+    /// A watcher who is not heard of for so long counts as gone, in milliseconds.
+    pub silent_after_ms: u64,
 }
 
 /// A refusal by a signer.

@@ -205,23 +205,13 @@ impl Client {
     }
 
     /// GET of a stream of JSON values, one a line. `each` is given every value in order and may end the reading.
-    pub(crate) async fn stream<A: DeserializeOwned>(&self, path: &str, mut each: impl FnMut(A) -> anyhow::Result<Reading>) -> anyhow::Result<()> {
-        let mut body = self.send(Method::GET, path, None::<&()>).await?.into_body();
-        let mut kept = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.context("the stream broke off")?.into_data() else { continue };
-            kept.extend_from_slice(&data);
-            while let Some(end) = kept.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = kept.drain(..=end).collect();
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                if each(serde_json::from_slice(&line).context("the server's answer is not what this program expects")?)? == Reading::Enough {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+    pub(crate) async fn stream<A: DeserializeOwned>(&self, path: &str, each: impl FnMut(A) -> anyhow::Result<Reading>) -> anyhow::Result<()> {
+        self.open(path).await?.read(each).await
+    }
+
+    /// As [`stream`](Self::stream), to be read later.
+    pub(crate) async fn open(&self, path: &str) -> anyhow::Result<Lines> {
+        Ok(Lines(self.send(Method::GET, path, None::<&()>).await?.into_body()))
     }
 
     /// Sends one request; anything but success becomes an error in the server's words.
@@ -336,6 +326,31 @@ where
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context("the server does not speak HTTP")?;
     tokio::spawn(connection);
     sender.send_request(request).await.context("the server closed the connection without an answer")
+}
+
+/// A stream that has begun.
+#[derive(Debug)]
+pub(crate) struct Lines(Incoming);
+
+impl Lines {
+    /// Gives every value to `each`, in order, which may end the reading.
+    pub(crate) async fn read<A: DeserializeOwned>(mut self, mut each: impl FnMut(A) -> anyhow::Result<Reading>) -> anyhow::Result<()> {
+        let mut kept = Vec::new();
+        while let Some(frame) = self.0.frame().await {
+            let Ok(data) = frame.context("the stream broke off")?.into_data() else { continue };
+            kept.extend_from_slice(&data);
+            while let Some(end) = kept.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = kept.drain(..=end).collect();
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                if each(serde_json::from_slice(&line).context("the server's answer is not what this program expects")?)? == Reading::Enough {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

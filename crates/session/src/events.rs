@@ -47,6 +47,10 @@ pub(crate) fn hold_denied(row: &HoldRow, signer: &Actor, reason: Option<&str>, n
     event(now, &signer.name, "hold.denied", row.id, json!({ "session": row.session, "requester": row.chain, "reason": reason }))
 }
 
+pub(crate) fn hold_ended(row: &HoldRow, watcher: &Actor, now: Timestamp) -> Event {
+    event(now, &watcher.name, "hold.ended", row.id, json!({ "session": row.session, "requester": row.chain }))
+}
+
 pub(crate) fn hold_shown(row: &HoldRow, viewer: &Actor, now: Timestamp) -> Event {
     event(now, &viewer.name, "hold.shown", row.id, json!({ "session": row.session, "requester": row.chain }))
 }

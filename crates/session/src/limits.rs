@@ -68,6 +68,8 @@ pub struct HoldLimits {
     pub max_total: usize,
     /// How long the check between the last signature and the release may take, in milliseconds; after it the signatures are voided.
     pub recheck_ms: u64,
+    /// How long what has to be watched goes on when nobody watches it any more, in seconds.
+    pub unwatched_grace_s: u64,
 }
 
 impl Default for Limits {
@@ -101,7 +103,7 @@ impl Default for IdentityLimits {
 
 impl Default for HoldLimits {
     fn default() -> Self {
-        Self { expire_after_s: 900, max_per_identity: 10, max_total: 1_000, recheck_ms: 10_000 }
+        Self { expire_after_s: 900, max_per_identity: 10, max_total: 1_000, recheck_ms: 10_000, unwatched_grace_s: 30 }
     }
 }
 
@@ -116,5 +118,11 @@ impl HoldLimits {
     #[must_use]
     pub const fn recheck(&self) -> Duration {
         Duration::from_millis(self.recheck_ms)
+    }
+
+    /// [`unwatched_grace_s`](Self::unwatched_grace_s) as a duration; no longer than a day.
+    #[must_use]
+    pub fn unwatched_grace(&self) -> Duration {
+        Duration::from_secs(self.unwatched_grace_s.min(86_400))
     }
 }

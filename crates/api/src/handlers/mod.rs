@@ -21,6 +21,7 @@ pub(crate) mod ssh;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod versions;
+pub(crate) mod watch;
 pub(crate) mod who;
 pub(crate) mod workloads;
 

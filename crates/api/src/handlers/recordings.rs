@@ -30,9 +30,9 @@ use crate::{
 };
 
 /// Lines read ahead of a slow reader.
-const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 64;
 /// How often growing recordings are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Sessions followed at once by one reader.
 const MAX_FOLLOWED: u32 = 1_000;
 
@@ -241,13 +241,13 @@ fn grow(row: SessionRow, mut records: Records, mut reader: Reader, lines: &mpsc:
     if records.walked().complete { None } else { Some((row, records, reader)) }
 }
 
-fn line(value: &impl Serialize) -> Bytes {
+pub(super) fn line(value: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     Bytes::from(line)
 }
 
-fn ndjson(lines: mpsc::Receiver<Bytes>) -> Response {
+pub(super) fn ndjson(lines: mpsc::Receiver<Bytes>) -> Response {
     let stream = futures_util::stream::unfold(lines, |mut lines| async move {
         let line = lines.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(line), lines))

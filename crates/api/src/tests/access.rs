@@ -112,6 +112,7 @@ pub(super) fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/holds/{id}/deny" | "/v1/requests/{id}/deny" | "/v1/sessions/{id}/kill" | "/v1/providers/{provider}/revoke") => {
             json!({ "reason": "x" })
         }
+        ("POST", "/v1/holds/{id}/watching") => json!({}),
         ("POST", "/v1/versions") => json!({ "files": {} }),
         ("POST", "/v1/connections/{connection}/classify") => json!({ "rows": 1 }),
         ("POST", "/v1/explain-statement") => json!({ "connection": "prod-pg", "statement": "select 1" }),

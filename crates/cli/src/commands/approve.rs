@@ -55,6 +55,9 @@ async fn hold(global: &Global, id: HoldId, yes: bool) -> anyhow::Result<()> {
     if hold.state != HoldState::Waiting {
         bail!("{id} no longer waits: there is nothing to sign");
     }
+    if hold.requirements.iter().any(|requirement| requirement.watched) {
+        bail!("it runs only while one of those who signed it watches: sign it with `countersign watch {id}`");
+    }
     if !yes && !terminal::confirm("\nSign this operation?")? {
         bail!("not signed: {id} still waits. `countersign deny {id} --reason …` refuses it.");
     }

@@ -45,7 +45,8 @@ pub(super) fn needs(requirements: &[RequirementView], signatures: &[SignatureVie
     let each = requirements.iter().map(|requirement| {
         let have = signatures.iter().filter(|signature| signature.policies.contains(&requirement.policy)).count();
         let groups = requirement.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-        format!("{have} of {} from {groups}", requirement.count)
+        let watching = if requirement.watched { ", one of them watching" } else { "" };
+        format!("{have} of {} from {groups}{watching}", requirement.count)
     });
     each.collect::<Vec<_>>().join("; ")
 }

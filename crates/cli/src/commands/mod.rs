@@ -111,7 +111,7 @@ enum Command {
     Search(search::Args),
     /// Follow operations as they happen
     Tail(tail::Args),
-    /// Watch a live terminal, and end its session if you want
+    /// Watch a live terminal, and end it if you want; sign for one that runs only while it is watched
     Watch(watch::Args),
     /// End a live session
     Kill(kill::Args),

@@ -48,17 +48,29 @@ enum Start {
 const SFTP: &str = "sftp";
 
 impl Start {
-    fn operation(&self) -> Operation {
+    /// What has a terminal can be watched; files are no picture.
+    fn operation(&self, terminal: bool) -> Operation {
         match self {
-            Self::Exec(command) => {
-                Operation { text: String::from_utf8_lossy(command).into(), facts: Arc::new(classify::exec(command)), via: Via::Exec, may_wait: true }
-            }
-            Self::Shell => Operation { text: "an interactive shell".into(), facts: Arc::new(classify::shell()), via: Via::Shell, may_wait: true },
+            Self::Exec(command) => Operation {
+                text: String::from_utf8_lossy(command).into(),
+                facts: Arc::new(classify::exec(command)),
+                via: Via::Exec,
+                may_wait: true,
+                watchable: terminal,
+            },
+            Self::Shell => Operation {
+                text: "an interactive shell".into(),
+                facts: Arc::new(classify::shell()),
+                via: Via::Shell,
+                may_wait: true,
+                watchable: terminal,
+            },
             Self::Subsystem(name) => Operation {
                 text: format!("the subsystem {}", printable(name)).into(),
                 facts: Arc::new(classify::subsystem(name)),
                 via: Via::Subsystem,
                 may_wait: true,
+                watchable: false,
             },
         }
     }
@@ -99,15 +111,15 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
         Ok(open) => open,
         Err(why) => return callers.refuse(&why).await,
     };
-    let operation = start.operation();
+    let operation = start.operation(prelude.pty.is_some());
     let tell = callers.teller();
     let ruling = open.session.ask(&operation, tell, callers.inbox.gone()).await;
-    let permit = match ruling {
+    let mut permit = match ruling {
         Ok(Ruling::Forward(permit)) => permit,
         Ok(Ruling::Refuse(sentence)) => return callers.refuse(&sentence).await,
         Err(broken) => return callers.refuse(&broken.to_string()).await,
     };
-    let op = permit.operation();
+    let (op, mut watch) = (permit.operation(), permit.take_watch());
     let masks = !matches!(&start, Start::Exec(command) if classify::transfers(command));
     let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
     match started(&open, &prelude, start).await {
@@ -121,9 +133,15 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
                 false => {
                     let running =
                         Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks, has_status: true };
-                    relay::run(&running, callers, machines).await
+                    relay::run(&running, callers, machines, watch.as_mut()).await
                 }
             };
+            if let (true, Some(why), false) = (passed.stopped, &passed.broken, callers.ended) {
+                callers.refuse(why).await;
+            }
+            if let Some(watch) = watch {
+                let _ = open.session.was_watched(op, &watch, Timestamp::now());
+            }
             open.answered(op, passed.answer());
             if passed.in_order {
                 open.give_back(link);

@@ -157,7 +157,7 @@ impl Conversation {
         let Ok(open) = self.open().await else { return false };
         // Its value may be a secret.
         let text = format!("the variable {}", model::name::printable(name)).into();
-        match open.ask_at_once(&Operation { text, facts, via: Via::Environment, may_wait: false }).await {
+        match open.ask_at_once(&Operation { text, facts, via: Via::Environment, may_wait: false, watchable: false }).await {
             Ok(Ruling::Forward(permit)) => {
                 open.answered(permit.operation(), Answer::default());
                 true

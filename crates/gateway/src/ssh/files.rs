@@ -36,7 +36,7 @@ pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Chan
     if broken.is_some() {
         let _ = to_machine.close().await;
     }
-    Passed { ended: files.ended, down: files.down, up: 0, in_order: broken.is_none(), broken, masked: Vec::new() }
+    Passed { ended: files.ended, down: files.down, up: 0, in_order: broken.is_none(), broken, stopped: false, masked: Vec::new() }
 }
 
 /// What waits to be sent one way.
@@ -229,7 +229,7 @@ fn operation(asked: &Asked) -> Operation {
         Request::Link { symbolic } => FileOperation::Link { target: first, at: second, symbolic: *symbolic },
         Request::Extended(name) => FileOperation::Extended(name),
     });
-    Operation { text: in_words(asked).into(), facts: Arc::new(facts), via: Via::File, may_wait: true }
+    Operation { text: in_words(asked).into(), facts: Arc::new(facts), via: Via::File, may_wait: true, watchable: false }
 }
 
 /// `open /etc/passwd for reading`, `rename a to b`; where a path leads elsewhere, that too.

@@ -29,7 +29,7 @@ impl Destination {
             Self::Port { host, port, .. } => (format!("a connection to {host}:{port}"), classify::forward(&Forward::Direct { host, port: *port })),
             Self::Socket(path) => (format!("a connection to the socket {path}"), classify::forward(&Forward::DirectSocket { path })),
         };
-        Operation { text: printable(&text).into(), facts: Arc::new(facts), via: Via::Forward, may_wait: true }
+        Operation { text: printable(&text).into(), facts: Arc::new(facts), via: Via::Forward, may_wait: true, watchable: false }
     }
 }
 
@@ -48,6 +48,7 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
                 &Running { session: &open.session, operation: op, records: false, terminal: false, masks: false, has_status: false },
                 &mut callers,
                 machines,
+                None,
             )
             .await;
             let _ = callers.handle.close(id).await;

@@ -17,7 +17,10 @@ use russh::{
     Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client,
     server::{Handle, Msg},
 };
-use session::ssh::{Answer, Session, Shown, Stream};
+use session::{
+    approve::Watch,
+    ssh::{Answer, Session, Shown, Stream},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -71,6 +74,8 @@ pub(super) struct Passed {
     pub(super) in_order: bool,
     /// Why it was broken off.
     pub(super) broken: Option<String>,
+    /// It was ended here, and the caller does not know why yet.
+    pub(super) stopped: bool,
     /// What was masked in what the caller got.
     pub(super) masked: Vec<String>,
 }
@@ -148,8 +153,8 @@ pub(super) struct Running<'a> {
     pub(super) has_status: bool,
 }
 
-/// Passes bytes both ways until the machine has closed its channel, or the caller has.
-pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
+/// Passes bytes both ways until the machine has closed its channel, or the caller has; or what must be watched is not.
+pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>, watch: Option<&mut Watch>) -> Passed {
     let (mut from_machine, to_machine) = machines.split();
     let Callers { id, handle, inbox, write, ended: told_end, flow } = callers;
     let typed = running.terminal.then(Mutex::default);
@@ -171,28 +176,37 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
         ended: Ended::Unknown,
     };
     let up = Up { running, typed: typed.as_ref(), to_machine: &to_machine, bytes: AtomicU64::new(0) };
+    let unwatched = unwatched(running, watch, write, flow);
     let passed = tokio::select! {
         broken = down.pass(&mut from_machine) => Ok(broken),
-        why = up.pass(inbox) => Err(why),
+        why = up.pass(inbox) => Err((why, false)),
+        why = unwatched => Err((why, true)),
     };
-    let (broken, in_order) = match passed {
+    let (broken, in_order, stopped) = match passed {
         Ok(broken) => {
             let in_order = broken.is_none();
-            (broken, in_order)
+            (broken, in_order, false)
         }
-        Err(why) => {
+        Err((why, stopped)) => {
             // Whoever has all that was written may close before the machine does.
             let _ = to_machine.close().await;
             let closed = tokio::time::timeout(CLOSES_WITHIN, down.until_closed(&mut from_machine)).await.unwrap_or(false);
             // Once it is known how it ended, it is no break that either side went.
             let went = why == CALLER_LEFT || why == MACHINE_GONE;
-            (Some(why).filter(|_| !went || matches!(down.ended, Ended::Unknown)), closed)
+            (Some(why).filter(|_| !went || matches!(down.ended, Ended::Unknown)), closed, stopped)
         }
     };
     let up = up.bytes.load(Ordering::Relaxed);
     let masked: BTreeSet<&str> = [&down.output, &down.error].into_iter().flatten().flat_map(Shown::masked).collect();
     let masked = masked.into_iter().map(str::to_owned).collect();
-    Passed { ended: down.ended, down: down.bytes, up, in_order, broken, masked }
+    Passed { ended: down.ended, down: down.bytes, up, in_order, broken, stopped, masked }
+}
+
+/// Why it may not go on, when it must be watched and is not. The caller is told of it as far as it takes what it is told.
+async fn unwatched(running: &Running<'_>, watch: Option<&mut Watch>, write: &ChannelWriteHalf<Msg>, flow: &Flow) -> String {
+    let Some(watch) = watch else { return std::future::pending().await };
+    let tell = |text: String| async move { drop(flow.says(write.extended_data_bytes(STDERR, lines(&text))).await) };
+    running.session.goes_unwatched(running.operation, watch, tell).await
 }
 
 /// From the machine to the caller.

@@ -19,8 +19,9 @@ use store::{Store, StoreError};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Draft, MAX_NAMED_SIGNERS, Signers, Waiting,
+    Attached, Draft, MAX_NAMED_SIGNERS, Signers, Waiting, Watch,
     machine::{Eligibility, Machine, Progress, VoteRefused},
+    watched::Watched,
 };
 use crate::{events, ids, limits::HoldLimits, register};
 
@@ -77,6 +78,8 @@ pub(super) struct Desk {
     version: Arc<ArcSwap<Version>>,
     limits: HoldLimits,
     held: Mutex<HashMap<HoldId, Arc<Held>>>,
+    /// Those that have to be watched, from when they are held until they are over. INVARIANT: each has a [`Watch`], which takes it out.
+    watched: Mutex<HashMap<HoldId, Arc<Held>>>,
 }
 
 /// One held operation, shared by the session that waits and the people who vote.
@@ -90,6 +93,8 @@ pub(super) struct Held {
     gone: AtomicBool,
     standing: watch::Sender<Standing>,
     shown_to: Mutex<HashSet<IdentityName>>,
+    /// Who watches it, if it has to be watched.
+    pub(super) watched: Option<Watched>,
 }
 
 /// What the session that waits needs to know.
@@ -103,7 +108,7 @@ impl Approvals {
     /// Nobody waits yet.
     #[must_use]
     pub fn new(store: Store, version: Arc<ArcSwap<Version>>, limits: HoldLimits) -> Self {
-        Self { desk: Arc::new(Desk { store, version, limits, held: Mutex::default() }) }
+        Self { desk: Arc::new(Desk { store, version, limits, held: Mutex::default(), watched: Mutex::default() }) }
     }
 
     /// Holds an operation. It is written down when this returns, and waits as long as the answer is kept.
@@ -131,7 +136,14 @@ impl Approvals {
         let held = self.desk.seen_by(id, signer, now).await?;
         let version = self.desk.version.load_full();
         let policy = Policy { version: &version, draft: &held.requester, now };
-        let progress = held.change(&self.desk.store, |machine| machine.sign(signer, digest, &policy, now)).await?;
+        let sign = |machine: &mut Machine| {
+            let progress = machine.sign(signer, digest, &policy, now)?;
+            match &held.watched {
+                Some(watched) if !watched.is_here(&signer.name, Instant::now()) => Err(VoteRefused::Unwatched(id)),
+                Some(_) | None => Ok(progress),
+            }
+        };
+        let progress = held.change(&self.desk.store, sign).await?;
         events::note(&self.desk.store, events::hold_signed(&held.draft, signer, digest, now)).await;
         match progress {
             Progress::Waiting { .. } => Ok(held.row()),
@@ -150,6 +162,45 @@ impl Approvals {
         held.change(&self.desk.store, |machine| machine.deny(signer, reason.clone(), &policy, now)).await?;
         events::note(&self.desk.store, events::hold_denied(&held.draft, signer, reason.as_deref(), now)).await;
         Ok(held.row())
+    }
+
+    /// Begins to watch an operation that runs only while somebody does: to sign it, or because one did. That it is watched is recorded first.
+    ///
+    /// # Errors
+    /// There is none of that id that they may watch, or that could not be written down.
+    pub async fn attach(&self, id: HoldId, watcher: &Actor, now: Timestamp) -> Result<Attached, VoteError> {
+        let Some(held) = self.desk.watched(id).filter(|held| self.desk.may_see(held, watcher, now)) else {
+            let held = self.desk.seen_by(id, watcher, now).await?;
+            let refused = if held.watched.is_some() { VoteRefused::Unwatched(id) } else { VoteRefused::NeedsNoWatcher(id) };
+            return Err(refused.into());
+        };
+        self.desk.may_watch(&held, watcher, now)?;
+        events::append(&self.desk.store, events::recording_read(held.draft.session, "watch", watcher, now)).await?;
+        Ok(Attached::new(held, watcher.name.clone()))
+    }
+
+    /// Whether one who watches still may: the policy in force, or who they are, may be another by now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_still_watch(&self, attached: &Attached, watcher: &Actor, now: Timestamp) -> Result<(), VoteRefused> {
+        self.desk.may_watch(&attached.held, watcher, now)
+    }
+
+    /// Hears of one who watches; with `end`, they end what they watch.
+    ///
+    /// # Errors
+    /// They do not watch it, or may not any more.
+    pub async fn hear(&self, id: HoldId, watcher: &Actor, end: bool, now: Timestamp) -> Result<(), VoteError> {
+        let held = self.desk.watched(id).filter(|held| self.desk.may_see(held, watcher, now)).ok_or(VoteError::NotFound(id))?;
+        self.desk.may_watch(&held, watcher, now)?;
+        let watched = held.watched.as_ref().filter(|watched| watched.hears(&watcher.name, Instant::now()));
+        let watched = watched.ok_or(VoteRefused::Unwatched(id))?;
+        if end {
+            watched.end(&watcher.name);
+            events::note(&self.desk.store, events::hold_ended(&held.draft, watcher, now)).await;
+        }
+        Ok(())
     }
 
     /// The held operations `viewer` may see: their own, those they could sign, and all of them for auditors.
@@ -256,6 +307,7 @@ impl Desk {
         if own >= self.limits.max_per_identity {
             return Err(HoldRefused::OfIdentity(own, subject.name.clone()));
         }
+        let watched = Watched::of(&draft.requirements);
         let held = Arc::new(Held {
             draft: row,
             requester: draft,
@@ -263,10 +315,15 @@ impl Desk {
             gone: AtomicBool::new(false),
             standing,
             shown_to: Mutex::default(),
+            watched,
         });
         all.insert(held.draft.id, held.clone());
         drop(all);
-        Ok((Waiting::new(self.clone(), held.clone(), seen, signers, expires), held))
+        let watch = Watch::over(self, &held);
+        if watch.is_some() {
+            lock(&self.watched).insert(held.draft.id, held.clone());
+        }
+        Ok((Waiting::new(self.clone(), held.clone(), seen, signers, expires, watch), held))
     }
 
     fn all(&self) -> Vec<Arc<Held>> {
@@ -275,6 +332,24 @@ impl Desk {
 
     fn find(&self, id: HoldId) -> Option<Arc<Held>> {
         lock(&self.held).get(&id).cloned()
+    }
+
+    fn watched(&self, id: HoldId) -> Option<Arc<Held>> {
+        lock(&self.watched).get(&id).cloned()
+    }
+
+    /// Nothing of it is left to be watched.
+    pub(super) fn is_over(&self, id: HoldId) {
+        lock(&self.watched).remove(&id);
+    }
+
+    fn may_watch(&self, held: &Held, watcher: &Actor, now: Timestamp) -> Result<(), VoteRefused> {
+        let version = self.version.load_full();
+        let draft = &held.requester;
+        let policy = Policy { version: &version, draft, now };
+        Machine::new(draft.chain.clone(), draft.requirements.clone(), String::new(), Timestamp::MAX).eligible(watcher, &policy)?;
+        let counts = held.watched.as_ref().is_some_and(|watched| watched.counts(&watcher.name));
+        if counts { Ok(()) } else { Err(VoteRefused::NotSigned) }
     }
 
     /// The operation, if the voter may see it; how it ended, if they may know that.

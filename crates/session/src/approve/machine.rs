@@ -14,7 +14,7 @@
 use std::fmt;
 
 use model::{
-    Actor, ActorChain, IdentityId, IdentityKind, IdentityName, Requirement, Timestamp,
+    Actor, ActorChain, HoldId, IdentityId, IdentityKind, IdentityName, Requirement, Timestamp,
     hold::{HoldState, Signature},
 };
 
@@ -53,6 +53,15 @@ pub enum VoteRefused {
     /// The digest named is not this operation's.
     #[error("what you were shown is not what is waiting: look at it again, then sign")]
     OtherDigest,
+    /// It has to be watched, and they do not.
+    #[error("it runs only while one of those who signed it watches: sign it with `countersign watch {0}`")]
+    Unwatched(HoldId),
+    /// Nobody has to watch it.
+    #[error("{0} is not one that has to be watched: `countersign approve {0}` signs it")]
+    NeedsNoWatcher(HoldId),
+    /// It was released, and they did not sign it.
+    #[error("it runs by the signatures of others, and those who signed it watch it")]
+    NotSigned,
     /// They may not sign.
     #[error(transparent)]
     Ineligible(#[from] Ineligible),

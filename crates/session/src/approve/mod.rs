@@ -9,10 +9,12 @@ pub mod machine;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod watched;
 
 pub use desk::{Approvals, HoldRefused, HoldsWanted, VoteError};
 pub use machine::{Ineligible, VoteRefused};
 pub use waiting::{Verdict, Waiting};
+pub use watched::{Attached, SILENT_AFTER, Watch};
 
 use aws_lc_rs::digest;
 use model::{ActorChain, ConnectionName, Facts, HoldId, IdentityName, Requirement, SessionId, Timestamp, VersionHash, hold::HoldRow};

@@ -310,3 +310,57 @@ fn the_digest_covers_everything_a_signature_is_bound_to() {
     let same = Draft { estimate: "12 rows".to_owned(), locks: vec!["payments".to_owned()], ..draft.clone() };
     assert_eq!(same.digest(), draft.digest());
 }
+
+/// What has to be watched is signed by one who watches, and by nobody else; what was signed is over when nobody is left.
+#[tokio::test]
+async fn who_signs_for_what_has_to_be_watched_watches_it() {
+    let gate = gate().await;
+    let (alice, bob, carol) = (gate.user("alice", &["engineers", "dba"]).await, gate.user("bob", &["dba"]).await, gate.user("carol", &["dba"]).await);
+    let eve = gate.user("eve", &["engineers"]).await;
+    let watched = Requirement { watched: true, ..needs("dba", 1) };
+    let mut waiting = approvals(&gate).open(drop_payments(ActorChain::alone(alice.clone()), vec![watched]), now()).await.unwrap();
+    let row = waiting.row();
+    let unwatched = approvals(&gate).sign(row.id, &bob, &row.digest, now()).await.unwrap_err();
+    assert_eq!(unwatched.to_string(), format!("it runs only while one of those who signed it watches: sign it with `countersign watch {}`", row.id));
+    assert!(waiting.row().signatures.is_empty(), "it does not count");
+    let own = approvals(&gate).attach(row.id, &alice, now()).await.unwrap_err();
+    assert!(matches!(own, VoteError::Refused(VoteRefused::Ineligible(Ineligible::Requester))), "{own:?}");
+    assert!(matches!(approvals(&gate).attach(row.id, &eve, now()).await.unwrap_err(), VoteError::NotFound(_)));
+    assert!(matches!(approvals(&gate).hear(row.id, &bob, true, now()).await.unwrap_err(), VoteError::Refused(VoteRefused::Unwatched(_))));
+
+    let (bobs, carols) = (approvals(&gate).attach(row.id, &bob, now()).await.unwrap(), approvals(&gate).attach(row.id, &carol, now()).await.unwrap());
+    assert_eq!(gate.events().await[0], format!("carol recording.read {}", row.session));
+    let mut watch = waiting.take_watch().unwrap();
+    let (signatures, signed) = soon(async { tokio::join!(run(waiting), approvals(&gate).sign(row.id, &bob, &row.digest, later(1))) }).await;
+    let signatures = signatures.unwrap();
+    assert_eq!(signed.unwrap().state, HoldState::Approved);
+    let at = tokio::time::Instant::now();
+    assert!(watch.is_met_by(&signatures) && watch.until(at).is_none(), "it has not begun");
+    watch.begins(&signatures);
+    assert!(watch.until(at).is_some());
+    assert_eq!(watch.changes(at), (vec![bob.name.clone(), carol.name.clone()], Vec::new()));
+    // Carol did not sign: she watches no more, and her being there does not count.
+    assert_eq!(approvals(&gate).may_still_watch(&carols, &carol, now()), Err(VoteRefused::NotSigned));
+    assert!(approvals(&gate).attach(row.id, &carol, now()).await.is_err());
+    drop(bobs);
+    assert!(watch.until(at).is_none() && !watch.is_met_by(&signatures));
+    assert_eq!(watch.changes(at), (Vec::new(), vec![bob.name.clone()]));
+    // He comes back, and ends it.
+    let _bobs = approvals(&gate).attach(row.id, &bob, now()).await.unwrap();
+    assert!(watch.until(at).is_some() && watch.ended_by().is_none());
+    approvals(&gate).hear(row.id, &bob, true, now()).await.unwrap();
+    assert_eq!(watch.ended_by(), Some(bob.name.clone()));
+    assert_eq!(gate.events().await[0], format!("bob hold.ended {}", row.id));
+    drop(watch);
+    let over = approvals(&gate).attach(row.id, &bob, now()).await.unwrap_err();
+    assert!(matches!(over, VoteError::Refused(VoteRefused::Ended(HoldState::Approved))), "{over:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_has_to_watch_is_not_watched() {
+    let gate = gate().await;
+    let (alice, bob) = (gate.user("alice", &["engineers"]).await, gate.user("bob", &["dba"]).await);
+    let waiting = approvals(&gate).open(drop_payments(ActorChain::alone(alice), vec![needs("dba", 1)]), now()).await.unwrap();
+    let refused = approvals(&gate).attach(waiting.row().id, &bob, now()).await.unwrap_err();
+    assert!(matches!(refused, VoteError::Refused(VoteRefused::NeedsNoWatcher(_))), "{refused:?}");
+}

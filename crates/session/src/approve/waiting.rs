@@ -9,7 +9,7 @@ use model::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Signers,
+    Signers, Watch,
     desk::{CALLER_LEFT, Desk, Held, Standing},
 };
 use crate::trace::Span;
@@ -51,11 +51,24 @@ pub struct Waiting {
     signers: Signers,
     expires: Instant,
     span: Span,
+    watch: Option<Watch>,
 }
 
 impl Waiting {
-    pub(super) fn new(desk: Arc<Desk>, held: Arc<Held>, seen: watch::Receiver<Standing>, signers: Signers, expires: Instant) -> Self {
-        Self { desk, held, seen, signers, expires, span: Span::default() }
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        held: Arc<Held>,
+        seen: watch::Receiver<Standing>,
+        signers: Signers,
+        expires: Instant,
+        watch: Option<Watch>,
+    ) -> Self {
+        Self { desk, held, seen, signers, expires, span: Span::default(), watch }
+    }
+
+    /// Who watches it, if it has to be watched: what keeps it so is given away once.
+    pub(crate) const fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 
     /// With a span that is over when it no longer waits.

@@ -11,7 +11,7 @@ use policy::decide::{self, Case, Recent};
 
 use super::{Kept, Session, Via};
 use crate::{
-    approve::{Draft, Verdict, Waiting},
+    approve::{Draft, Verdict, Waiting, Watch},
     ask::{Broken, Decided},
     live::EndReason,
 };
@@ -27,17 +27,27 @@ pub struct Operation {
     pub via: Via,
     /// Whether it may wait for people. What its protocol answers in order with everything else may not.
     pub may_wait: bool,
+    /// Whether somebody can watch it: it has a terminal, and is passed on only as long as a [`Watch`] that its permit may have says so.
+    pub watchable: bool,
 }
 
 /// The right to have a machine do one operation. Only this file makes one, and only after the operation stands in the recording.
 #[derive(Debug)]
-pub struct Permit(u64);
+pub struct Permit {
+    operation: u64,
+    watch: Option<Watch>,
+}
 
 impl Permit {
     /// The number of its operation in the session.
     #[must_use]
     pub const fn operation(&self) -> u64 {
-        self.0
+        self.operation
+    }
+
+    /// What it is watched by, if it may go on only as long as it is: see [`Session::goes_unwatched`]. It is given away once.
+    pub const fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 }
 
@@ -63,7 +73,7 @@ impl Session {
         let now = Timestamp::now();
         let (op, decided) = self.decide_and_record(operation, now)?;
         match &decided.decision.outcome {
-            Outcome::Allow => self.permit(op, operation, now).await,
+            Outcome::Allow => self.permit(op, operation, None, now).await,
             Outcome::Hold(_) if !operation.may_wait => {
                 let reasons = decided.decision.reasons.join("; ");
                 self.refuse(op, format!("it needs a signature ({}), for which this cannot wait", printable(&reasons)), now)
@@ -96,7 +106,7 @@ impl Session {
             return denied(facts, why, version.hash);
         }
         let case = Case { chain: &chain, connection: &kept.connection, database: "", facts: &facts, recent: Recent::default(), now };
-        let decision = decide::decide(&version, &case);
+        let decision = if operation.watchable { decide::decide_watchable(&version, &case) } else { decide::decide(&version, &case) };
         Decided::new(facts, decision, None)
     }
 
@@ -108,7 +118,7 @@ impl Session {
     }
 
     /// Uses up a token for one command; then it may run. What only prepares something is not that command.
-    async fn permit(&self, op: u64, operation: &Operation, now: Timestamp) -> Result<Ruling, Broken> {
+    async fn permit(&self, op: u64, operation: &Operation, watch: Option<Watch>, now: Timestamp) -> Result<Ruling, Broken> {
         if let Some(only) = self.only_statement.as_ref().filter(|_| !prepares(operation)) {
             match self.guard.store().state().spend_token(only.token, now).await {
                 Ok(true) => {}
@@ -121,7 +131,7 @@ impl Session {
         }
         match self.live.check() {
             Some(reason) => Err(Broken::Ended(reason.clone())),
-            None => Ok(Ruling::Forward(Permit(op))),
+            None => Ok(Ruling::Forward(Permit { operation: op, watch })),
         }
     }
 
@@ -161,17 +171,23 @@ impl Session {
     }
 
     /// After a verdict: what was signed runs if it is still what would run, under the policy now in force.
-    async fn release(&self, op: u64, operation: &Operation, waiting: Waiting, verdict: Verdict) -> Result<Ruling, Broken> {
+    async fn release(&self, op: u64, operation: &Operation, mut waiting: Waiting, verdict: Verdict) -> Result<Ruling, Broken> {
         let now = Timestamp::now();
         let mut row = waiting.row();
         let verdict = match verdict {
-            Verdict::Signed(_) => {
-                let checked = self.still_what_was_signed(operation, &row.digest, now);
+            Verdict::Signed(signed) => {
+                let watch = waiting.take_watch();
+                let is_watched = watch.as_ref().is_none_or(|watch| watch.is_met_by(&signed));
+                let watched = if is_watched { Ok(()) } else { Err("nobody who signed it watches".to_owned()) };
+                let checked = self.still_what_was_signed(operation, &row.digest, now).and(watched);
                 match waiting.release(checked, now).await {
                     Ok(signatures) => {
+                        if let Some(watch) = &watch {
+                            watch.begins(&signatures);
+                        }
                         row.signatures = signatures;
                         self.kept().record_settled(op, &row, HoldState::Approved, now)?;
-                        return self.permit(op, operation, now).await;
+                        return self.permit(op, operation, watch, now).await;
                     }
                     Err(verdict) => verdict,
                 }
@@ -280,9 +296,15 @@ fn notice(waiting: &Waiting) -> String {
         let groups = asked.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!("{} of {groups}", asked.count)
     });
+    let watched = row.requirements.iter().any(|asked| asked.watched);
+    let how = if watched {
+        "it runs only while one of those who signed watches\na signer runs: countersign watch"
+    } else {
+        "a signer runs: countersign approve"
+    };
     let signers: Vec<String> = waiting.signers().iter().map(ToString::to_string).collect();
     format!(
-        "held for approval as {}: {}\nneeded: {}; can sign: {}; it is refused at {:.0} if not signed\na signer runs: countersign approve {}",
+        "held for approval as {}: {}\nneeded: {}; can sign: {}; it is refused at {:.0} if not signed\n{how} {}",
         row.id,
         printable(&reasons.join("; ")),
         needed.collect::<Vec<_>>().join(" and "),

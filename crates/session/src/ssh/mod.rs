@@ -7,6 +7,7 @@ mod ask;
 mod keys;
 mod mask;
 mod record;
+mod watch;
 
 use std::{
     collections::BTreeMap,
