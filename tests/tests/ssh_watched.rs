@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::{Running, python},
-    machine::{POLICY, Scene, text, to},
+    machine::{POLICY, Scene, text, to, until},
     postgres::PATIENCE,
     sshd::Sshd,
 };
@@ -148,6 +148,37 @@ fn what_nobody_can_watch_is_refused_with_the_sentence() -> Result<()> {
     let (status, printed) = watching.finish(PATIENCE)?;
     ensure!(status.success() && printed.contains("it is over"), "{status} {printed}");
     ensure!(scene.told("a com''mand")?.contains("watched: bob watched operation"), "{}", scene.told("a com''mand")?);
+    Ok(())
+}
+
+/// Two sign, each while they watch; it goes on with one of them, whichever.
+#[test]
+fn two_sign_and_one_of_them_is_enough_to_watch() -> Result<()> {
+    let mut scene = scene(&SHELLS.replace("@watched", "@count(\"2\") @watched"), 1)?;
+    scene.gateway.add_user("carol", &["dba"])?;
+    scene.gateway.add_user("dave", &["dba"])?;
+    let mut shell = shell(&scene)?;
+    shell.wait_for("a signer runs: countersign watch h_", PATIENCE)?;
+    let hold = scene.hold()?;
+    let mut bobs = watch(&scene, "bob", &hold)?;
+    bobs.wait_for("1 of 2 from dba, one of them watching", PATIENCE)?;
+    shell.type_line("echo here it be''gins")?;
+    let mut carols = watch(&scene, "carol", &hold)?;
+    carols.wait_for("Signed. It runs while you watch.", PATIENCE)?;
+    // What was typed ahead waited with it.
+    bobs.wait_for("here it begins", PATIENCE)?;
+    drop(bobs);
+    // Dave could have signed, and did not: it is none of his any more.
+    let daves = scene.gateway.output("dave", &["watch", "--yes", &hold], "")?;
+    ensure!(!daves.status.success() && text(&daves.stderr).contains(&format!("no held operation {hold}")), "{daves:?}");
+    until("bob is gone", || Ok(scene.told("here it begins")?.contains("bob no longer watches operation 1").then_some(())))?;
+    shell.type_line("echo with ca''rol")?;
+    carols.wait_for("with carol", PATIENCE)?;
+    drop(carols);
+    shell.wait_for("it ends in 1 s, unless bob or carol watches again", PATIENCE)?;
+    let (status, printed) = shell.finish(PATIENCE)?;
+    ensure!(status.code() == Some(254) && printed.contains("nobody watched it"), "{status} {printed}");
+    ensure!(!printed.split("with carol").next().unwrap_or_default().contains("nobody watches"), "{printed}");
     Ok(())
 }
 
