@@ -188,12 +188,20 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
             (broken, in_order, false)
         }
         Err((why, stopped)) => {
-            // Whoever has all that was written may close before the machine does.
-            let _ = to_machine.close().await;
+            // Whoever has all that was written may close before the machine does, which then follows by itself. What is closed from here first is forgotten by russh, with all
+            // that the machine still says of it.
+            let follows = why == CALLER_LEFT && down.no_more;
+            if !follows {
+                let _ = to_machine.close().await;
+            }
             let closed = tokio::time::timeout(CLOSES_WITHIN, down.until_closed(&mut from_machine)).await.unwrap_or(false);
-            // Once it is known how it ended, it is no break that either side went.
+            if follows && !closed {
+                let _ = to_machine.close().await;
+            }
+            // Once it is known how it ended, it is no break that either side went. A tunnel ends when either side has no more to say.
             let went = why == CALLER_LEFT || why == MACHINE_GONE;
-            (Some(why).filter(|_| !went || matches!(down.ended, Ended::Unknown)), closed, stopped)
+            let known = !matches!(down.ended, Ended::Unknown) || (!running.has_status && (closed || down.no_more));
+            (Some(why).filter(|_| !went || !known), closed, stopped)
         }
     };
     let up = up.bytes.load(Ordering::Relaxed);
