@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
@@ -86,6 +87,14 @@ impl Sshd {
         Ok(fs::read_to_string(self.file("log"))?)
     }
 
+    /// What programs on it are told of the display that was passed on last.
+    ///
+    /// # Errors
+    /// None was.
+    pub fn displays(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.file("displays"))?)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -117,10 +126,14 @@ fn spawn(folder: &Path, port: u16, certified: bool) -> Result<Child> {
     };
     let configuration = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\n{lets_in}\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
-         PasswordAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nAcceptEnv *\nSubsystem sftp internal-sftp\n",
-        path("host")
+         PasswordAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nAcceptEnv *\nSubsystem sftp internal-sftp\nX11Forwarding yes\nXAuthLocation {}\n",
+        path("host"),
+        path("xauth")
     );
     fs::write(folder.join("sshd_config"), configuration)?;
+    // Stands in for `xauth`, whose file is the user's own: it keeps what it is told.
+    fs::write(folder.join("xauth"), format!("#!/bin/sh\ncat > {:?}\n", folder.join("displays")))?;
+    fs::set_permissions(folder.join("xauth"), fs::Permissions::from_mode(0o755))?;
     let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|program| Path::new(program).exists());
     let mut command = Command::new(program.context("sshd is not installed: install it (Debian: apt install openssh-server)")?);
     command.args(["-D", "-f"]).arg(folder.join("sshd_config")).arg("-E").arg(folder.join("log"));

@@ -22,6 +22,7 @@ use super::{
     cut::{Cuttable, Scissors},
     flow,
     forward::{self, Destination},
+    incoming::{self, Offer, Place},
     jump,
     machine::Dialling,
     sign_in::SigningIn,
@@ -311,19 +312,54 @@ impl server::Handler for Door {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single_connection: bool,
+        single_connection: bool,
         protocol: &str,
         cookie: &str,
-        _screen: u32,
+        screen: u32,
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
         self.came(channel, protocol.len() + cookie.len());
-        answer(session, channel, false)
+        let offer = Offer::Display { single_connection, protocol: protocol.to_owned(), cookie: Secret::from(cookie.to_owned()), screen };
+        let offered = self.conversation.offer(channel, offer).await;
+        answer(session, channel, offered)
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _session: &mut server::Session) -> Result<bool, Self::Error> {
         self.came(channel, 0);
-        Ok(false)
+        Ok(self.conversation.offer(channel, Offer::Agent).await)
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut server::Session) -> Result<bool, Self::Error> {
+        let asked = Place::Port { address: address.to_owned(), port: *port };
+        let listens = incoming::listen(&self.conversation, session.handle(), asked).await;
+        if let Some(Place::Port { port: chosen, .. }) = &listens {
+            *port = *chosen;
+        }
+        Ok(listens.is_some())
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut server::Session) -> Result<bool, Self::Error> {
+        Ok(incoming::stop(&self.conversation, &Place::Port { address: address.to_owned(), port }).await)
+    }
+
+    async fn streamlocal_forward(&mut self, socket_path: &str, session: &mut server::Session) -> Result<bool, Self::Error> {
+        Ok(incoming::listen(&self.conversation, session.handle(), Place::Socket(socket_path.to_owned())).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, socket_path: &str, _session: &mut server::Session) -> Result<bool, Self::Error> {
+        Ok(incoming::stop(&self.conversation, &Place::Socket(socket_path.to_owned())).await)
+    }
+
+    /// The caller takes a channel that was opened to it: nothing comes for it before this.
+    async fn channel_open_confirmation(
+        &mut self,
+        channel: ChannelId,
+        _max_packet_size: u32,
+        _window_size: u32,
+        _session: &mut server::Session,
+    ) -> Result<(), Self::Error> {
+        self.conversation.flow().taken_up(channel.into());
+        Ok(())
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut server::Session) -> Result<(), Self::Error> {

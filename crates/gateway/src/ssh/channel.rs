@@ -8,13 +8,18 @@ use russh::{
     Channel, ChannelMsg, Pty, client,
     server::{Handle, Msg},
 };
-use session::ssh::{Answer, Operation, Ruling, Via};
+use session::{
+    approve::Watch,
+    ssh::{Answer, Operation, Ruling, Via},
+};
+use tokio::sync::mpsc;
 
 use super::{
     conversation::{Conversation, Open},
     files,
+    incoming::{self, Arrival, Offer, Way},
     machine::Link,
-    relay::{self, Callers, Ended, Running, STDERR, lines},
+    relay::{self, Callers, Ended, MACHINE_GONE, Passed, Running, STDERR, lines},
 };
 
 /// The exit status of what was refused: no command's own by convention.
@@ -34,6 +39,7 @@ struct PtyRequest {
 struct Prelude {
     pty: Option<PtyRequest>,
     variables: Vec<(String, String)>,
+    offers: Vec<Offer>,
 }
 
 /// What a channel is for.
@@ -80,15 +86,19 @@ impl Start {
 pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, handle: Handle) {
     let id = channel.id();
     let mut callers = Callers::new(channel, handle, conversation.flow());
-    if let Some((prelude, start)) = begin(&conversation, &mut callers).await {
+    let begun = begin(&mut callers).await;
+    let (offers, operations): (Vec<_>, Vec<_>) = conversation.offers(id).into_iter().unzip();
+    if let Some((pty, start)) = begun {
+        let prelude = Prelude { pty, variables: conversation.variables(id), offers };
         carry_out(&conversation, &mut callers, prelude, start).await;
         let _ = callers.end().await;
     }
+    conversation.withdraw(&operations).await;
     let _ = callers.handle.close(id).await;
 }
 
 /// Takes what is asked for before the channel begins; that is answered where it arrives. None if it ends before.
-async fn begin(conversation: &Conversation, callers: &mut Callers) -> Option<(Prelude, Start)> {
+async fn begin(callers: &mut Callers) -> Option<(Option<PtyRequest>, Start)> {
     let mut pty = None;
     let start = loop {
         match callers.inbox.next().await? {
@@ -102,11 +112,11 @@ async fn begin(conversation: &Conversation, callers: &mut Callers) -> Option<(Pr
             _ => {}
         }
     };
-    Some((Prelude { pty, variables: conversation.variables(callers.id) }, start))
+    Some((pty, start))
 }
 
 /// Has what the channel is for decided, carries it out, and tells the caller how it ended.
-async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: Prelude, start: Start) {
+async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prelude: Prelude, start: Start) {
     let open = match conversation.open().await {
         Ok(open) => open,
         Err(why) => return callers.refuse(&why).await,
@@ -123,18 +133,16 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
     let masks = !matches!(&start, Start::Exec(command) if classify::transfers(command));
     let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
     match started(&open, &prelude, start).await {
-        Ok((link, machines)) => {
+        Ok(Started { link, machines, ways, arrivals }) => {
             if let Some(pty) = &prelude.pty {
                 let _ = open.session.resized(op, pty.size, Timestamp::now());
             }
             let records = prelude.pty.is_some() || open.session.records_output();
-            let passed = match of_files {
-                true => files::run(&open.session, callers, machines).await,
-                false => {
-                    let running =
-                        Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks, has_status: true };
-                    relay::run(&running, callers, machines, watch.as_mut()).await
-                }
+            let running = Running { session: &open.session, operation: op, records, terminal: prelude.pty.is_some(), masks, has_status: true };
+            let handle = callers.handle.clone();
+            let passed = tokio::select! {
+                passed = pass(&running, callers, machines, of_files, watch.as_mut()) => passed,
+                never = incoming::pass_on(conversation, &open, &link, handle, ways, arrivals) => match never {},
             };
             if let (true, Some(why), false) = (passed.stopped, &passed.broken, callers.ended) {
                 callers.refuse(why).await;
@@ -143,7 +151,7 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
                 let _ = open.session.was_watched(op, &watch, Timestamp::now());
             }
             open.answered(op, passed.answer());
-            if passed.in_order {
+            if let Some(link) = Arc::into_inner(link).filter(|_| passed.in_order) {
                 open.give_back(link);
             }
         }
@@ -154,11 +162,26 @@ async fn carry_out(conversation: &Conversation, callers: &mut Callers, prelude: 
     }
 }
 
+async fn pass(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>, of_files: bool, watch: Option<&mut Watch>) -> Passed {
+    if of_files { files::run(running.session, callers, machines).await } else { relay::run(running, callers, machines, watch).await }
+}
+
+/// What the machine has begun.
+struct Started {
+    link: Arc<Link>,
+    machines: Channel<client::Msg>,
+    /// What of the caller's it may reach, and who there wants to.
+    ways: Vec<Way>,
+    arrivals: Option<mpsc::Receiver<Arrival>>,
+}
+
 /// Has the machine begin what was permitted.
-async fn started(open: &Open, prelude: &Prelude, start: Start) -> Result<(Link, Channel<client::Msg>), String> {
+async fn started(open: &Open, prelude: &Prelude, start: Start) -> Result<Started, String> {
     let link = open.link().await?;
     let failed = |error: russh::Error| format!("the machine does not begin it: {error}");
     let mut channel = link.handle.channel_open_session().await.map_err(failed)?;
+    let arrivals = if prelude.offers.is_empty() { None } else { link.arrivals() };
+    let ways = offer(&mut channel, &prelude.offers).await?;
     for (name, value) in &prelude.variables {
         channel.set_env(false, name.as_str(), value.as_str()).await.map_err(failed)?;
     }
@@ -173,16 +196,40 @@ async fn started(open: &Open, prelude: &Prelude, start: Start) -> Result<(Link, 
         Start::Subsystem(name) => channel.request_subsystem(true, name).await.map_err(failed)?,
     }
     granted(&mut channel, "refuses to begin it").await?;
-    Ok((link, channel))
+    Ok(Started { link: Arc::new(link), machines: channel, ways, arrivals })
+}
+
+/// Offers the machine what of the caller's it may reach. One that does not want it goes without, as a caller that asked it itself would.
+async fn offer(channel: &mut Channel<client::Msg>, offers: &[Offer]) -> Result<Vec<Way>, String> {
+    let mut ways = Vec::new();
+    for offer in offers {
+        let asked = match offer {
+            Offer::Agent => channel.agent_forward(true).await,
+            Offer::Display { single_connection, protocol, cookie, screen } => {
+                let cookie = cookie.reveal_str().unwrap_or_default();
+                channel.request_x11(true, *single_connection, protocol.as_str(), cookie, *screen).await
+            }
+        };
+        asked.map_err(|error| format!("the machine does not begin it: {error}"))?;
+        if takes(channel).await? {
+            ways.push(offer.way());
+        }
+    }
+    Ok(ways)
+}
+
+/// Waits for the machine to grant what was asked last.
+async fn granted(channel: &mut Channel<client::Msg>, refuses: &str) -> Result<(), String> {
+    if takes(channel).await? { Ok(()) } else { Err(format!("the machine {refuses}")) }
 }
 
 /// Waits for the machine's answer to what was asked last.
-async fn granted(channel: &mut Channel<client::Msg>, refuses: &str) -> Result<(), String> {
+async fn takes(channel: &mut Channel<client::Msg>) -> Result<bool, String> {
     loop {
         match channel.wait().await {
-            Some(ChannelMsg::Success) => return Ok(()),
-            Some(ChannelMsg::Failure) => return Err(format!("the machine {refuses}")),
-            None | Some(ChannelMsg::Close) => return Err("the machine is gone".to_owned()),
+            Some(ChannelMsg::Success) => return Ok(true),
+            Some(ChannelMsg::Failure) => return Ok(false),
+            None | Some(ChannelMsg::Close) => return Err(MACHINE_GONE.to_owned()),
             Some(_) => {}
         }
     }

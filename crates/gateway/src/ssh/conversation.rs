@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     flow::Flow,
+    incoming::{self, Listener, Offer, Place},
     machine::{self, Link, MachineError, Wish},
 };
 use crate::listen::{Shared, Stop};
@@ -29,6 +30,8 @@ use crate::listen::{Shared, Stop};
 /// Variables one channel may set, and their bytes in all.
 const MAX_VARIABLES: usize = 64;
 const MAX_VARIABLES_BYTES: usize = 64 << 10;
+/// Places on the machine that may listen for one connection at a time: each has a link of its own.
+const MAX_LISTENERS: usize = 16;
 /// SSH's port where nobody says another: that of a jump.
 const SSH_PORT: u32 = 22;
 
@@ -51,7 +54,8 @@ pub(super) struct Conversation {
     caller: watch::Sender<Option<Arc<Caller>>>,
     open: OnceCell<Result<Arc<Open>, String>>,
     opened: watch::Sender<bool>,
-    channels: Mutex<JoinSet<()>>,
+    /// None once it is closed: then nothing begins any more.
+    running: Mutex<Option<Running>>,
     /// Counts channels that have ended.
     ended: watch::Sender<u64>,
     flow: Arc<Flow>,
@@ -59,10 +63,19 @@ pub(super) struct Conversation {
     preludes: Arc<Mutex<HashMap<u32, Prelude>>>,
 }
 
+/// What runs for its caller.
+#[derive(Default)]
+struct Running {
+    channels: JoinSet<()>,
+    listeners: HashMap<Place, Listener>,
+}
+
 /// What a channel is to begin with. What is asked for is answered as it comes: an answer that came later could be taken for one to the next question.
 #[derive(Debug, Default)]
 pub(super) struct Prelude {
     variables: Vec<(String, String)>,
+    /// What it offers to the machine, with the numbers of what was permitted.
+    offers: Vec<(Offer, u64)>,
     /// It is for something by now: for a command, a shell or a subsystem, and for nothing else any more.
     begun: bool,
 }
@@ -84,7 +97,7 @@ impl Conversation {
             caller: watch::Sender::new(None),
             open: OnceCell::new(),
             opened: watch::Sender::new(false),
-            channels: Mutex::default(),
+            running: Mutex::new(Some(Running::default())),
             ended: watch::Sender::new(0),
             flow: Arc::default(),
             preludes: Arc::default(),
@@ -171,25 +184,97 @@ impl Conversation {
         self.prelude(id, |prelude| std::mem::take(&mut prelude.variables))
     }
 
+    /// Whether something of the caller's is offered to the machine by a channel.
+    pub(super) async fn offer(&self, id: ChannelId, offer: Offer) -> bool {
+        let way = offer.way();
+        let fits = self.prelude(id, |prelude| !prelude.begun && !prelude.offers.iter().any(|(other, _)| other.way() == way));
+        if !fits || offer.bytes() > MAX_VARIABLES_BYTES {
+            return false;
+        }
+        let Ok(open) = self.open().await else { return false };
+        let Some(operation) = incoming::permitted(&open, &way).await else { return false };
+        let kept = self.prelude(id, |prelude| {
+            prelude.offers.push((offer, operation));
+            true
+        });
+        if !kept {
+            // The channel went meanwhile.
+            open.answered(operation, Answer::default());
+        }
+        kept
+    }
+
+    /// What a channel offers to the machine.
+    pub(super) fn offers(&self, id: ChannelId) -> Vec<(Offer, u64)> {
+        self.prelude(id, |prelude| std::mem::take(&mut prelude.offers))
+    }
+
+    /// What a channel offered is offered no more.
+    pub(super) async fn withdraw(&self, operations: &[u64]) {
+        if operations.is_empty() {
+            return;
+        }
+        if let Ok(open) = self.open().await {
+            operations.iter().for_each(|operation| open.answered(*operation, Answer::default()));
+        }
+    }
+
+    /// Looks at what runs; nothing once it is closed.
+    fn running<T: Default>(&self, look: impl FnOnce(&mut Running) -> T) -> T {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(look).unwrap_or_default()
+    }
+
     /// Runs a channel beside the others.
     pub(super) fn spawn(&self, id: ChannelId, channel: impl Future<Output = ()> + Send + 'static) {
         self.flow.begin(id.into());
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        while channels.try_join_next().is_some() {}
-        let (ended, flow, preludes) = (self.ended.clone(), self.flow.clone(), self.preludes.clone());
-        channels.spawn(async move {
+        let (flow, preludes) = (self.flow.clone(), self.preludes.clone());
+        self.spawn_beside(async move {
             channel.await;
             flow.end(id.into());
             preludes.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.into());
-            ended.send_modify(|count| *count += 1);
+        });
+    }
+
+    /// Runs what is to have a channel of the caller's as soon as that takes one.
+    pub(super) fn spawn_beside(&self, channel: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone();
+        self.running(|running| {
+            while running.channels.try_join_next().is_some() {}
+            running.channels.spawn(async move {
+                channel.await;
+                ended.send_modify(|count| *count += 1);
+            });
         });
     }
 
     /// How many channels run.
     pub(super) fn channels(&self) -> usize {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        while channels.try_join_next().is_some() {}
-        channels.len()
+        self.running(|running| {
+            while running.channels.try_join_next().is_some() {}
+            running.channels.len()
+        })
+    }
+
+    /// Whether the machine may listen in one more place.
+    pub(super) fn may_listen(&self) -> bool {
+        self.running(|running| running.listeners.len() < MAX_LISTENERS)
+    }
+
+    /// Keeps what listens on the machine, for as long as this lasts.
+    ///
+    /// # Errors
+    /// It is too late, or too much: then nothing listens.
+    pub(super) fn listens(&self, place: Place, listener: Listener) -> Result<(), String> {
+        let kept = self.running(|running| {
+            let fits = running.listeners.len() < MAX_LISTENERS && !running.listeners.contains_key(&place);
+            fits.then(|| running.listeners.insert(place, listener)).is_some()
+        });
+        if kept { Ok(()) } else { Err("nothing more may listen for this connection".to_owned()) }
+    }
+
+    /// Gives up what listens in a place.
+    pub(super) fn listens_no_more(&self, place: &Place) -> Option<Listener> {
+        self.running(|running| running.listeners.remove(place))
     }
 
     /// The session, opened by whichever channel needs it first.
@@ -304,8 +389,11 @@ impl Conversation {
 
     /// Ends its channels and its session.
     pub(super) async fn close(&self, ending: &str) {
-        let mut channels = std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner));
-        channels.shutdown().await;
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut running) = running {
+            running.channels.shutdown().await;
+            running.listeners.into_values().for_each(|listener| listener.over(None));
+        }
         let Some(Ok(open)) = self.open.get() else { return };
         let idle = std::mem::take(&mut *open.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for link in idle {
@@ -339,8 +427,11 @@ impl Open {
         })
     }
 
-    /// Takes back a link whose channel has ended in good order.
+    /// Takes back a link whose channel has ended in good order. One on which the machine may open channels is for no other.
     pub(super) fn give_back(&self, link: Link) {
+        if !link.is_reusable() {
+            return;
+        }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
     }
 
@@ -352,6 +443,9 @@ impl Open {
     }
 
     /// Decides something that nobody can be asked to wait for.
+    ///
+    /// # Errors
+    /// The session is over: the sentence.
     pub(super) async fn ask_at_once(&self, operation: &Operation) -> Result<Ruling, String> {
         let asked = self.session.ask(operation, |_| std::future::ready(()), std::future::pending()).await;
         asked.map_err(|broken| broken.to_string())

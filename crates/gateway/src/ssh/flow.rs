@@ -47,6 +47,12 @@ impl Flow {
         self.channels().insert(id, 0);
     }
 
+    /// The caller takes a channel that was opened to it, which begins with that. Said again it is a message like others.
+    pub(super) fn taken_up(&self, id: u32) {
+        let known = self.channels().contains_key(&id);
+        if known { self.came(id, 0) } else { self.begin(id) }
+    }
+
     /// Something came for a channel.
     pub(super) fn came(&self, id: u32, bytes: usize) {
         self.count(id, weight(bytes));
@@ -222,6 +228,12 @@ mod tests {
         assert!(!reads(&flow), "nobody waits for leave any more");
         flow.taken(1, 2 << 20);
         assert!(reads(&flow));
+        // A channel that was opened to the caller begins when the caller takes it, and once.
+        flow.taken_up(3);
+        assert_eq!(flow.waiting.load(Ordering::Relaxed), 0);
+        flow.taken_up(3);
+        assert_eq!(flow.waiting.load(Ordering::Relaxed), MESSAGE);
+        flow.end(3);
         // Taken before it is noted.
         flow.taken(1, 5_000);
         flow.came(1, 5_000);

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -15,14 +15,17 @@ use model::{
     name::printable,
 };
 use russh::{
-    Disconnect, Preferred, cipher, client, compression, kex,
+    Channel, Disconnect, Preferred, cipher, client, compression, kex,
     keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate},
     mac,
 };
 use session::{Guard, ssh::Session};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::cut::{Cuttable, Scissors};
+use super::{
+    cut::{Cuttable, Scissors},
+    incoming::{Arrival, MAX_ARRIVING, Place, Way},
+};
 use crate::dial::{self, DialError};
 
 /// How long a machine may take from the first packet to letting the gateway in.
@@ -70,6 +73,8 @@ pub(super) fn sentence(connection: &Connection, error: &MachineError) -> String 
 pub(super) struct Link {
     pub(super) handle: client::Handle<Looks>,
     scissors: Scissors,
+    /// Where the machine's own channels go; gone with the connection.
+    arrivals: Weak<OnceLock<mpsc::Sender<Arrival>>>,
 }
 
 impl Drop for Link {
@@ -79,6 +84,18 @@ impl Drop for Link {
 }
 
 impl Link {
+    /// The channels that the machine opens on this link from now on; none if the connection is gone. It is asked for once, and the link is for nothing else then.
+    pub(super) fn arrivals(&self) -> Option<mpsc::Receiver<Arrival>> {
+        let (sender, receiver) = mpsc::channel(MAX_ARRIVING);
+        self.arrivals.upgrade()?.set(sender).ok()?;
+        Some(receiver)
+    }
+
+    /// Whether it is as good as new for another channel.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.arrivals.upgrade().is_some_and(|arrivals| arrivals.get().is_none())
+    }
+
     /// Ends it in good order, as far as the machine answers.
     pub(super) async fn finish(self) {
         let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
@@ -90,6 +107,17 @@ pub(super) struct Looks {
     host_keys: Vec<String>,
     /// The key was looked at and is another.
     other_key: Arc<std::sync::atomic::AtomicBool>,
+    /// Where channels go that the machine opens; nowhere unless something was asked for that it may open them for.
+    arrivals: Arc<OnceLock<mpsc::Sender<Arrival>>>,
+}
+
+impl Looks {
+    /// The machine opens a channel. What nobody asked for, or is too much at a time, is refused by dropping the reply.
+    fn arrives(&self, at: Way, from: Option<(&str, u32)>, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle) {
+        if let Some(arrivals) = self.arrivals.get() {
+            let _ = arrivals.try_send(Arrival::new(at, from, channel, reply));
+        }
+    }
 }
 
 impl client::Handler for Looks {
@@ -104,12 +132,69 @@ impl client::Handler for Looks {
         Ok(known)
     }
 
-    // A machine opens no channels that were not asked for: whatever it wants is refused by dropping the reply.
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _channel: russh::Channel<client::Msg>,
-        _connected_address: &str,
-        _connected_port: u32,
+        channel: Channel<client::Msg>,
+        connected_address: &str,
+        connected_port: u32,
+        originator_address: &str,
+        originator_port: u32,
+        reply: client::ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        let at = Way::Listener(Place::Port { address: connected_address.to_owned(), port: connected_port });
+        self.arrives(at, Some((originator_address, originator_port)), channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<client::Msg>,
+        socket_path: &str,
+        reply: client::ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.arrives(Way::Listener(Place::Socket(socket_path.to_owned())), None, channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<client::Msg>,
+        reply: client::ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.arrives(Way::Agent, None, channel, reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        channel: Channel<client::Msg>,
+        originator_address: &str,
+        originator_port: u32,
+        reply: client::ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.arrives(Way::Display, Some((originator_address, originator_port)), channel, reply);
+        Ok(())
+    }
+
+    // A machine has no business with these, and russh lets them in where nobody says otherwise. They are refused by dropping the reply.
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<client::Msg>,
+        _reply: client::ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<client::Msg>,
+        _host_to_connect: &str,
+        _port_to_connect: u32,
         _originator_address: &str,
         _originator_port: u32,
         _reply: client::ChannelOpenHandle,
@@ -118,19 +203,10 @@ impl client::Handler for Looks {
         Ok(())
     }
 
-    async fn server_channel_open_forwarded_streamlocal(
+    async fn server_channel_open_direct_streamlocal(
         &mut self,
-        _channel: russh::Channel<client::Msg>,
+        _channel: Channel<client::Msg>,
         _socket_path: &str,
-        _reply: client::ChannelOpenHandle,
-        _session: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _channel: russh::Channel<client::Msg>,
         _reply: client::ChannelOpenHandle,
         _session: &mut client::Session,
     ) -> Result<(), Self::Error> {
@@ -206,7 +282,9 @@ async fn proof(guard: &Guard, machine: &Machine, wish: &Wish<'_>) -> Result<Proo
 async fn sign_in(connection: &Connection, machine: &Machine, proof: Proof) -> Result<Link, MachineError> {
     let host = connection.host.clone();
     let other_key = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let looks = Looks { host_keys: machine.host_keys.clone(), other_key: other_key.clone() };
+    let arrivals = Arc::new(OnceLock::new());
+    let to_arrivals = Arc::downgrade(&arrivals);
+    let looks = Looks { host_keys: machine.host_keys.clone(), other_key: other_key.clone(), arrivals };
     let scissors = Scissors::default();
     let stream = Cuttable::new(dial::reach(connection).await?, &scissors);
     let failed = |error: russh::Error| match other_key.load(std::sync::atomic::Ordering::Acquire) {
@@ -214,7 +292,7 @@ async fn sign_in(connection: &Connection, machine: &Machine, proof: Proof) -> Re
         false => MachineError::Protocol { host: host.clone(), error },
     };
     let handle = client::connect_stream(Arc::new(config()), stream, looks).await.map_err(&failed)?;
-    let mut link = Link { handle, scissors };
+    let mut link = Link { handle, scissors, arrivals: to_arrivals };
     let user = connection.login.user.clone();
     let answered = match proof {
         Proof::Password(password) => {

@@ -9,6 +9,7 @@ mod cut;
 mod files;
 mod flow;
 mod forward;
+mod incoming;
 mod jump;
 mod machine;
 mod relay;
