@@ -33,10 +33,9 @@ const PIECE: usize = 5 << 20;
 fn policy(hosts: &[&str]) -> String {
     let mut policy = POLICY.to_owned();
     for host in hosts {
-        let id = format!("web1/{}", host.replace('/', "%2F"));
-        let listens = if matches!(*host, "agent" | "x11") { "" } else { "when { context.statement.kinds.contains(\"listen\") }" };
-        policy
-            .push_str(&format!("permit (principal in Group::\"engineers\", action == Action::\"escape\", resource == Host::\"{id}\")\n{listens};\n"));
+        let listens = if matches!(*host, "agent" | "x11") { "" } else { "listen:" };
+        let id = format!("web1/{listens}{}", host.replace('/', "%2F"));
+        policy.push_str(&format!("permit (principal in Group::\"engineers\", action == Action::\"escape\", resource == Host::\"{id}\");\n"));
     }
     policy
 }

@@ -532,7 +532,7 @@ fn the_corpus_of_evasions() {
     assert_eq!(does("cat pii >&2"), "read on ~/pii"); // SSH-019
     assert_eq!(does("scp -f /etc/shadow"), "read on /etc/shadow"); // SSH-021
     assert_eq!(asks(&forward(&Forward::Direct { host: "db", port: 5432 })), "escape on host db:5432"); // SSH-027
-    assert_eq!(asks(&forward(&Forward::Listen { host: "0.0.0.0", port: 0 })), "escape on host 0.0.0.0:0"); // SSH-028
+    assert_eq!(asks(&forward(&Forward::Listen { host: "0.0.0.0", port: 0 })), "escape on host listen:0.0.0.0:0"); // SSH-028
     assert_eq!(asks(&forward(&Forward::Tun)), "escape on host tun"); // SSH-030
     for name in ["LD_PRELOAD", "BASH_ENV", "GIT_SSH_COMMAND"] {
         assert_eq!(asks(&environment(name)), "configure on the connection"); // SSH-033

@@ -50,9 +50,11 @@ pub fn forward(forward: &Forward<'_>) -> Facts {
     };
     let host = match forward {
         Forward::Direct { host, port } => address(host, *port),
-        Forward::Listen { host: "", port } => address("*", *port),
-        Forward::Listen { host, port } => address(host, *port),
-        Forward::DirectSocket { path } | Forward::ListenSocket { path } => socket(path),
+        // Whoever may connect somewhere may not therefore listen there.
+        Forward::Listen { host: "", port } => address("*", *port).map(listening),
+        Forward::Listen { host, port } => address(host, *port).map(listening),
+        Forward::DirectSocket { path } => socket(path),
+        Forward::ListenSocket { path } => socket(path).map(listening),
         Forward::Agent => Some("agent".to_owned()),
         Forward::X11 => Some("x11".to_owned()),
         Forward::Tun => Some("tun".to_owned()),
@@ -67,6 +69,11 @@ pub fn forward(forward: &Forward<'_>) -> Facts {
         }
     }
     found.into_facts()
+}
+
+/// `listen:PLACE`.
+fn listening(place: String) -> String {
+    format!("listen:{place}")
 }
 
 /// `host:port` in one spelling: names in lower case without the last dot, addresses as they are printed. None if it is neither.
@@ -139,10 +146,10 @@ mod tests {
             (Forward::Direct { host: "::1", port: 22 }, "forward: escape on host [::1]:22"),
             (Forward::Direct { host: "[0:0::1]", port: 22 }, "forward: escape on host [::1]:22"),
             (Forward::Direct { host: "::ffff:10.0.0.1", port: 22 }, "forward: escape on host 10.0.0.1:22"),
-            (Forward::Listen { host: "0.0.0.0", port: 0 }, "listen: escape on host 0.0.0.0:0"),
-            (Forward::Listen { host: "", port: 8080 }, "listen: escape on host *:8080"),
+            (Forward::Listen { host: "0.0.0.0", port: 0 }, "listen: escape on host listen:0.0.0.0:0"),
+            (Forward::Listen { host: "", port: 8080 }, "listen: escape on host listen:*:8080"),
             (Forward::DirectSocket { path: "/run//docker.sock" }, "forward: escape on host unix:/run/docker.sock"),
-            (Forward::ListenSocket { path: "/tmp/x" }, "listen: escape on host unix:/tmp/x"),
+            (Forward::ListenSocket { path: "/tmp/x" }, "listen: escape on host listen:unix:/tmp/x"),
             (Forward::Agent, "forward: escape on host agent"),
             (Forward::X11, "forward: escape on host x11"),
             (Forward::Tun, "forward: escape on host tun"),
