@@ -40,6 +40,42 @@ fn what_is_sensitive_in_output_is_masked_and_so_recorded() -> Result<()> {
     Ok(())
 }
 
+/// Where files are refused by what is in them, the whole of one is looked through before its caller has any of it.
+#[test]
+fn a_file_with_something_sensitive_in_it_is_not_read() -> Result<()> {
+    let scene = Scene::start("detect = [\"email\", \"card\"]\nfiles = \"refuse\"")?;
+    let piece = 255 << 10;
+    let mut clean: Vec<u8> = b"nothing to see here\n".iter().copied().cycle().take(3 * piece + 7).collect();
+    let get = |name: &str, content: &[u8], way: &str| -> Result<_> {
+        let (there, here) = (scene.file(name), scene.file(&format!("got{way}-{name}")));
+        fs::write(&there, content)?;
+        let copied = scene.client("scp")?.arg(way).arg(format!("{}:{}", to("alice"), there.display())).arg(&here).output()?;
+        Ok((copied, fs::read(here).unwrap_or_default()))
+    };
+    let (copied, got) = get("clean", &clean, "-s")?;
+    ensure!(copied.status.success() && got == clean, "{copied:?}");
+    // Over the seam of two pieces, and as the last thing in the file.
+    let mail = b" ann@example.com";
+    for (name, place) in [("seam", piece - 8), ("end", clean.len() - mail.len())] {
+        let mut with = clean.clone();
+        with[place..place + mail.len()].copy_from_slice(mail);
+        let (copied, got) = get(name, &with, "-s")?;
+        ensure!(!copied.status.success() && got.is_empty(), "{name}: {copied:?}");
+        ensure!(scene.told(&scene.file(name).display().to_string())?.contains("it holds email"), "{name}");
+    }
+    // What cannot be looked through is refused; what comes from the caller is theirs.
+    let (copied, got) = get("clean", &clean, "-O")?;
+    ensure!(!copied.status.success() && got.is_empty() && text(&copied.stderr).contains("only sftp"), "{copied:?}");
+    clean.extend(mail);
+    let (own, there) = (scene.file("own"), scene.file("there"));
+    fs::write(&own, &clean)?;
+    for way in ["-s", "-O"] {
+        let put = scene.client("scp")?.arg(way).arg(&own).arg(format!("{}:{}", to("alice"), there.display())).output()?;
+        ensure!(put.status.success() && fs::read(&there)? == clean, "{way}: {put:?}");
+    }
+    Ok(())
+}
+
 /// After a pause what is held is shown; where that is too much, strict withholds it.
 #[test]
 fn a_pause_lets_a_broken_value_through_unless_it_is_strict() -> Result<()> {

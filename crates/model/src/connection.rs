@@ -79,6 +79,9 @@ pub struct Machine {
     /// What may be the beginning of a value that is masked is not shown before it is known, however long that takes.
     #[serde(default)]
     pub strict: bool,
+    /// A file in which something is detected that the caller may not reveal is not read by them; otherwise files pass as they are.
+    #[serde(default)]
+    pub files_refused: bool,
 }
 
 /// What the gateway shows a machine.

@@ -322,6 +322,16 @@ pub fn sftp(data: &[u8]) {
                 }
                 Ok(Some(sftp::Move::Send(_, bytes))) => assert!(bytes.len() <= came + 1_024, "more than came"),
                 Ok(Some(sftp::Move::Ended(ended))) => assert!(ended.operation <= operation),
+                Ok(Some(sftp::Move::Look { operation: looked, content })) => {
+                    assert!(looked <= operation && content.len() <= came);
+                    if choice & 16 > 0 {
+                        sftp.withhold(looked, "not this");
+                    }
+                }
+                Ok(Some(sftp::Move::LookedThrough { operation: looked, whole })) => {
+                    assert!(looked <= operation);
+                    if whole { sftp.show(looked) } else { sftp.withhold(looked, "not this") }
+                }
                 Ok(None) => break,
                 Err(_) => break 'pieces,
             }
@@ -330,7 +340,7 @@ pub fn sftp(data: &[u8]) {
             asked = false;
             if choice & 4 > 0 {
                 operation += 1;
-                sftp.forward((), operation);
+                sftp.forward((), operation, choice & 8 > 0);
             } else {
                 sftp.refuse("not here");
             }

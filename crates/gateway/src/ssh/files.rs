@@ -1,6 +1,10 @@
 //! The SFTP subsystem: each operation on files is decided by itself, by the path the machine resolves.
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use model::{Timestamp, name::printable};
@@ -10,7 +14,7 @@ use protocol::{
     ssh::sftp::{Asked, Ended as Done, Move, Request, Sftp},
 };
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
-use session::ssh::{Answer, Operation, Ruling, Session, Via};
+use session::ssh::{Answer, FileSearch, Operation, Ruling, Session, Via};
 
 use super::relay::{CALLER_LEFT, Callers, Ended, MACHINE_GONE, Passed, STDERR};
 
@@ -25,6 +29,7 @@ pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Chan
         sftp: Sftp::default(),
         ended: Ended::Unknown,
         down: 0,
+        looked: HashMap::new(),
         to_caller: Outbox::default(),
         to_machine: Outbox::default(),
         caller_ended: End::Not,
@@ -72,6 +77,8 @@ struct Files<'a> {
     sftp: Sftp,
     ended: Ended,
     down: u64,
+    /// Files that are looked through before the caller has them, by their operations.
+    looked: HashMap<u64, FileSearch>,
     to_caller: Outbox,
     to_machine: Outbox,
     caller_ended: End,
@@ -171,6 +178,8 @@ impl Files<'_> {
                 }
                 Move::Send(Side::Target, bytes) => self.to_machine.push(bytes),
                 Move::Ask(asked) => self.ask(&asked, callers).await?,
+                Move::Look { operation, content } => self.look(operation, &content),
+                Move::LookedThrough { operation, whole } => self.looked_through(operation, whole),
                 Move::Ended(done) => self.tell(done),
             }
         }
@@ -183,17 +192,49 @@ impl Files<'_> {
         match self.session.ask(&operation, tell, callers.inbox.gone()).await.map_err(|broken| broken.to_string())? {
             Ruling::Forward(permit) => {
                 let number = permit.operation();
-                self.sftp.forward(permit, number);
+                let search =
+                    matches!(asked.request, Request::Open { read: true, .. }).then(|| self.session.looks_through(Timestamp::now())).flatten();
+                self.sftp.forward(permit, number, search.is_some());
+                self.looked.extend(search.map(|search| (number, search)));
             }
             Ruling::Refuse(sentence) => self.sftp.refuse(&format!("countersign: {sentence}")),
         }
         Ok(())
     }
 
-    fn tell(&self, done: Done) {
+    /// One that has something in it is withheld as soon as that is found.
+    fn look(&mut self, operation: u64, content: &[u8]) {
+        let Some(search) = self.looked.get_mut(&operation) else { return };
+        search.push(content);
+        if !search.found().is_empty() {
+            self.looked_through(operation, true);
+        }
+    }
+
+    fn looked_through(&mut self, operation: u64, whole: bool) {
+        let Some(mut search) = self.looked.remove(&operation) else { return };
+        search.end();
+        let found = search.found();
+        let why = match (whole, found.as_slice()) {
+            (true, []) => return self.sftp.show(operation),
+            (false, []) => "it cannot be looked through".to_owned(),
+            (_, found) => format!("it holds {}, which you may not reveal", found.join(", ")),
+        };
+        self.sftp.withhold(operation, &format!("countersign: {why}"));
+        let masked = found.into_iter().map(str::to_owned).collect();
+        self.answered(operation, Answer { error: Some(why), masked, ..Answer::default() });
+    }
+
+    fn tell(&mut self, done: Done) {
         let Done { operation, outcome, failed, bytes } = done;
+        // One that could not be opened is not looked through.
+        self.looked.remove(&operation);
         let (tag, error) = if failed { (None, Some(outcome)) } else { (Some(outcome), None) };
-        if let Err(error) = self.session.answered(operation, Answer { tag, error, bytes, masked: Vec::new() }, Timestamp::now()) {
+        self.answered(operation, Answer { tag, error, bytes, masked: Vec::new() });
+    }
+
+    fn answered(&self, operation: u64, answer: Answer) {
+        if let Err(error) = self.session.answered(operation, answer, Timestamp::now()) {
             tracing::error!(%error, session = %self.session.id(), "how an operation on a file ended could not be recorded");
         }
     }

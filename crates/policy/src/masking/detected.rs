@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Version,
     decide::{Case, may_reveal},
-    detect::{Detectors, Entity, Finding, Hints},
+    detect::{Detectors, Entity, Finding, Hints, Stream},
 };
 
 /// What is looked for in an answer, and how it is shown.
@@ -49,6 +49,11 @@ impl Wanted {
     #[cfg(any(test, fuzzing))]
     pub(super) const fn new(detectors: Detectors, entities: Vec<(Entity, DataClassName, Masking)>) -> Self {
         Self { detectors, entities }
+    }
+
+    /// A text that begins, looked through for all of it.
+    pub(super) fn stream(&self, hints: Hints) -> Stream {
+        self.detectors.stream(hints)
     }
 
     /// With the keys of the classes.

@@ -7,6 +7,7 @@
 mod cell;
 mod detected;
 mod ff1;
+mod file;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
 pub(crate) mod fuzzed;
@@ -45,6 +46,7 @@ use shape::Shape;
 
 pub use cell::{CellMask, MAX_MASKED_CELL_BYTES, mask_cell};
 pub use detected::CellDetector;
+pub use file::FileSearch;
 pub use keys::{MASK_KEY_BYTES, MaskKeys};
 pub use output::OutputMask;
 #[cfg(any(test, fuzzing))]

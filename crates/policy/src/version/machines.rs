@@ -30,6 +30,8 @@ pub(super) fn read(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: Connect
     let host_keys = read_host_keys(page, top);
     let commands = top.texts(page, "commands").into_iter().map(|command| command.value.to_owned()).collect();
     let strict = top.word(page, "masks", &[("quick", false), ("strict", true)]).is_some_and(|masks| masks.value);
+    let files = top.word(page, "files", &[("pass", false), ("refuse", true)]);
+    let files_refused = files.as_ref().is_some_and(|files| files.value);
     let Labels { environment, tags, description, record, detect, roles } = read_labels(page, top);
     Some(Connection {
         name,
@@ -43,7 +45,7 @@ pub(super) fn read(page: &mut Page<'_>, top: &mut Section<'_, '_>, name: Connect
         description,
         login: login?,
         jit: None,
-        machine: Some(Machine { host_keys, proof: proof?, commands, strict }),
+        machine: Some(Machine { host_keys, proof: proof?, commands, strict, files_refused }),
         catalog_login: None,
         tls: TargetTls::VerifyFull { ca: None, server_name: None },
         record,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use model::{Timestamp, VersionHash};
-use policy::masking::OutputMask;
+use policy::masking::{FileSearch, OutputMask};
 
 use super::Session;
 
@@ -42,6 +42,14 @@ impl Session {
                 out.into()
             }
         }
+    }
+
+    /// What looks through a file before its caller has it, where files are refused by what is in them.
+    #[must_use]
+    pub fn looks_through(&self, now: Timestamp) -> Option<FileSearch> {
+        let version = self.guard.version();
+        let known = self.connection();
+        FileSearch::here(&version, &self.live.chain_at(now), version.connections.get(&known.name).unwrap_or(&known), now)
     }
 
     fn mask(&self, now: Timestamp) -> (VersionHash, Option<OutputMask>) {

@@ -17,6 +17,7 @@ use std::{
 use evidence::record::Opened;
 pub use evidence::record::{Stream, Via};
 use model::{ActorChain, Connection, Facts, SessionId, Timestamp};
+pub use policy::masking::FileSearch;
 
 pub use self::{
     ask::{Operation, Permit, Ruling},

@@ -42,33 +42,48 @@ pub fn exec(command: &[u8]) -> Facts {
     found.into_facts()
 }
 
-/// Whether a command is one end of a file transfer, and nothing else: what it writes is a protocol of its own, in which nothing can be masked.
+/// Which way files go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// From the machine to the caller.
+    Sends,
+    /// From the caller to the machine.
+    Takes,
+}
+
+/// Which end of a file transfer a command is, if it is one and nothing else: what it writes is a protocol of its own, in which nothing can be masked.
 #[must_use]
-pub fn transfers(command: &[u8]) -> bool {
-    let Some(Ok(script)) = std::str::from_utf8(command).ok().filter(|text| text.len() <= MAX_COMMAND_BYTES).map(|text| shell::read(text, 0)) else {
-        return false;
-    };
+pub fn transfers(command: &[u8]) -> Option<Transfer> {
+    let text = std::str::from_utf8(command).ok().filter(|text| text.len() <= MAX_COMMAND_BYTES)?;
+    let script = shell::read(text, 0).ok()?;
     let words = match script.items.as_slice() {
         [only] if !only.background && only.rest.is_empty() => match only.first.commands.as_slice() {
             [shell::Command { body: shell::Body::Simple(simple), redirects }] if redirects.is_empty() && simple.assignments.is_empty() => {
                 &simple.words
             }
-            _ => return false,
+            _ => return None,
         },
-        _ => return false,
+        _ => return None,
     };
     if words.iter().any(|word| !word.runs.is_empty()) {
-        return false;
+        return None;
     }
     let mut texts = words.iter().map(|word| word.text().unwrap_or_default());
     let program = texts.next().unwrap_or_default();
     let rest: Vec<&str> = texts.collect();
+    let has = |option: &str| rest.contains(&option);
     match program.rsplit('/').next().unwrap_or_default() {
-        "scp" => rest.iter().any(|word| matches!(*word, "-t" | "-f")),
-        "rsync" => rest.first() == Some(&"--server"),
-        "git" => matches!(rest.first(), Some(&("upload-pack" | "receive-pack" | "upload-archive"))),
-        "git-upload-pack" | "git-receive-pack" | "git-upload-archive" => true,
-        _ => false,
+        "scp" if has("-f") => Some(Transfer::Sends),
+        "scp" if has("-t") => Some(Transfer::Takes),
+        "rsync" if rest.first() == Some(&"--server") => Some(if has("--sender") { Transfer::Sends } else { Transfer::Takes }),
+        "git" => match rest.first() {
+            Some(&("upload-pack" | "upload-archive")) => Some(Transfer::Sends),
+            Some(&"receive-pack") => Some(Transfer::Takes),
+            _ => None,
+        },
+        "git-upload-pack" | "git-upload-archive" => Some(Transfer::Sends),
+        "git-receive-pack" => Some(Transfer::Takes),
+        _ => None,
     }
 }
 
@@ -120,7 +135,7 @@ mod tests {
             "git-upload-pack '/srv/a.git'",
             "/usr/bin/git upload-pack /srv/a",
         ] {
-            assert!(transfers(command.as_bytes()), "{command}");
+            assert!(transfers(command.as_bytes()).is_some(), "{command}");
         }
         for command in [
             "cat /srv/a",
@@ -136,7 +151,7 @@ mod tests {
             "scp -f $(cat a)",
             "",
         ] {
-            assert!(!transfers(command.as_bytes()), "{command}");
+            assert!(transfers(command.as_bytes()).is_none(), "{command}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! <https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02>, and OpenSSH's `PROTOCOL` for its extensions.
 //!
 //! Whatever names a path is asked for before it goes on, with the path as the machine itself resolves it; what goes by a handle was asked for when that was
-//! opened. Packets go on whole and unchanged. While one is asked for, what the caller sends behind it waits in order; answers go on.
+//! opened. A file that is opened to be read may be looked through before its caller has it. Packets go on whole and unchanged. While one is asked for, what the caller sends behind it waits in order; answers go on.
 //!
 //! Give it bytes with [`receive`](Sftp::receive), then take moves with [`next_move`](Sftp::next_move) until there is none; after [`Move::Ask`] nothing more comes
 //! from the caller's side until [`forward`](Sftp::forward) or [`refuse`](Sftp::refuse).
@@ -26,6 +26,8 @@ use crate::{Side, reader::Malformed};
 const MAX_OUTSTANDING: usize = 4_096;
 /// Files and directories open at a time.
 const MAX_HANDLES: usize = 1_024;
+/// How much of a file is looked at at a time, in bytes: as much as OpenSSH gives.
+const LOOKED_AT_ONCE: u32 = 255 << 10;
 /// Longest handle, in bytes: section 6.3.
 const MAX_HANDLE_BYTES: usize = 256;
 
@@ -105,6 +107,20 @@ pub enum Move {
     Ask(Asked),
     /// Pass these bytes on.
     Send(Side, Bytes),
+    /// Look at this: it is what stands next in a file that is to be looked through before its caller has it.
+    Look {
+        /// The number the file was permitted under.
+        operation: u64,
+        /// Up to a few hundred kilobytes.
+        content: Bytes,
+    },
+    /// Nothing more comes of it: [`show`](Sftp::show) the file, or [`withhold`](Sftp::withhold) it.
+    LookedThrough {
+        /// The number the file was permitted under.
+        operation: u64,
+        /// The machine let all of it be read.
+        whole: bool,
+    },
     /// Record this.
     Ended(Ended),
 }
@@ -117,13 +133,28 @@ enum Outstanding {
     /// One that was decided.
     Decided { operation: u64 },
     /// A file or directory is opened.
-    Open { operation: u64, path: Vec<u8>, writable: bool },
+    Open { operation: u64, path: Vec<u8>, writable: bool, look: bool },
     /// A piece of a file is read from here.
     Read { handle: Vec<u8>, offset: u64 },
     /// A handle is closed.
     Close { handle: Vec<u8> },
     /// The gateway's own question where a path leads.
     Resolve,
+    /// The gateway's own reading of a file that it looks through.
+    Look { operation: u64 },
+    /// The gateway's own closing of a file that is withheld.
+    Withheld,
+}
+
+/// A file that is looked through before its caller has it.
+#[derive(Debug)]
+struct Looked {
+    /// What the machine answered, for the caller.
+    answer: Packet,
+    handle: Vec<u8>,
+    file: File,
+    /// How much of it was read.
+    offset: u64,
 }
 
 /// A file or directory that is open.
@@ -155,6 +186,7 @@ pub struct Sftp {
     moves: VecDeque<Move>,
     outstanding: HashMap<u32, Outstanding>,
     files: HashMap<Vec<u8>, File>,
+    looked: HashMap<u64, Looked>,
     waiting: Option<Waiting>,
     begun: bool,
 }
@@ -189,13 +221,15 @@ impl Sftp {
         }
     }
 
-    /// What was asked for may go on. `operation` is its number from here on.
-    pub fn forward<P>(&mut self, _permit: P, operation: u64) {
+    /// What was asked for may go on. `operation` is its number from here on. With `look`, a file that is opened to be read is looked through first.
+    pub fn forward<P>(&mut self, _permit: P, operation: u64, look: bool) {
         let Some(waiting) = self.waiting.take() else { return };
         let path = waiting.paths.into_iter().next().map(|path| path.resolved.unwrap_or(path.given)).unwrap_or_default();
         let outstanding = match waiting.request {
-            Request::Open { write, truncate, .. } => Outstanding::Open { operation, path, writable: write || truncate },
-            Request::List => Outstanding::Open { operation, path, writable: false },
+            Request::Open { read, write, truncate } => {
+                Outstanding::Open { operation, path, writable: write || truncate, look: look && read && !truncate }
+            }
+            Request::List => Outstanding::Open { operation, path, writable: false, look: false },
             _ => Outstanding::Decided { operation },
         };
         self.pass(waiting.packet, outstanding);
@@ -208,14 +242,38 @@ impl Sftp {
         }
     }
 
+    /// A file that was looked through is its caller's.
+    pub fn show(&mut self, operation: u64) {
+        if let Some(Looked { answer, handle, file, .. }) = self.looked.remove(&operation) {
+            self.files.insert(handle, file);
+            self.moves.push_back(Move::Send(Side::Caller, answer.whole));
+        }
+    }
+
+    /// A file that is looked through is not its caller's. It is closed.
+    pub fn withhold(&mut self, operation: u64, sentence: &str) {
+        let id = self.free_id();
+        if let Some(Looked { answer, handle, .. }) = self.looked.remove(&operation) {
+            self.outstanding.insert(id, Outstanding::Withheld);
+            self.moves.push_back(Move::Send(Side::Target, packet::closing(id, &handle)));
+            self.moves.push_back(Move::Send(Side::Caller, packet::denied(answer.id, sentence)));
+        }
+    }
+
     /// What is still open at the end of the conversation: it ends with it.
     pub fn close(&mut self) -> Vec<Ended> {
-        let files = std::mem::take(&mut self.files).into_values();
+        let looked = std::mem::take(&mut self.looked).into_values().map(|looked| looked.file);
+        let files = std::mem::take(&mut self.files).into_values().chain(looked);
         let left = std::mem::take(&mut self.outstanding).into_values().filter_map(|outstanding| match outstanding {
             Outstanding::Decided { operation } | Outstanding::Open { operation, .. } => {
                 Some(Ended { operation, outcome: "it was not answered".to_owned(), failed: true, bytes: 0 })
             }
-            Outstanding::Plain | Outstanding::Read { .. } | Outstanding::Close { .. } | Outstanding::Resolve => None,
+            Outstanding::Plain
+            | Outstanding::Read { .. }
+            | Outstanding::Close { .. }
+            | Outstanding::Resolve
+            | Outstanding::Look { .. }
+            | Outstanding::Withheld => None,
         });
         files.map(|file| file.ended("not closed")).chain(left).collect()
     }
@@ -339,9 +397,15 @@ impl Sftp {
                 self.resolved(packet.named());
                 return Ok(());
             }
+            Outstanding::Look { operation } => return self.looks(&packet, operation),
+            Outstanding::Withheld => return Ok(()),
             Outstanding::Plain => {}
             Outstanding::Decided { operation } => self.moves.push_back(Move::Ended(packet.ended(operation))),
-            Outstanding::Open { operation, path, writable } => self.opened(&packet, operation, path, writable)?,
+            Outstanding::Open { operation, path, writable, look } => {
+                if self.opened(&packet, operation, File::new(operation, path, writable), look)? {
+                    return Ok(());
+                }
+            }
             Outstanding::Read { handle, offset } => {
                 if let (Some(content), Some(file)) = (packet.content(), self.files.get_mut(&handle)) {
                     file.read.add(offset, content);
@@ -357,18 +421,53 @@ impl Sftp {
         Ok(())
     }
 
-    fn opened(&mut self, packet: &Packet, operation: u64, path: Vec<u8>, writable: bool) -> Result<(), Malformed> {
+    /// Whether the caller does not have it yet.
+    fn opened(&mut self, packet: &Packet, operation: u64, file: File, look: bool) -> Result<bool, Malformed> {
         let Some(handle) = packet.given_handle() else {
             self.moves.push_back(Move::Ended(packet.ended(operation)));
-            return Ok(());
+            return Ok(false);
         };
-        if self.files.len() >= MAX_HANDLES || handle.len() > MAX_HANDLE_BYTES {
+        if self.files.len() + self.looked.len() >= MAX_HANDLES || handle.len() > MAX_HANDLE_BYTES {
             return Err(Malformed("more files are open than may be"));
         }
-        let file = File { operation, path, writable, read: Tally::default(), written: Tally::default() };
-        match self.files.insert(handle.to_vec(), file) {
-            None => Ok(()),
-            Some(_) => Err(Malformed("a handle is given twice")),
+        if self.files.contains_key(handle) || self.looked.values().any(|looked| looked.handle == handle) {
+            return Err(Malformed("a handle is given twice"));
+        }
+        if look {
+            let handle = handle.to_vec();
+            self.looked.insert(operation, Looked { answer: packet.clone(), handle, file, offset: 0 });
+            self.read_on(operation);
+        } else {
+            self.files.insert(handle.to_vec(), file);
+        }
+        Ok(look)
+    }
+
+    /// Reads the next piece of a file that is looked through: by its own handle, so that it is the very file that the caller gets.
+    fn read_on(&mut self, operation: u64) {
+        let id = self.free_id();
+        if let Some(looked) = self.looked.get(&operation) {
+            self.outstanding.insert(id, Outstanding::Look { operation });
+            self.moves.push_back(Move::Send(Side::Target, packet::reading(id, &looked.handle, looked.offset, LOOKED_AT_ONCE)));
+        }
+    }
+
+    /// The machine's answer to that.
+    fn looks(&mut self, packet: &Packet, operation: u64) -> Result<(), Malformed> {
+        let Some(looked) = self.looked.get_mut(&operation) else { return Ok(()) };
+        match packet.content() {
+            Some([]) => Err(Malformed("a piece of a file of no length")),
+            Some(content) => {
+                looked.offset = looked.offset.saturating_add(content.len() as u64);
+                let content = Bytes::copy_from_slice(content);
+                self.moves.push_back(Move::Look { operation, content });
+                self.read_on(operation);
+                Ok(())
+            }
+            None => {
+                self.moves.push_back(Move::LookedThrough { operation, whole: packet.is_end_of_file() });
+                Ok(())
+            }
         }
     }
 
@@ -384,6 +483,10 @@ impl Sftp {
 }
 
 impl File {
+    fn new(operation: u64, path: Vec<u8>, writable: bool) -> Self {
+        Self { operation, path, writable, read: Tally::default(), written: Tally::default() }
+    }
+
     fn ended(self, how: &str) -> Ended {
         let (read, written) = (self.read.bytes(), self.written.bytes());
         let parts = [self.read.in_words("read"), self.written.in_words("wrote")];

@@ -240,6 +240,11 @@ impl Packet {
         (self.code == DATA).then(|| string(&mut self.body()).ok()).flatten()
     }
 
+    /// Whether it says that a file has no more.
+    pub(super) fn is_end_of_file(&self) -> bool {
+        self.code == STATUS && self.body().u32().is_ok_and(|code| code == END_OF_FILE)
+    }
+
     /// How what was decided ended, by its answer.
     pub(super) fn ended(&self, operation: u64) -> Ended {
         let mut body = self.body();
@@ -304,6 +309,20 @@ fn put_string(packet: &mut BytesMut, text: &[u8]) {
 /// Where a path leads.
 pub(super) fn real_path(id: u32, path: &[u8]) -> Bytes {
     made(REALPATH, id, |packet| put_string(packet, path))
+}
+
+/// So much of an open file, from there on.
+pub(super) fn reading(id: u32, handle: &[u8], offset: u64, length: u32) -> Bytes {
+    made(READ, id, |packet| {
+        put_string(packet, handle);
+        packet.put_u64(offset);
+        packet.put_u32(length);
+    })
+}
+
+/// An open file is closed.
+pub(super) fn closing(id: u32, handle: &[u8]) -> Bytes {
+    made(CLOSE, id, |packet| put_string(packet, handle))
 }
 
 /// It is not permitted.

@@ -48,7 +48,7 @@ fn a_file_is_asked_for_by_the_path_it_has_and_told_of_when_it_is_closed() {
     let moves = resolve(&mut sftp, b"/etc/passwd");
     assert_eq!(asked(&moves).request, Request::Open { read: false, write: true, truncate: true });
     assert_eq!(asked(&moves).paths, [Path { given: b"link".to_vec(), resolved: Some(b"/etc/passwd".to_vec()) }]);
-    sftp.forward((), 5);
+    sftp.forward((), 5, false);
     assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, open)] if open[4] == 3));
     sftp.receive(Side::Target, &packet(102, 7, &string(b"h")));
     assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, _)]));
@@ -89,7 +89,7 @@ fn what_goes_by_a_handle_needs_one_that_was_given_and_for_writing_one_to_write_b
         let mut sftp = begun();
         open(&mut sftp, 1, b"/f", flags);
         resolve(&mut sftp, b"/f");
-        sftp.forward((), 1);
+        sftp.forward((), 1, false);
         sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
         drain(&mut sftp);
         sftp.receive(Side::Caller, &packet(code, 2, &rest));
@@ -107,7 +107,7 @@ fn every_split_of_a_conversation_makes_the_same_moves() {
         sftp.receive(Side::Caller, &whole[cut..]);
         moves.extend(drain(&mut sftp));
         moves.extend(resolve(&mut sftp, b"/a"));
-        sftp.forward((), 1);
+        sftp.forward((), 1, false);
         moves.extend(drain(&mut sftp));
         moves
     };
@@ -133,4 +133,53 @@ fn what_no_packet_can_be_ends_the_conversation() {
     let mut sftp = begun();
     sftp.receive(Side::Target, &packet(101, 1, &[0; 4]));
     assert!(sftp.next_move().is_err(), "an answer to nothing");
+}
+
+/// A file that is opened to be read and looked through: its caller has no handle until it is shown, and none if it is withheld.
+#[test]
+fn a_file_that_is_looked_through_is_its_callers_only_then() {
+    let own = |moves: &[Move]| match moves {
+        [.., Move::Send(Side::Target, question)] => (question[4], u32::from_be_bytes(question[5..9].try_into().unwrap())),
+        other => panic!("{other:?}"),
+    };
+    let content = |sftp: &mut Sftp, id: u32, piece: &[u8]| {
+        sftp.receive(Side::Target, &packet(103, id, &string(piece)));
+        drain(sftp)
+    };
+    for shown in [true, false] {
+        let mut sftp = begun();
+        open(&mut sftp, 1, b"/f", 1);
+        resolve(&mut sftp, b"/f");
+        sftp.forward((), 9, true);
+        drain(&mut sftp);
+        sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+        let (code, id) = own(&drain(&mut sftp));
+        assert_eq!(code, 5, "it is read, and its caller is told nothing");
+        let moves = content(&mut sftp, id, b"some");
+        assert!(matches!(&moves[0], Move::Look { operation: 9, content } if content == "some"), "{moves:?}");
+        let (_, id) = own(&moves);
+        if shown {
+            sftp.receive(Side::Target, &packet(101, id, &[&1u32.to_be_bytes()[..], &string(b""), &string(b"")].concat()));
+            assert_eq!(drain(&mut sftp), [Move::LookedThrough { operation: 9, whole: true }]);
+            sftp.show(9);
+            assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, answer)] if answer[4] == 102));
+            sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
+            assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, _)]));
+        } else {
+            sftp.withhold(9, "no");
+            let moves = drain(&mut sftp);
+            let [Move::Send(Side::Target, closing), Move::Send(Side::Caller, denied)] = moves.as_slice() else { panic!("{moves:?}") };
+            assert_eq!((closing[4], denied[4], u32::from_be_bytes(denied[5..9].try_into().unwrap())), (4, 101, 1));
+            assert!(content(&mut sftp, id, b"late").is_empty(), "what was on its way is nobody's");
+            sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
+            assert!(sftp.next_move().is_err(), "its handle was not given");
+        }
+    }
+    let mut sftp = begun();
+    open(&mut sftp, 1, b"/f", 2 | 8 | 16);
+    resolve(&mut sftp, b"/f");
+    sftp.forward((), 9, true);
+    drain(&mut sftp);
+    sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+    assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, _)]), "one that is written is not looked through");
 }
