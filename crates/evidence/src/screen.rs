@@ -199,9 +199,8 @@ impl Lines {
             },
             'P' => drop(self.line.drain(self.column.min(self.line.len())..(self.column + count).min(self.line.len()))),
             '@' => {
-                for _ in 0..count.min(MAX_LINE.saturating_sub(self.line.len())) {
-                    self.line.insert(self.column.min(self.line.len()), ' ');
-                }
+                let (at, more) = (self.column.min(self.line.len()), count.min(MAX_LINE.saturating_sub(self.line.len())));
+                drop(self.line.splice(at..at, std::iter::repeat_n(' ', more)));
             }
             'A' | 'B' | 'E' | 'F' | 'H' | 'J' | 'd' | 'e' | 'f' | 'S' | 'T' | 'L' | 'M' => self.end(lines),
             _ => {}
@@ -280,5 +279,6 @@ mod tests {
         let found: Vec<String> = shown.chunks(1).flat_map(|piece| lines.feed(piece)).collect();
         assert_eq!(found, ["one", "100%", "ls -l", "red", "日本", "$ echat"]);
         assert_eq!(lines.current(), "below");
+        assert_eq!(lines.feed(b"\x1b[2K\rabc\x1b[2G\x1b[2@\n"), ["a  bc"]);
     }
 }

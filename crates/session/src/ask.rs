@@ -668,7 +668,9 @@ fn doubted(facts: &Facts, why: &str) -> Facts {
     }
     facts.outputs = model::facts::Outputs { opaque: true, unfollowed: true, ..Default::default() };
     facts.effects.resolution = true;
-    let reads = kinds_are_listed(&facts) && facts.kinds.iter().all(|kind| READING.contains(&&**kind));
+    // Its names may mean others than those it was read with.
+    facts.filters.untold = Some(model::facts::Comparison::Any);
+    let reads = facts.functions.is_empty() && kinds_are_listed(&facts) && facts.kinds.iter().all(|kind| READING.contains(&&**kind));
     facts.effects.stores.untold |= !reads;
     facts
 }

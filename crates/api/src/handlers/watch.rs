@@ -39,7 +39,7 @@ pub(crate) async fn watch(caller: Caller, State(api): State<Arc<Api>>, Path(id):
     let records = opened.map_err(|error| Refused::failed(&error))?;
     let reader = Reader::new(api.guard.version(), &caller, &row);
     let (lines, answer) = mpsc::channel(AHEAD);
-    let seen = Seen { row, records, reader, hold: id, operation: None };
+    let seen = Seen { row, records, reader, hold: id, operation: None, behind: false };
     let mut watcher = Watcher { api, caller, attached, lines };
     tokio::spawn(async move {
         if let Err(refused) = watcher.follow(seen).await {
@@ -78,7 +78,12 @@ struct Seen {
     hold: HoldId,
     /// Its number, once it is known.
     operation: Option<u64>,
+    /// There is more than was told at once.
+    behind: bool,
 }
+
+/// So much is told before it is asked anew whether they still may.
+const RECORDS_AT_ONCE: usize = 256;
 
 impl Watcher {
     async fn follow(&mut self, mut seen: Seen) -> Result<(), Refused> {
@@ -87,7 +92,8 @@ impl Watcher {
         loop {
             tokio::select! {
                 () = self.lines.closed() => return Ok(()),
-                _ = looks.tick() => {}
+                _ = looks.tick(), if !seen.behind => {}
+                () = std::future::ready(()), if seen.behind => {}
             }
             self.still_may().await?;
             seen.reader.version = self.api.guard.version();
@@ -115,7 +121,11 @@ impl Watcher {
 impl Seen {
     /// Tells what the recording has more of the operation than last time. None once that is over, cannot be read, or nobody listens.
     fn grow(mut self, lines: &mpsc::Sender<Bytes>) -> Option<Self> {
-        for placed in self.records.by_ref() {
+        self.behind = false;
+        for _ in 0..RECORDS_AT_ONCE {
+            let Some(placed) = self.records.next() else {
+                return if self.records.walked().complete { None } else { Some(self) };
+            };
             let record = self.reader.show(placed.ok()?.record);
             if let Record::Held(held) = &record
                 && held.hold == self.hold
@@ -133,6 +143,7 @@ impl Seen {
                 return None;
             }
         }
-        if self.records.walked().complete { None } else { Some(self) }
+        self.behind = true;
+        Some(self)
     }
 }

@@ -121,7 +121,8 @@ fn run(
         };
         let handle = running.handle();
         tokio::select! {
-            _ = &mut running => return,
+            // Perhaps it signed in and opened something at the same moment.
+            _ = &mut running => return conversation.close("the caller left").await,
             () = conversation.signed_in() => {}
             () = passed(until) => {
                 tracing::debug!(%peer, "a caller did not finish its login in time");

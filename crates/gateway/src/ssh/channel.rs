@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Timestamp, name::printable};
-use policy::classify::ssh as classify;
+use policy::classify::ssh::{self as classify, Transfer};
 use russh::{
     Channel, ChannelMsg, Pty, client,
     server::{Handle, Msg},
@@ -130,7 +130,14 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
         Err(broken) => return callers.refuse(&broken.to_string()).await,
     };
     let (op, mut watch) = (permit.operation(), permit.take_watch());
-    let masks = !matches!(&start, Start::Exec(command) if classify::transfers(command));
+    let transfer = if let Start::Exec(command) = &start { classify::transfers(command) } else { None };
+    // What it sends cannot be looked through. It is refused for whoever may not see all that would be looked for.
+    if transfer == Some(Transfer::Sends) && open.session.looks_through(Timestamp::now()).is_some() {
+        let why = "files are looked through here before you have them, which only sftp allows (scp without -O)";
+        open.answered(op, Answer { error: Some(why.to_owned()), ..Answer::default() });
+        return callers.refuse(why).await;
+    }
+    let masks = transfer.is_none();
     let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
     match started(&open, &prelude, start).await {
         Ok(Started { link, machines, ways, arrivals }) => {
@@ -147,11 +154,15 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
             if let (true, Some(why), false) = (passed.stopped, &passed.broken, callers.ended) {
                 callers.refuse(why).await;
             }
-            if let Some(watch) = watch {
-                let _ = open.session.was_watched(op, &watch, Timestamp::now());
+            // What was passed on is part of what was watched; and of what did not end in order nothing goes on.
+            if !passed.in_order || watch.is_some() {
+                link.cut();
+            }
+            if let Some(watch) = &watch {
+                let _ = open.session.was_watched(op, watch, Timestamp::now());
             }
             open.answered(op, passed.answer());
-            if let Some(link) = Arc::into_inner(link).filter(|_| passed.in_order) {
+            if let Some(link) = Arc::into_inner(link).filter(|_| passed.in_order && watch.is_none()) {
                 open.give_back(link);
             }
         }

@@ -96,6 +96,11 @@ impl Link {
         self.arrivals.upgrade().is_some_and(|arrivals| arrivals.get().is_none())
     }
 
+    /// Nothing passes on it any more, whoever else has it.
+    pub(super) fn cut(&self) {
+        self.scissors.cut();
+    }
+
     /// Ends it in good order, as far as the machine answers.
     pub(super) async fn finish(self) {
         let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;

@@ -191,12 +191,13 @@ pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: 
             // Whoever has all that was written may close before the machine does, which then follows by itself. What is closed from here first is forgotten by russh, with all
             // that the machine still says of it.
             let follows = why == CALLER_LEFT && down.no_more;
+            // What runs on the same link may be stuck: then the link is cut.
             if !follows {
-                let _ = to_machine.close().await;
+                let _ = tokio::time::timeout(CLOSES_WITHIN, to_machine.close()).await;
             }
             let closed = tokio::time::timeout(CLOSES_WITHIN, down.until_closed(&mut from_machine)).await.unwrap_or(false);
             if follows && !closed {
-                let _ = to_machine.close().await;
+                let _ = tokio::time::timeout(CLOSES_WITHIN, to_machine.close()).await;
             }
             // Once it is known how it ended, it is no break that either side went. A tunnel ends when either side has no more to say.
             let went = why == CALLER_LEFT || why == MACHINE_GONE;

@@ -185,8 +185,13 @@ impl Session {
                         if let Some(watch) = &watch {
                             watch.begins(&signatures);
                         }
+                        // Who signs for what may have been told anew for another signature.
+                        let is_watched = watch.as_ref().is_none_or(|watch| watch.is_met_by(&signatures));
                         row.signatures = signatures;
                         self.kept().record_settled(op, &row, HoldState::Approved, now)?;
+                        if !is_watched {
+                            return self.refuse(op, "nobody who signed it watches".to_owned(), now);
+                        }
                         return self.permit(op, operation, watch, now).await;
                     }
                     Err(verdict) => verdict,

@@ -301,6 +301,8 @@ impl Taking<'_> {
             Record::Answered(answered) => self.answered(answered).await,
             Record::Output(output) => {
                 self.shows(session, output);
+                // A screen that is drawn anew without end takes its time: others have theirs in between.
+                tokio::task::yield_now().await;
                 Ok(())
             }
             Record::Held(_) | Record::Shape(_) | Record::Rows(_) | Record::CopyData(_) | Record::Resized(_) | Record::Note(_) | Record::Closed(_) => {
@@ -353,7 +355,7 @@ impl Taking<'_> {
 
     /// A terminal or a command shows something. What is typed is shown, too, or not to be found.
     fn shows(&mut self, session: SessionId, output: &Output) {
-        if output.stream == Stream::Input {
+        if output.stream == Stream::Input || self.asked.get(&output.op).is_some_and(|operation| operation.answer.is_some()) {
             return;
         }
         let screen = self.screens.entry(output.op).or_insert_with(|| self.index.take_screen(session, output.op));

@@ -1,7 +1,8 @@
 //! Searching: bundles by whatever finds the fewest of them, newest first, and their operations one by one.
 //!
 //! If some condition matches few operations, their bundles are listed by it and the rest is checked on each. Otherwise bundles are
-//! walked from the newest on, and a condition that matches many stops that walk soon. Either way work is bounded by what is found, not by what is stored.
+//! walked from the newest on, and a condition that matches many stops that walk soon. Either way work is bounded by what is found, not by what is stored; but for a text of
+//! several words of which each is in many operations and all of them are in few: that walk goes on to the oldest.
 //! All that operations of a bundle share is checked by the database; time and literals are checked here, on each operation.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ use crate::{
 
 /// A condition that matches at most so many operations drives the search.
 const FEW: i64 = 10_000;
+/// A text of more words is found as a whole alone, among what was shown not at all.
+const MAX_WORDS: usize = 8;
 /// Bundles that a walk lists at a time.
 const LISTED_AT_ONCE: i64 = 256;
 /// Bundles that are read at a time.
@@ -99,8 +102,8 @@ pub(super) async fn search(index: &Index, query: &Query) -> Result<Vec<Hit>, Sto
 async fn texts(index: &Index, query: &Query, hash: &LiteralHash) -> Result<Vec<Text>, StoreError> {
     let mut texts = Vec::new();
     for text in &query.texts {
-        let words: Vec<i64> = text.split_whitespace().map(|word| hash.of(word)).collect();
-        let words = if words.len() > 1 { words } else { Vec::new() };
+        let count = text.split_whitespace().count();
+        let words = if (2..=MAX_WORDS).contains(&count) { text.split_whitespace().map(|word| hash.of(word)).collect() } else { Vec::new() };
         let hashes = Hashes { whole: hash.of(text), words };
         let literal = match hashes.places(index.database()).await? {
             None => Literal::Many,
