@@ -44,6 +44,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 struct Stand {
     gateway: Gateway,
     pid: u32,
+    /// What the gateway takes up before its first session.
+    resident_before: f64,
     config: PathBuf,
     _machines: [Kept; 2],
     folder: Folder,
@@ -122,9 +124,11 @@ impl Stand {
         gateway.write("countersign.toml", configuration)?;
         gateway.open_for_people()?;
         let pid = gateway.pid()?;
+        wait_until_quiet(pid)?;
+        let resident_before = resident_bytes(pid)?;
         let config = folder.path().join("config");
         fs::write(&config, configured(&gateway, &keys, [port, jump_port], &user)?).map_err(|error| error.to_string())?;
-        Ok(Self { gateway, pid, config, _machines: [machine, jump], folder })
+        Ok(Self { gateway, pid, resident_before, config, _machines: [machine, jump], folder })
     }
 
     fn ssh(&self, way: &str, command: &str) -> Command {
@@ -185,8 +189,6 @@ impl Stand {
             return Ok(values);
         }
         values.push(("lost_bytes", SESSIONS as f64 * SESSION_BYTES as f64 - self.recorded()? as f64));
-        wait_until_quiet(self.pid)?;
-        let before = resident_bytes(self.pid)?;
         let waiting: Vec<Child> = spawned(|| {
             let mut ssh = self.ssh(way, "cat");
             ssh.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -194,7 +196,8 @@ impl Stand {
         })?;
         let waiting = waiting.into_iter().map(answers).collect::<Outcome<Vec<_>>>()?;
         wait_until_quiet(self.pid)?;
-        values.push(("kib_per_session", (resident_bytes(self.pid)? - before) / SESSIONS as f64 / 1_024.0));
+        // What is left of sessions that ended counts, too: it is memory that the next ones take.
+        values.push(("kib_per_session", (resident_bytes(self.pid)? - self.resident_before) / SESSIONS as f64 / 1_024.0));
         for mut child in waiting {
             drop(child.stdin.take());
             succeeded(child)?;
