@@ -37,10 +37,15 @@ impl Browser {
         let (chromium, driver) = (xtask::install::chromium(), xtask::install::chromedriver());
         let (chromium, driver) = (chromium.map_err(|error| anyhow!(error))?, driver.map_err(|error| anyhow!(error))?);
         let profile = tempfile::tempdir()?;
-        let mut command = Command::new(driver);
-        command.arg("--port=0").env("HOME", profile.path()).env("XDG_CONFIG_HOME", profile.path());
-        let mut running = Running::start(command)?;
-        let line = running.wait_for("started successfully on port", PATIENCE)?;
+        let start = || -> Result<_> {
+            let mut command = Command::new(&driver);
+            command.arg("--port=0").env("HOME", profile.path()).env("XDG_CONFIG_HOME", profile.path());
+            let mut running = Running::start(command)?;
+            let line = running.wait_for("started successfully on port", PATIENCE)?;
+            Ok((running, line))
+        };
+        // The port that the system chose for one family may be somebody's in the other; then it ends.
+        let (running, line) = start().or_else(|_| start()).or_else(|_| start())?;
         let port: u16 = line.trim_end_matches('.').rsplit(' ').next().context("no port")?.parse()?;
         let home = format!("http://127.0.0.1:{port}/session");
         let user = format!("--user-data-dir={}", profile.path().join("profile").display());
