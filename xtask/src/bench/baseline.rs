@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use crate::{Outcome, command::workspace};
 
-/// How many times the committed ratio is too much: one commit's ratio was 2.7 on one machine and 4.0 on another, where 3.1 was committed.
-const WORSE: f64 = 1.5;
+/// How many times the committed ratio is too much.
+const WORSE: f64 = 1.25;
 
 const HEADING: &str =
     "# CPU time of the gateway as a multiple of PgBouncer's, of a stream as one of the relay's. Written by `cargo xtask bench --quick --accept`.";
@@ -77,9 +77,9 @@ mod tests {
     }
 
     #[test]
-    fn half_as_much_again_is_too_much() {
+    fn a_quarter_more_is_too_much() {
         let mut baseline = Baseline::default();
         baseline.set("known", 1.0);
-        assert!(baseline.is_passed_by("known", 1.51) && !baseline.is_passed_by("known", 1.49) && !baseline.is_passed_by("new", 9.0));
+        assert!(baseline.is_passed_by("known", 1.26) && !baseline.is_passed_by("known", 1.24) && !baseline.is_passed_by("new", 9.0));
     }
 }
