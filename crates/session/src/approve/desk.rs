@@ -196,6 +196,10 @@ impl Approvals {
         self.desk.may_watch(&held, watcher, now)?;
         let watched = held.watched.as_ref().filter(|watched| watched.hears(&watcher.name, Instant::now()));
         let watched = watched.ok_or(VoteRefused::Unwatched(id))?;
+        // What waits is denied, which says why: there is nothing to end.
+        if end && !watched.has_begun() {
+            return Err(VoteRefused::Unwatched(id).into());
+        }
         if end {
             watched.end(&watcher.name);
             events::note(&self.desk.store, events::hold_ended(&held.draft, watcher, now)).await;

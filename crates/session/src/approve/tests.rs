@@ -330,6 +330,9 @@ async fn who_signs_for_what_has_to_be_watched_watches_it() {
 
     let (bobs, carols) = (approvals(&gate).attach(row.id, &bob, now()).await.unwrap(), approvals(&gate).attach(row.id, &carol, now()).await.unwrap());
     assert_eq!(gate.events().await[0], format!("carol recording.read {}", row.session));
+    let early = approvals(&gate).hear(row.id, &bob, true, now()).await.unwrap_err();
+    assert!(matches!(early, VoteError::Refused(VoteRefused::Unwatched(_))), "what waits has no end but a denial: {early:?}");
+    assert!(approvals(&gate).hear(row.id, &bob, false, now()).await.is_ok());
     let mut watch = waiting.take_watch().unwrap();
     let (signatures, signed) = soon(async { tokio::join!(run(waiting), approvals(&gate).sign(row.id, &bob, &row.digest, later(1))) }).await;
     let signatures = signatures.unwrap();

@@ -74,6 +74,11 @@ impl Watched {
         self.signed.get().is_none_or(|signed| signed.iter().any(|signature| signature.signer == *name))
     }
 
+    /// Whether it was released.
+    pub(super) fn has_begun(&self) -> bool {
+        self.signed.get().is_some()
+    }
+
     fn comes(&self, name: &IdentityName, now: Instant) {
         self.present.send_modify(|present| {
             let watcher = present.watchers.entry(name.clone()).or_insert(Watcher { streams: 0, heard: now });
