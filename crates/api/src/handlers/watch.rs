@@ -138,7 +138,9 @@ impl Seen {
             }
             let over = closed || matches!(record, Record::Answered(_));
             let told = TailLine { session: self.row.id, chain: self.row.chain.clone(), connection: self.row.connection.clone(), record };
-            lines.blocking_send(line(&told)).ok()?;
+            // Whoever takes nothing does not watch, and keeps no thread.
+            let sent = tokio::runtime::Handle::current().block_on(tokio::time::timeout(SILENT_AFTER, lines.send(line(&told))));
+            sent.ok()?.ok()?;
             if over {
                 return None;
             }
