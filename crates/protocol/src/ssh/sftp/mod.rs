@@ -28,6 +28,8 @@ const MAX_OUTSTANDING: usize = 4_096;
 const MAX_HANDLES: usize = 1_024;
 /// How much of a file is looked at at a time, in bytes: as much as OpenSSH gives.
 const LOOKED_AT_ONCE: u32 = 255 << 10;
+/// How much of a file is looked at in all: a longer one, or a device without end, is withheld.
+const MAX_LOOKED: u64 = 64 << 30;
 /// Longest handle, in bytes: section 6.3.
 const MAX_HANDLE_BYTES: usize = 256;
 
@@ -459,6 +461,10 @@ impl Sftp {
             Some([]) => Err(Malformed("a piece of a file of no length")),
             Some(content) => {
                 looked.offset = looked.offset.saturating_add(content.len() as u64);
+                if looked.offset > MAX_LOOKED {
+                    self.moves.push_back(Move::LookedThrough { operation, whole: false });
+                    return Ok(());
+                }
                 let content = Bytes::copy_from_slice(content);
                 self.moves.push_back(Move::Look { operation, content });
                 self.read_on(operation);
