@@ -6,7 +6,7 @@
 mod server;
 
 use policy::classify::postgres::{RESOLUTION_QUERY, catalog::Catalog};
-use server::Server;
+use server::{Server, answers};
 
 /// What a database goes through, each step after a snapshot of what was before.
 const STEPS: &[&str] = &[
@@ -62,7 +62,7 @@ fn what_changed_since_is_all_that_must_be_read() {
         let whole = server.read("shop", None);
         assert!(next == whole, "after {step}: {}", first_difference(&next, &whole));
         let told = format!("BEGIN;\n{};\n", known.settings().join(";\n"));
-        let answers = server.rows_after("shop", &told, &Catalog::standing_questions());
+        let answers = answers(server.rows_after("shop", &told, &Catalog::standing_questions()));
         assert!(Catalog::from_answers("shop", Some(&known), answers).unwrap() == whole, "after {step}");
         for relation in known.relations().chain(whole.relations()) {
             let found = |catalog: &Catalog| {
@@ -85,10 +85,10 @@ fn comments_that_say_what_columns_hold_are_read_in_every_encoding() {
          comment on table t is 'passport'; comment on column t.c is 'téléphone'",
     );
     for encoding in ["UTF8", "LATIN1", "SQL_ASCII"] {
-        let answers = server.rows_after("shop", &format!("set client_encoding = '{encoding}';\n"), &Catalog::questions(None));
+        let answers = answers(server.rows_after("shop", &format!("set client_encoding = '{encoding}';\n"), &Catalog::questions(None)));
         let catalog = Catalog::from_answers("shop", None, answers).unwrap();
         let comments = catalog.relation("public", "t").unwrap().comments.clone();
-        assert_eq!(comments, [(1, "phone — «ligne» ☎".into()), (3, "téléphone".into())], "{encoding}");
+        assert_eq!(*comments, [(1, "phone — «ligne» ☎".into()), (3, "téléphone".into())], "{encoding}");
     }
 }
 
@@ -102,7 +102,7 @@ fn another_database_of_the_same_name_is_read_whole() {
     server.sql("postgres", "drop database copied");
     server.sql("shop", "create or replace view shown as select 2 as one");
     server.sql("postgres", "create database copied template shop");
-    let answers = server.rows("copied", &Catalog::questions(Some(&known)));
+    let answers = answers(server.rows("copied", &Catalog::questions(Some(&known))));
     let error = Catalog::from_answers("copied", Some(&known), answers).unwrap_err();
     assert!(error.to_string().contains("another server or database"), "{error}");
     assert!(!known.is_for_others(&server.read("copied", None)));

@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use evidence::record::Opened;
 use model::{Connection, Facts, Object, RecordLevel, SessionId, Timestamp};
 use policy::{
-    classify::postgres::{RESOLUTION_QUERY, SessionView, catalog::Catalog},
+    classify::postgres::{
+        RESOLUTION_QUERY, SessionView,
+        catalog::{Catalog, CatalogError},
+    },
     masking::{MaskPlan, RowPlan},
 };
 use protocol::postgres::{
@@ -485,8 +488,12 @@ impl Session {
 
 async fn read_answers(database: &str, earlier: Arc<Catalog>, answers: Vec<Rows>) -> Result<Catalog, String> {
     let database = database.to_owned();
-    let read = tokio::task::spawn_blocking(move || Catalog::from_answers(&database, Some(&earlier), answers)).await;
-    read.map_err(|_| "the catalog cannot be read".to_owned())?.map_err(|error| format!("the catalog cannot be read: {error}"))
+    let read = tokio::task::spawn_blocking(move || {
+        let answers = answers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Catalog::from_answers(&database, Some(&earlier), answers)
+    });
+    let read = read.await.map_err(|_| "the catalog cannot be read".to_owned())?;
+    read.map_err(|error: CatalogError| format!("the catalog cannot be read: {error}"))
 }
 
 /// Whether all it makes or drops are temporary objects, which no other session can name.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use model::{Connection, ConnectionName, connection::TargetLogin};
-use policy::classify::postgres::catalog::Catalog;
+use policy::classify::postgres::catalog::{Answer, Catalog};
 use protocol::postgres::dialogue::{MAX_ANSWER_BYTES, Rows};
 use session::catalogs::{Asked, CatalogSource};
 use store::Store;
@@ -114,7 +114,7 @@ impl TargetCatalogs {
         let before = || BEGINNING.into_iter().chain(settings.iter().map(String::as_str)).map(Question::Once);
         let question = |text| if earlier.is_some() { Question::Standing(text) } else { Question::Once(text) };
         let asked: Vec<Question<'_>> = before().chain(texts.iter().map(String::as_str).map(question)).chain([Question::Once("COMMIT")]).collect();
-        let mut answers = questions.ask(&asked).await?;
+        let mut answers: Vec<Answer> = questions.ask_for(&asked).await?;
         answers.pop();
         answers.drain(..before().count().min(answers.len()));
         self.keep(connection, database, questions);

@@ -6,13 +6,14 @@ use std::{
 };
 
 use bytes::BytesMut;
+use policy::classify::postgres::catalog::Answer;
 use protocol::{
     Side,
     postgres::{
         dialogue::{MAX_ANSWER_BYTES, Rows, kept_bytes},
         frame::{self, HEAD_BYTES},
         message::{
-            backend,
+            Cells, backend,
             frontend::{self, Kind},
         },
         rows,
@@ -55,6 +56,30 @@ pub(super) enum Question<'a> {
     Standing(&'a str),
 }
 
+/// What the rows of an answer are kept as.
+pub(super) trait Kept: Default {
+    /// Keeps one more. Answers what that takes, in bytes.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn keep(&mut self, cells: &Cells<'_>) -> Result<usize, AskFailed>;
+}
+
+impl Kept for Rows {
+    fn keep(&mut self, cells: &Cells<'_>) -> Result<usize, AskFailed> {
+        let row: Vec<_> = cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
+        let bytes = kept_bytes(&row);
+        self.push(row);
+        Ok(bytes)
+    }
+}
+
+impl Kept for Answer {
+    fn keep(&mut self, cells: &Cells<'_>) -> Result<usize, AskFailed> {
+        self.push(cells.iter().map(|cell| cell.map(String::from_utf8_lossy))).map_err(AskFailed::lost)
+    }
+}
+
 /// Questions by the extended protocol.
 #[derive(Debug)]
 pub(super) struct Questions {
@@ -86,6 +111,11 @@ impl Questions {
 
     /// Asks all of them at once. Without an error there is an answer to each.
     pub(super) async fn ask(&mut self, questions: &[Question<'_>]) -> Result<Vec<Rows>, AskFailed> {
+        self.ask_for(questions).await
+    }
+
+    /// The same, and the rows are kept so.
+    pub(super) async fn ask_for<K: Kept>(&mut self, questions: &[Question<'_>]) -> Result<Vec<K>, AskFailed> {
         let mut out = BytesMut::new();
         for (place, question) in questions.iter().enumerate() {
             let (name, text) = match question {
@@ -108,9 +138,9 @@ impl Questions {
         if answers.len() == questions.len() { Ok(answers) } else { Err(AskFailed::lost("the target did not answer every question")) }
     }
 
-    async fn answers(&mut self) -> Result<Vec<Rows>, AskFailed> {
+    async fn answers<K: Kept>(&mut self) -> Result<Vec<K>, AskFailed> {
         let limits = frame::Limits::default();
-        let (mut answers, mut answer, mut failed) = (Vec::new(), Rows::new(), None);
+        let (mut answers, mut answer, mut failed) = (Vec::new(), K::default(), None);
         loop {
             let head = frame::head(&self.input, Side::Target, &limits).map_err(AskFailed::lost)?;
             let Some(head) = head.filter(|head| head.len <= self.input.len()) else {
@@ -124,10 +154,8 @@ impl Questions {
             let body = frame.get(HEAD_BYTES..).unwrap_or_default();
             match head.tag {
                 b'D' => {
-                    let cells = rows::row(body).map_err(AskFailed::lost)?;
-                    let row: Vec<_> = cells.iter().map(|cell| cell.map(|cell| String::from_utf8_lossy(cell).into_owned())).collect();
-                    self.room = self.room.checked_sub(kept_bytes(&row)).ok_or_else(|| AskFailed::lost("the target's answers are above the limit"))?;
-                    answer.push(row);
+                    let bytes = answer.keep(&rows::row(body).map_err(AskFailed::lost)?)?;
+                    self.room = self.room.checked_sub(bytes).ok_or_else(|| AskFailed::lost("the target's answers are above the limit"))?;
                 }
                 b'C' => answers.push(std::mem::take(&mut answer)),
                 b'E' => {

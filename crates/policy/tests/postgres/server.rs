@@ -8,8 +8,11 @@ use std::{
 
 use policy::classify::postgres::{
     RESOLUTION_QUERY, SessionView,
-    catalog::{Catalog, Rows},
+    catalog::{Answer, Catalog},
 };
+
+/// The rows of one query, every cell as text.
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 pub(crate) struct Server {
     folder: tempfile::TempDir,
@@ -105,8 +108,13 @@ impl Server {
 
     /// A snapshot of a database, perhaps built on an earlier one.
     pub(crate) fn read(&self, database: &str, earlier: Option<&Catalog>) -> Catalog {
-        Catalog::from_answers(database, earlier, self.rows(database, &Catalog::questions(earlier))).unwrap()
+        Catalog::from_answers(database, earlier, answers(self.rows(database, &Catalog::questions(earlier)))).unwrap()
     }
+}
+
+/// As a snapshot is made of them.
+pub(crate) fn answers(rows: Vec<Rows>) -> Vec<Answer> {
+    rows.into_iter().map(|rows| rows.try_into().unwrap()).collect()
 }
 
 impl Drop for Server {

@@ -3,15 +3,15 @@
 //! A snapshot is made of the answers to [`Catalog::questions`], asked by any role that may connect, on PostgreSQL 13 to 18. Everything is keyed by OID;
 //! names are looked up through a search path. Nothing here is ever evaluated.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::catalog_queries::{CatalogError, Rows};
+pub use super::catalog_queries::{Answer, CatalogError};
 use super::{
     catalog_queries::{Since, questions},
     definitions,
-    snapshot::{Changed, Reading},
+    snapshot::{Changed, Reading, merged},
 };
 
 /// The first OID that an object made after `initdb` can have (`FirstNormalObjectId` in `access/transam.h`).
@@ -45,6 +45,56 @@ pub enum RelationKind {
     Toast,
 }
 
+/// A list that is empty for most of those who have one: it takes as much as a pointer then, where a catalog has hundreds of thousands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+#[expect(clippy::box_collection, reason = "it is to be small while it is empty")]
+pub struct Few<T>(Option<Box<Vec<T>>>);
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Few<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq> Eq for Few<T> {}
+
+impl<T> Few<T> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, item: T) {
+        self.0.get_or_insert_default().push(item);
+    }
+}
+
+impl<T> std::ops::Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Few<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// One relation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relation {
@@ -59,38 +109,38 @@ pub struct Relation {
     /// Its live columns, by number.
     pub columns: Arc<[Column]>,
     /// Columns, sorted, of each unique index without a predicate or expression.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<Arc<[i16]>>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub keys: Few<Arc<[i16]>>,
     /// What it directly inherits from or is a partition of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub parents: Few<u32>,
     /// What directly inherits from it or is a partition of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub children: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub children: Few<u32>,
     /// The query of a view or materialised view that is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Printed>,
     /// `CREATE RULE` texts of its rules but a view's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Rule>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub rules: Few<Rule>,
     /// Its triggers, those that enforce constraints left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub triggers: Vec<Trigger>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub triggers: Few<Trigger>,
     /// Foreign keys that point at it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub referenced_by: Vec<ForeignKey>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub referenced_by: Few<ForeignKey>,
     /// Functions somebody defined that its defaults, checks, indexes or policies call, by `pg_proc.oid`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub code: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub code: Few<u32>,
     /// Functions somebody defined that its row security calls on reading too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policy_code: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub policy_code: Few<u32>,
     /// Column defaults and generated columns that call something, as SQL.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub defaults: Vec<(i16, Printed)>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub defaults: Few<(i16, Printed)>,
     /// Comments on columns that say what sensitive values they hold, the beginning of each, by `pg_attribute.attnum`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub comments: Vec<(i16, Arc<str>)>,
+    #[serde(default, skip_serializing_if = "Few::is_empty")]
+    pub comments: Few<(i16, Arc<str>)>,
     /// `pg_class.reltype`, 0 if it has none.
     pub row_type: u32,
     /// For an index or toast table, the relation it belongs to.
@@ -374,7 +424,8 @@ pub struct Catalog {
     contents: Contents,
     /// What it was made of; nothing if it was imported.
     reading: Reading,
-    relation_names: HashMap<(Arc<str>, Arc<str>), u32>,
+    /// By schema and name.
+    relation_names: Vec<Arc<Relation>>,
     row_types: HashMap<u32, u32>,
     types: Arc<Found>,
     routines: Arc<Found>,
@@ -402,6 +453,10 @@ impl Found {
     fn named(&self, name: &str) -> impl Iterator<Item = usize> {
         self.names.get(name).into_iter().flatten().copied()
     }
+}
+
+fn by_name(one: &Relation, other: &Relation) -> Ordering {
+    (&one.schema, &one.name).cmp(&(&other.schema, &other.name))
 }
 
 impl PartialEq for Catalog {
@@ -450,7 +505,7 @@ impl Catalog {
     ///
     /// # Errors
     /// An answer is missing, a cell is not what its query gives, or more changed than can be told: then only a snapshot without an earlier one helps.
-    pub fn from_answers(database: &str, earlier: Option<&Self>, answers: Vec<Rows>) -> Result<Self, CatalogError> {
+    pub fn from_answers(database: &str, earlier: Option<&Self>, answers: Vec<Answer>) -> Result<Self, CatalogError> {
         let nothing = Self::default();
         let earlier = earlier.filter(|earlier| !earlier.reading.is_nothing());
         let before = earlier.unwrap_or(&nothing);
@@ -467,21 +522,17 @@ impl Catalog {
         let operators = same(|these, those| Arc::ptr_eq(&these.operators, &those.operators));
         let casts = same(|these, those| Arc::ptr_eq(&these.casts, &those.casts));
         let by_types = || contents.casts.iter().enumerate().map(|(at, cast)| ((cast.source, cast.target), at)).collect();
-        let name_of = |relation: &Relation| (relation.schema.clone(), relation.name.clone());
-        let (mut relation_names, mut row_types) =
-            earlier.map(|earlier| (earlier.relation_names.clone(), earlier.row_types.clone())).unwrap_or_default();
+        let is_new = |relation: &&Arc<Relation>| earlier.is_none() || changed.contains(&relation.oid);
+        let anew: Vec<Arc<Relation>> = contents.relations.iter().filter(is_new).cloned().collect();
+        let mut row_types = earlier.map(|earlier| earlier.row_types.clone()).unwrap_or_default();
         for gone in changed.iter().filter_map(|oid| earlier?.relation_by_oid(*oid)) {
-            // Another one may have its name by now.
-            relation_names.remove(&name_of(gone));
             row_types.remove(&gone.row_type);
         }
-        for relation in contents.relations.iter().filter(|relation| earlier.is_none() || changed.contains(&relation.oid)) {
-            relation_names.insert(name_of(relation), relation.oid);
-            row_types.insert(relation.row_type, relation.oid);
-        }
+        row_types.extend(anew.iter().map(|relation| (relation.row_type, relation.oid)));
         row_types.remove(&0);
+        let before = earlier.map(|earlier| &*earlier.relation_names).unwrap_or_default();
         Self {
-            relation_names,
+            relation_names: merged(before, changed, anew, by_name),
             row_types,
             types: types.map_or_else(|| Found::of(contents.types.iter().map(|kind| (&kind.name, kind.oid))), |same| same.types.clone()),
             routines: routines
@@ -531,8 +582,8 @@ impl Catalog {
     /// The relation of this name in this schema.
     #[must_use]
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
-        let key = (Arc::from(schema), Arc::from(name));
-        self.relation_names.get(&key).and_then(|oid| self.relation_by_oid(*oid))
+        let at = self.relation_names.binary_search_by(|relation| (&*relation.schema, &*relation.name).cmp(&(schema, name))).ok()?;
+        self.relation_names.get(at).map(Arc::as_ref)
     }
 
     /// The relation with this `pg_class.oid`.
@@ -617,7 +668,7 @@ impl Catalog {
         self.relatives(oid, 64, |relation| &relation.parents)
     }
 
-    fn relatives(&self, oid: u32, limit: usize, next: impl Fn(&Relation) -> &Vec<u32>) -> Vec<u32> {
+    fn relatives(&self, oid: u32, limit: usize, next: impl Fn(&Relation) -> &Few<u32>) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
         let mut seen = std::collections::HashSet::from([oid]);
         let mut at = 0;

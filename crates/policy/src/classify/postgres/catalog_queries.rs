@@ -4,17 +4,77 @@
 //! They take no parameters, write nothing, and need no privilege beyond CONNECT. What they cost the server grows with its catalog, for it has no
 //! list of what is new: `pg_attribute` and `pg_description` are looked through once, `pg_class` twice, `pg_type` three times.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use super::SEARCH_PATH;
 
-/// The rows of one query, every cell as text.
-pub type Rows = Vec<Row>;
+/// The rows of one query, every cell as text: one text for all of them and a number for each cell, since a large catalog has millions.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    text: String,
+    /// Of each cell, where it ends in the text, doubled, and one more if it has no value.
+    ends: Vec<u32>,
+    /// Cells in a row.
+    width: usize,
+}
 
-/// One of them.
-type Row = Vec<Option<String>>;
+impl Answer {
+    /// Keeps one more row. Answers what that takes, in bytes.
+    ///
+    /// # Errors
+    /// It is not as wide as the others, or there is more than can be numbered.
+    pub fn push<'a>(&mut self, row: impl Iterator<Item = Option<Cow<'a, str>>>) -> Result<usize, CatalogError> {
+        let wrong = |problem: &str| CatalogError { what: "rows", problem: problem.to_owned() };
+        let (bytes, cells) = (self.text.len(), self.ends.len());
+        for cell in row {
+            self.text.push_str(cell.as_deref().unwrap_or_default());
+            let end = u32::try_from(self.text.len()).ok().and_then(|end| end.checked_mul(2)).ok_or_else(|| wrong("they are too long"))?;
+            self.ends.push(end + u32::from(cell.is_none()));
+        }
+        let width = self.ends.len() - cells;
+        if cells > 0 && self.width != width {
+            return Err(wrong("they differ in width"));
+        }
+        self.width = width;
+        Ok(self.text.len() - bytes + width * size_of::<u32>())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let begins = |at: usize| at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end / 2);
+        let rows = self.ends.chunks(self.width.max(1)).enumerate();
+        rows.map(move |(at, ends)| Row { text: &self.text, begin: begins(at * self.width), ends })
+    }
+}
+
+impl TryFrom<Vec<Vec<Option<String>>>> for Answer {
+    type Error = CatalogError;
+
+    fn try_from(rows: Vec<Vec<Option<String>>>) -> Result<Self, CatalogError> {
+        let mut answer = Self::default();
+        for row in rows {
+            answer.push(row.into_iter().map(|cell| cell.map(Cow::Owned)))?;
+        }
+        Ok(answer)
+    }
+}
+
+/// Cells of an answer, one beside the other.
+#[derive(Debug, Clone, Copy)]
+struct Row<'a> {
+    text: &'a str,
+    begin: u32,
+    ends: &'a [u32],
+}
+
+impl<'a> Row<'a> {
+    fn cell(&self, at: usize) -> Option<&'a str> {
+        let end = self.ends.get(at).filter(|end| *end % 2 == 0)? / 2;
+        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(self.begin, |end| end / 2);
+        self.text.get(begin as usize..end as usize)
+    }
+}
 
 /// A result is not what its query gives.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +89,8 @@ pub struct CatalogError {
 struct Query {
     what: &'static str,
     /// `{recent:x}` is put where a row of `x` must be new, for readings that build on an earlier one, `{unprinted:x}` where its text could not be had
-    /// then, `{whole}` where there is no earlier reading, `{path}` where the search path is asked for.
+    /// then, `{whole}` where there is no earlier reading, `{path}` where the search path is asked for, `{joined}` and `{relkind}` where the kind of a
+    /// type's relation is.
     sql: &'static str,
 }
 
@@ -86,15 +147,13 @@ const QUERIES: [Query; 15] = [
               pg_catalog.date_part('epoch', pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::pg_catalog.int8)::pg_catalog.text",
     },
     Query { what: "schemas", sql: "SELECT oid::pg_catalog.text, nspname::pg_catalog.text FROM pg_catalog.pg_namespace" },
-    // Types, but for row types of relations and their arrays. What belongs to a relation is looked up for each: few are recent.
+    // Types, but for row types of relations and their arrays. What belongs to a relation is looked up for each where few are recent, and joined in a whole reading.
     Query {
         what: "types",
         sql: "SELECT t.oid::pg_catalog.text, t.typnamespace::pg_catalog.text, t.typname::pg_catalog.text, t.typbasetype::pg_catalog.text, t.typelem::pg_catalog.text, \
               t.typinput::pg_catalog.oid::pg_catalog.text, t.typlen::pg_catalog.text, \
               CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'e' THEN (SELECT pg_catalog.count(*) FROM pg_catalog.pg_enum e WHERE e.enumtypid OPERATOR(pg_catalog.=) t.oid) \
-              ELSE 0 END::pg_catalog.text FROM pg_catalog.pg_type t WHERE {recent:t} AND \
-              COALESCE((SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) CASE WHEN t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
-              THEN t.typrelid ELSE (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid OPERATOR(pg_catalog.=) t.typelem) END), 'c') OPERATOR(pg_catalog.=) 'c'",
+              ELSE 0 END::pg_catalog.text FROM pg_catalog.pg_type t {joined} WHERE {recent:t} AND COALESCE({relkind}, 'c') OPERATOR(pg_catalog.=) 'c'",
     },
     // Functions; bodies in the standard form are among the texts
     Query {
@@ -130,9 +189,9 @@ const QUERIES: [Query; 15] = [
         what: "inheritance",
         sql: "SELECT inhrelid::pg_catalog.text, inhparent::pg_catalog.text FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno",
     },
-    // Relations with their columns (c), and what the server prints: views (v) that are not built in; rules (r), but for those that make a view and those
+    // Relations (c), their columns (k), and what the server prints: views (v) that are not built in; rules (r), but for those that make a view and those
     // that are disabled; defaults and generated columns (d); bodies of functions in the standard form (b); defaults of arguments (a). One query, for
-    // both want to know which relations changed.
+    // all want to know which relations changed. Columns are grouped in one pass: to look them up for each relation takes the server twice as long.
     Query {
         what: "relations and texts",
         sql: "WITH changed AS MATERIALIZED (SELECT c.oid FROM pg_catalog.pg_class c WHERE {recent:c} UNION ALL SELECT a.attrelid FROM pg_catalog.pg_attribute a WHERE {recent:a} \
@@ -149,12 +208,14 @@ const QUERIES: [Query; 15] = [
               OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid \
               OR d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid) \
               AND d.refobjid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM changed)) \
-              SELECT 'c', c.oid::pg_catalog.text, NULL, NULL, \
-              pg_catalog.json_build_array(c.relnamespace, c.relname, c.relkind, c.relispartition, c.reltype, c.reltoastrelid, c.relpersistence, \
-              (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname, a.atttypid, a.attnotnull, a.atthasdef) ORDER BY a.attnum) \
-               FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
-               AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relkind OPERATOR(pg_catalog.<>) 'I' AND c.relkind OPERATOR(pg_catalog.<>) 't'))::pg_catalog.text, NULL \
+              SELECT 'c', c.oid::pg_catalog.text, \
+              pg_catalog.concat_ws(' ', c.relnamespace, c.reltype, c.reltoastrelid, c.relkind, c.relispartition, c.relpersistence), NULL, c.relname::pg_catalog.text, NULL \
               FROM pg_catalog.pg_class c WHERE {whole} OR c.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM changed)) \
+              UNION ALL SELECT 'k', a.attrelid::pg_catalog.text, NULL, NULL, \
+              pg_catalog.json_agg(pg_catalog.concat_ws(' ', a.attnum, a.atttypid, a.attnotnull, a.atthasdef, a.attname))::pg_catalog.text, NULL \
+              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+              WHERE ({whole} OR a.attrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM changed))) AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+              AND c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relkind OPERATOR(pg_catalog.<>) 'I' AND c.relkind OPERATOR(pg_catalog.<>) 't' GROUP BY a.attrelid \
               UNION ALL SELECT 'v', r.oid::pg_catalog.text, r.ev_class::pg_catalog.text, NULL, \
               CASE WHEN r.oid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) OR r.ev_class OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) \
               THEN NULL ELSE pg_catalog.pg_get_viewdef(r.ev_class) END, {path} \
@@ -252,6 +313,12 @@ pub(super) enum Since {
     Set,
 }
 
+/// The kind of the relation whose row type `t` is, or an array of that: by a join, and for each type by itself.
+const JOINED: &str = "LEFT JOIN pg_catalog.pg_type e ON e.oid OPERATOR(pg_catalog.=) t.typelem LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) \
+                      CASE WHEN t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN t.typrelid ELSE e.typrelid END";
+const LOOKED_UP: &str = "(SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) CASE WHEN t.typrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid \
+                         THEN t.typrelid ELSE (SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.oid OPERATOR(pg_catalog.=) t.typelem) END)";
+
 const HORIZON: &str = "countersign.horizon";
 const UNPRINTED: &str = "countersign.unprinted";
 
@@ -272,6 +339,10 @@ fn completed(sql: &str, since: &Since) -> String {
         let (condition, rest) = part.split_once('}').unwrap_or((part, ""));
         match (condition.split_once(':'), since) {
             (None, _) if condition == "path" => text.push_str(SEARCH_PATH),
+            (None, Since::Nothing) if condition == "joined" => text.push_str(JOINED),
+            (None, Since::Nothing) if condition == "relkind" => text.push_str("c.relkind"),
+            (None, _) if condition == "joined" => {}
+            (None, _) if condition == "relkind" => text.push_str(LOOKED_UP),
             (_, Since::Nothing) => text.push_str("TRUE"),
             (None, _) => text.push_str("FALSE"),
             (Some(("recent", alias)), _) => text.push_str(&recent(alias, since)),
@@ -312,12 +383,12 @@ fn array(oids: &[u32]) -> String {
 }
 
 /// The answers to [`questions`].
-pub(super) struct Answers(Vec<Rows>);
+pub(super) struct Answers(Vec<Answer>);
 
 impl Answers {
     /// # Errors
     /// There is not one to each.
-    pub(super) fn new(answers: Vec<Rows>) -> Result<Self, CatalogError> {
+    pub(super) fn new(answers: Vec<Answer>) -> Result<Self, CatalogError> {
         match QUERIES.get(answers.len()) {
             Some(query) => Err(CatalogError { what: query.what, problem: "there is no such result".to_owned() }),
             None => Ok(Self(answers)),
@@ -327,7 +398,7 @@ impl Answers {
     /// The rows of one answer.
     pub(super) fn rows(&self, query: usize) -> impl Iterator<Item = Cells<'_>> {
         let what = QUERIES.get(query).map_or("nothing", |query| query.what);
-        self.0.get(query).into_iter().flatten().map(move |cells| Cells { what, cells })
+        self.0.get(query).into_iter().flat_map(Answer::rows).map(move |cells| Cells { what, cells })
     }
 
     /// The row of an answer that has one.
@@ -335,7 +406,8 @@ impl Answers {
     /// # Errors
     /// It has none.
     pub(super) fn row(&self, query: usize) -> Result<Cells<'_>, CatalogError> {
-        self.rows(query).next().ok_or_else(|| Cells { what: QUERIES.get(query).map_or("nothing", |query| query.what), cells: &[] }.wrong("no row"))
+        let what = QUERIES.get(query).map_or("nothing", |query| query.what);
+        self.rows(query).next().ok_or_else(|| CatalogError { what, problem: "no row".to_owned() })
     }
 }
 
@@ -343,7 +415,7 @@ impl Answers {
 #[derive(Clone, Copy)]
 pub(super) struct Cells<'a> {
     what: &'static str,
-    cells: &'a [Option<String>],
+    cells: Row<'a>,
 }
 
 impl<'a> Cells<'a> {
@@ -356,7 +428,7 @@ impl<'a> Cells<'a> {
     }
 
     pub(super) fn optional(&self, at: usize) -> Option<&'a str> {
-        self.cells.get(at).and_then(Option::as_deref)
+        self.cells.cell(at)
     }
 
     pub(super) fn parsed<T: std::str::FromStr>(&self, at: usize) -> Result<T, CatalogError> {
@@ -379,12 +451,39 @@ impl<'a> Cells<'a> {
         self.optional(at).map(|hex| bytes(hex).ok_or_else(|| self.wrong(format_args!("column {at} is not hexadecimal")))).transpose()
     }
 
-    pub(super) fn json<T: DeserializeOwned + Default>(&self, at: usize) -> Result<T, CatalogError> {
+    pub(super) fn json<T: Deserialize<'a> + Default>(&self, at: usize) -> Result<T, CatalogError> {
         self.optional(at).map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|error| self.wrong(error)))
     }
 
     pub(super) fn list<T: std::str::FromStr>(&self, at: usize) -> Result<Vec<T>, CatalogError> {
         let words = self.optional(at).unwrap_or_default().split(' ').filter(|word| !word.is_empty());
         words.map(|word| word.parse().map_err(|_| self.wrong(format_args!("column {at} is no list of numbers")))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(rows: &[&[Option<&str>]]) -> Result<Answer, CatalogError> {
+        let row = |row: &[Option<&str>]| row.iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>();
+        rows.iter().map(|cells| row(cells)).collect::<Vec<_>>().try_into()
+    }
+
+    #[test]
+    fn cells_are_found_again_with_values_and_without() {
+        let rows: &[&[Option<&str>]] = &[&[None, Some("")], &[Some("é"), None], &[Some(""), Some("two words")], &[None, None]];
+        let kept = answer(rows).unwrap();
+        let found: Vec<Vec<Option<&str>>> = kept.rows().map(|row| vec![row.cell(0), row.cell(1)]).collect();
+        assert_eq!(found, rows);
+        assert!(kept.rows().all(|row| row.cell(2).is_none()));
+        assert_eq!(Answer::default().rows().count(), 0);
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_refused_and_each_is_counted() {
+        assert!(answer(&[&[Some("a")], &[Some("a"), None]]).is_err());
+        assert!(answer(&[&[Some("a")], &[]]).is_err());
+        assert_eq!(Answer::default().push([Some("four".into()), None].into_iter()).unwrap(), 12);
     }
 }

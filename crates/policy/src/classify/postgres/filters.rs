@@ -398,7 +398,7 @@ impl<'a> Analysis<'a> {
     pub(super) fn fill(&mut self, target: &Outputs, name: &str, by: Comparison) {
         let Some(column) = target.columns.iter().find(|column| *column.name == *name) else { return };
         let unique = |(oid, number): &(u32, i16)| {
-            let keys = self.catalog.relation_by_oid(*oid).map(|relation| relation.keys.as_slice()).unwrap_or_default();
+            let keys = self.catalog.relation_by_oid(*oid).map(|relation| &*relation.keys).unwrap_or_default();
             keys.iter().any(|key| key.contains(number))
         };
         let columns = column.lineage.columns.iter().copied().filter(unique).collect();

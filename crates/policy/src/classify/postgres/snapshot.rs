@@ -9,18 +9,22 @@
 //! the lists are gone through, but nothing in them is put together again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
+use serde::Deserialize;
+
 use super::{
     catalog::{
-        Cast, Column, Contents, FIRST_USER_OID, ForeignKey, KeyAction, Operator, Printed, Relation, RelationKind, Routine, Rule, Trigger, Type,
+        Cast, Column, Contents, FIRST_USER_OID, Few, ForeignKey, KeyAction, Operator, Printed, Relation, RelationKind, Routine, Rule, Trigger, Type,
         WriteEvent,
     },
     catalog_queries::{
-        ABOUT, Answers, CASTS, COMMENTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE, LISTS,
-        OPERATORS, Rows, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions, settings,
+        ABOUT, Answer, Answers, CASTS, COMMENTS, CatalogError, Cells, DEPENDENCIES, EVENT_TRIGGERS, FOREIGN_KEYS, FUNCTIONS, INDEXES, INHERITANCE,
+        LISTS, OPERATORS, SCHEMAS, Since, TEXTS, THERE, TRIGGERS, TYPES, questions, settings,
     },
 };
 use crate::detect::Hints;
@@ -35,9 +39,7 @@ pub(super) struct Reading {
     server_version: u32,
     built_in: HashMap<String, String>,
     schemas: Schemas,
-    relations: Table<u32, Placed<Relation>>,
-    /// By relation, its out-of-line storage.
-    toasts: Table<u32, u32>,
+    relations: Table<u32, RelationRow>,
     types: Table<u32, Placed<Type>>,
     routines: Table<u32, Placed<Routine>>,
     operators: Table<u32, Placed<Operator>>,
@@ -67,6 +69,19 @@ struct Placed<T> {
     object: Arc<T>,
 }
 
+/// What a relation itself is; a catalog has hundreds of thousands, so that everything else is put together once, in the [`Relation`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RelationRow {
+    schema: u32,
+    name: Arc<str>,
+    kind: RelationKind,
+    columns: Arc<[Column]>,
+    row_type: u32,
+    /// Its out-of-line storage; 0 if it has none.
+    toast: u32,
+    temporary: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Index {
     table: u32,
@@ -93,9 +108,9 @@ struct Text {
     unprinted: bool,
 }
 
-/// Rows by what tells them apart, shared with the earlier reading while none has changed.
+/// Rows in the order of what tells them apart, shared with the earlier reading while none has changed.
 #[derive(Debug, Clone)]
-struct Table<K, T>(Arc<BTreeMap<K, T>>);
+struct Table<K, T>(Arc<Vec<(K, T)>>);
 
 impl<K, T> Default for Table<K, T> {
     fn default() -> Self {
@@ -111,22 +126,42 @@ impl<K: Ord + Copy, T: Clone + PartialEq> Table<K, T> {
         is_there: impl Fn(K) -> bool,
         mut changed: impl FnMut(K, &T),
     ) -> Result<Self, CatalogError> {
-        let mut rows = self.0.clone();
-        for row in read {
-            let (key, row) = row?;
-            let before = rows.get(&key);
-            if before != Some(&row) {
-                before.into_iter().chain([&row]).for_each(|row| changed(key, row));
-                Arc::make_mut(&mut rows).insert(key, row);
+        let mut read = read.filter(|row| row.as_ref().map_or(true, |(key, _)| is_there(*key))).collect::<Result<Vec<(K, T)>, _>>()?;
+        read.sort_by_key(|(key, _)| *key);
+        // Of two by one key the last counts.
+        read.dedup_by(|later, earlier| {
+            let again = later.0 == earlier.0;
+            if again {
+                std::mem::swap(later, earlier);
             }
+            again
+        });
+        if read.iter().all(|(key, row)| self.get(*key) == Some(row)) && self.0.iter().all(|(key, _)| is_there(*key)) {
+            return Ok(self.clone());
         }
-        let gone: Vec<K> = rows.keys().copied().filter(|key| !is_there(*key)).collect();
-        for key in gone {
-            if let Some(row) = Arc::make_mut(&mut rows).remove(&key) {
-                changed(key, &row);
+        let mut rows = Vec::with_capacity(self.0.len() + read.len());
+        let mut before = self.0.iter().peekable();
+        let stays = |rows: &mut Vec<(K, T)>, (key, row): &(K, T), changed: &mut dyn FnMut(K, &T)| {
+            if is_there(*key) { rows.push((*key, row.clone())) } else { changed(*key, row) }
+        };
+        for (key, row) in read {
+            while let Some(earlier) = before.next_if(|(earlier, _)| *earlier < key) {
+                stays(&mut rows, earlier, &mut changed);
             }
+            let earlier = before.next_if(|(earlier, _)| *earlier == key).map(|(_, row)| row);
+            if earlier != Some(&row) {
+                earlier.into_iter().chain([&row]).for_each(|row| changed(key, row));
+            }
+            rows.push((key, row));
         }
-        Ok(Self(rows))
+        before.for_each(|earlier| stays(&mut rows, earlier, &mut changed));
+        rows.shrink_to_fit();
+        Ok(Self(Arc::new(rows)))
+    }
+
+    fn get(&self, key: K) -> Option<&T> {
+        let at = self.0.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        self.0.get(at).map(|(_, row)| row)
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -136,12 +171,11 @@ impl<K: Ord + Copy, T: Clone + PartialEq> Table<K, T> {
 
 impl<T: Clone> Table<u32, Placed<T>> {
     /// Those in schemas that have another name than before are told it.
-    fn moved(mut self, renamed: &Schemas, schema: fn(&mut T) -> &mut Arc<str>, mut changed: impl FnMut(u32)) -> Self {
-        if self.0.values().any(|placed| renamed.contains_key(&placed.schema)) {
-            for (oid, placed) in Arc::make_mut(&mut self.0) {
+    fn moved(mut self, renamed: &Schemas, schema: fn(&mut T) -> &mut Arc<str>) -> Self {
+        if self.0.iter().any(|(_, placed)| renamed.contains_key(&placed.schema)) {
+            for (_, placed) in Arc::make_mut(&mut self.0) {
                 if let Some(name) = renamed.get(&placed.schema) {
                     name.clone_into(schema(Arc::make_mut(&mut placed.object)));
-                    changed(*oid);
                 }
             }
         }
@@ -149,7 +183,7 @@ impl<T: Clone> Table<u32, Placed<T>> {
     }
 
     fn objects(&self) -> Vec<Arc<T>> {
-        self.0.values().map(|placed| placed.object.clone()).collect()
+        self.0.iter().map(|(_, placed)| placed.object.clone()).collect()
     }
 }
 
@@ -179,7 +213,7 @@ impl Reading {
     }
 
     /// The reading that has these answers to [`Self::questions`], and the relations of which something is not as in this one.
-    pub(super) fn with(&self, answers: Vec<Rows>) -> Result<(Self, Changed), CatalogError> {
+    pub(super) fn with(&self, answers: Vec<Answer>) -> Result<(Self, Changed), CatalogError> {
         let answers = Answers::new(answers)?;
         let there = There::of(&answers)?;
         let about = answers.row(ABOUT)?;
@@ -196,8 +230,7 @@ impl Reading {
         let named_anew = |(oid, name): &(&u32, &Arc<str>)| self.schemas.get(oid) != Some(name);
         let renamed: Schemas = schemas.iter().filter(named_anew).map(|(oid, name)| (*oid, name.clone())).collect();
         let names = &mut Interner::default();
-        let mut relations = Vec::new();
-        let mut toasts = Vec::new();
+        let (mut relations, mut columns_of) = (Vec::new(), HashMap::new());
         let (mut texts, mut routine_texts, mut paths) = (Vec::new(), Vec::new(), Paths::default());
         // One that was replaced may have its body as text of its own by now.
         let mut unprinted: HashSet<u32> = answers.rows(FUNCTIONS).map(|row| row.parsed(0)).collect::<Result<_, _>>()?;
@@ -207,15 +240,16 @@ impl Reading {
                 unprinted.remove(&oid);
             }
             match kind {
-                'c' => {
-                    let (relation, toast) = relation(&row, &schemas, names)?;
-                    relations.push(Ok((oid, relation)));
-                    toasts.push(Ok((oid, toast)));
-                }
+                'c' => relations.push((oid, relation(&row)?)),
+                'k' => drop(columns_of.insert(oid, columns(&row, names)?)),
                 'a' | 'b' => routine_texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
                 _ => texts.push(Ok(((kind, oid), text(&row, kind, &mut paths)?))),
             }
         }
+        let relations = relations.into_iter().map(|(oid, relation)| {
+            let columns = columns_of.remove(&oid).unwrap_or(relation.columns);
+            Ok((oid, RelationRow { columns, ..relation }))
+        });
         let types = answers.rows(TYPES).map(|row| Ok((row.parsed(0)?, kind(&row, &schemas)?)));
         let routines = answers.rows(FUNCTIONS).map(|row| Ok((row.parsed(0)?, routine(&row, &schemas, names)?)));
         let operators = answers.rows(OPERATORS).map(|row| Ok((row.parsed(0)?, operator(&row, &schemas)?)));
@@ -234,6 +268,7 @@ impl Reading {
             _ => there.has(2, oid),
         };
         let (comments, has_comment) = comments(&answers)?;
+        let has_comment = |place| has_comment.binary_search(&place).is_ok();
         let mut changed = Changed::new();
         changed.extend(differing(&self.inheritance, &inheritance).flat_map(|(child, parent)| [child, parent]));
         changed.extend(differing(&self.dependencies, &dependencies).map(|(_, oid, _)| oid));
@@ -241,27 +276,26 @@ impl Reading {
             horizon,
             place,
             server_version: about.parsed(0)?,
-            relations: {
-                let relations = self.relations.with(relations.into_iter(), there.list(0), |oid, _| changed.extend([oid]))?;
-                relations.moved(&renamed, |relation| &mut relation.schema, |oid| changed.extend([oid]))
-            },
-            toasts: self.toasts.with(toasts.into_iter(), there.list(0), |_, toast| changed.extend([*toast]))?,
-            types: self.types.with(types, there.list(1), |_, _| {})?.moved(&renamed, |kind| &mut kind.schema, |_| {}),
-            routines: self.routines.with(routines, there.list(2), |_, _| {})?.moved(&renamed, |routine| &mut routine.schema, |_| {}),
-            operators: self.operators.with(operators, there.list(3), |_, _| {})?.moved(&renamed, |operator| &mut operator.schema, |_| {}),
+            relations: self.relations.with(relations, there.list(0), |oid, relation| changed.extend([oid, relation.toast]))?,
+            types: self.types.with(types, there.list(1), |_, _| {})?.moved(&renamed, |kind| &mut kind.schema),
+            routines: self.routines.with(routines, there.list(2), |_, _| {})?.moved(&renamed, |routine| &mut routine.schema),
+            operators: self.operators.with(operators, there.list(3), |_, _| {})?.moved(&renamed, |operator| &mut operator.schema),
             casts: self.casts.with(casts, there.list(4), |_, _| {})?,
             indexes: self.indexes.with(indexes, there.list(0), |oid, index| changed.extend([oid, index.table]))?,
             triggers: self.triggers.with(triggers, there.list(5), |_, trigger| changed.extend([trigger.table]))?,
             foreign_keys: self.foreign_keys.with(foreign_keys, there.list(6), |_, (parent, _)| changed.extend([*parent]))?,
             texts: self.texts.with(texts.into_iter(), is_printed, |_, text| changed.extend([text.relation]))?,
             routine_texts: self.routine_texts.with(routine_texts.into_iter(), is_printed, |_, _| {})?,
-            comments: self.comments.with(comments.into_iter().map(Ok), |place| has_comment.contains(&place), |(oid, _), _| changed.extend([oid]))?,
+            comments: self.comments.with(comments.into_iter().map(Ok), has_comment, |(oid, _), _| changed.extend([oid]))?,
             inheritance,
             dependencies,
             event_triggers: answers.rows(EVENT_TRIGGERS).map(|row| row.parsed(0)).collect::<Result<_, _>>()?,
             schemas,
             built_in: there.built_in,
         };
+        if !renamed.is_empty() {
+            changed.extend(reading.relations.0.iter().filter(|(_, relation)| renamed.contains_key(&relation.schema)).map(|(oid, _)| *oid));
+        }
         Ok((reading, changed))
     }
 
@@ -279,7 +313,7 @@ impl Reading {
             types: same_types.map_or_else(|| Arc::from(self.whole_types()), |same| same.types.clone()),
             routines: same_routines.map_or_else(|| Arc::from(self.whole_routines()), |same| same.routines.clone()),
             operators: same_operators.map_or_else(|| Arc::from(self.operators.objects()), |same| same.operators.clone()),
-            casts: same_casts.map_or_else(|| self.casts.0.values().cloned().collect(), |same| same.casts.clone()),
+            casts: same_casts.map_or_else(|| self.casts.0.iter().map(|(_, cast)| cast.clone()).collect(), |same| same.casts.clone()),
             event_triggers: self.event_triggers.clone(),
             schemas: BTreeSet::from_iter(self.schemas.values().cloned()).into_iter().collect(),
         }
@@ -317,14 +351,37 @@ impl Reading {
         routines
     }
 
+    /// What a relation is by itself. One made between two of the queries may lie in a schema that was not there yet; nothing can name it.
+    fn bare_relation(&self, oid: u32, relation: &RelationRow) -> Relation {
+        Relation {
+            oid,
+            schema: self.schemas.get(&relation.schema).cloned().unwrap_or_default(),
+            name: relation.name.clone(),
+            kind: relation.kind,
+            columns: relation.columns.clone(),
+            keys: Few::default(),
+            parents: Few::default(),
+            children: Few::default(),
+            definition: None,
+            rules: Few::default(),
+            triggers: Few::default(),
+            referenced_by: Few::default(),
+            code: Few::default(),
+            policy_code: Few::default(),
+            defaults: Few::default(),
+            comments: Few::default(),
+            row_type: relation.row_type,
+            owner: None,
+            temporary: relation.temporary,
+        }
+    }
+
     /// Those that changed are put together anew.
     fn whole_relations(&self, changed: &Changed, earlier: &[Arc<Relation>]) -> Vec<Arc<Relation>> {
-        let mut relations = Relations { changed, all: earlier.to_vec() };
-        relations.all.retain(|relation| !changed.contains(&relation.oid));
-        relations.all.extend(changed.iter().filter_map(|oid| self.relations.0.get(oid)).map(|placed| placed.object.clone()));
-        relations.all.sort_unstable_by_key(|relation| relation.oid);
-        for (owner, toast) in self.toasts.0.iter() {
-            relations.change(*toast, |toast| toast.owner = Some(*owner));
+        let anew = changed.iter().filter_map(|oid| self.relations.get(*oid).map(|relation| Arc::new(self.bare_relation(*oid, relation))));
+        let mut relations = Relations { changed, all: merged(earlier, changed, anew.collect(), |one, other| one.oid.cmp(&other.oid)) };
+        for (owner, relation) in self.relations.0.iter() {
+            relations.change(relation.toast, |toast| toast.owner = Some(*owner));
         }
         for (oid, index) in self.indexes.0.iter() {
             relations.change(*oid, |relation| relation.owner = Some(index.table));
@@ -341,12 +398,12 @@ impl Reading {
             });
             relations.change(*parent, |parent| parent.children.push(*child));
         }
-        for trigger in self.triggers.0.values() {
+        for (_, trigger) in self.triggers.0.iter() {
             if let Some(fires) = &trigger.fires {
                 relations.change(trigger.table, |table| table.triggers.push(fires.clone()));
             }
         }
-        for (parent, key) in self.foreign_keys.0.values() {
+        for (_, (parent, key)) in self.foreign_keys.0.iter() {
             relations.change(*parent, |parent| parent.referenced_by.push(key.clone()));
         }
         for (kind, oid, code) in &self.dependencies {
@@ -372,6 +429,27 @@ impl Reading {
         }
         relations.all
     }
+}
+
+/// The earlier ones that did not change, and those that are put together anew, in an order that both are to be in.
+pub(super) fn merged(
+    earlier: &[Arc<Relation>],
+    changed: &Changed,
+    mut anew: Vec<Arc<Relation>>,
+    order: fn(&Relation, &Relation) -> Ordering,
+) -> Vec<Arc<Relation>> {
+    anew.sort_unstable_by(|one, other| order(one, other));
+    let mut all = Vec::with_capacity(earlier.len() + anew.len());
+    let stays = |relation: &&Arc<Relation>| !changed.contains(&relation.oid);
+    let mut rest = earlier;
+    for relation in anew {
+        let (before, after) = rest.split_at(rest.partition_point(|it| order(it, &relation).is_lt()));
+        all.extend(before.iter().filter(stays).cloned());
+        all.push(relation);
+        rest = after;
+    }
+    all.extend(rest.iter().filter(stays).cloned());
+    all
 }
 
 /// OIDs of relations of which something is not as it was.
@@ -453,66 +531,59 @@ fn placed<T>(schema: u32, schemas: &Schemas, object: impl FnOnce(Arc<str>) -> Re
     Ok(Placed { schema, object: Arc::new(object(name)?) })
 }
 
-type ColumnCells = (i16, String, serde_json::Value, bool, bool);
-type RelationCells = (serde_json::Value, String, char, bool, serde_json::Value, serde_json::Value, char, Option<Vec<ColumnCells>>);
-
-/// A relation, and its out-of-line storage.
-fn relation(row: &Cells<'_>, schemas: &Schemas, names: &mut Interner) -> Result<(Placed<Relation>, u32), CatalogError> {
-    let (schema, name, kind, partition, row_type, toast, persistence, columns) =
-        row.json::<Option<RelationCells>>(4)?.ok_or_else(|| row.wrong("no relation"))?;
-    let kind = match (kind, partition) {
-        ('r' | 'p', true) => RelationKind::Partition,
-        ('r', false) => RelationKind::Table,
-        ('p', false) => RelationKind::Partitioned,
-        ('v', _) => RelationKind::View,
-        ('m', _) => RelationKind::MaterializedView,
-        ('f', _) => RelationKind::Foreign,
-        ('S', _) => RelationKind::Sequence,
-        ('i' | 'I', _) => RelationKind::Index,
-        ('c', _) => RelationKind::Composite,
-        ('t', _) => RelationKind::Toast,
+/// A relation without its columns.
+fn relation(row: &Cells<'_>) -> Result<RelationRow, CatalogError> {
+    let words: Vec<&str> = row.text(2)?.split(' ').collect();
+    let &[schema, row_type, toast, kind, partition, persistence] = words.as_slice() else { return Err(row.wrong("no relation")) };
+    let oid = |word: &str| word.parse().map_err(|_| row.wrong("no OID"));
+    let kind = match (kind, partition == "t") {
+        ("r" | "p", true) => RelationKind::Partition,
+        ("r", false) => RelationKind::Table,
+        ("p", false) => RelationKind::Partitioned,
+        ("v", _) => RelationKind::View,
+        ("m", _) => RelationKind::MaterializedView,
+        ("f", _) => RelationKind::Foreign,
+        ("S", _) => RelationKind::Sequence,
+        ("i" | "I", _) => RelationKind::Index,
+        ("c", _) => RelationKind::Composite,
+        ("t", _) => RelationKind::Toast,
         (other, _) => return Err(row.wrong(format_args!("unknown kind of relation {other:?}"))),
     };
-    let columns = columns.unwrap_or_default().into_iter().map(|(number, name, type_oid, not_null, has_default)| Column {
-        number,
-        name: names.keep(&name),
-        type_oid: json_oid(&type_oid),
-        not_null,
-        has_default,
-    });
-    let columns = columns.collect();
-    let relation = placed(json_oid(&schema), schemas, |schema| {
-        Ok(Relation {
-            oid: row.parsed(1)?,
-            schema,
-            name: Arc::from(name),
-            kind,
-            columns,
-            keys: vec![],
-            parents: vec![],
-            children: vec![],
-            definition: None,
-            rules: vec![],
-            triggers: vec![],
-            referenced_by: vec![],
-            code: vec![],
-            policy_code: vec![],
-            defaults: vec![],
-            comments: vec![],
-            row_type: json_oid(&row_type),
-            owner: None,
-            temporary: persistence == 't',
-        })
-    });
-    Ok((relation?, json_oid(&toast)))
+    Ok(RelationRow {
+        schema: oid(schema)?,
+        name: Arc::from(row.text(4)?),
+        kind,
+        columns: Arc::default(),
+        row_type: oid(row_type)?,
+        toast: oid(toast)?,
+        temporary: persistence == "t",
+    })
 }
 
-/// `json_build_array` writes an OID as a string, other numbers as numbers.
-fn json_oid(value: &serde_json::Value) -> u32 {
-    match value {
-        serde_json::Value::String(text) => text.parse().unwrap_or(0),
-        other => other.as_u64().and_then(|oid| u32::try_from(oid).ok()).unwrap_or(0),
-    }
+/// A text of a JSON document, where it can be without a copy.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The columns of a relation, in order.
+fn columns(row: &Cells<'_>, names: &mut Interner) -> Result<Arc<[Column]>, CatalogError> {
+    let told: Vec<Borrowed<'_>> = row.json(4)?;
+    let columns = told.iter().map(|Borrowed(column)| self::column(column, names).ok_or_else(|| row.wrong("no column")));
+    let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
+    columns.sort_unstable_by_key(|column| column.number);
+    Ok(columns.into())
+}
+
+/// Number, type, whether it is NOT NULL and whether it has a default; the rest is its name, whatever that is.
+fn column(told: &str, names: &mut Interner) -> Option<Column> {
+    let mut words = told.splitn(5, ' ');
+    Some(Column {
+        number: words.next()?.parse().ok()?,
+        type_oid: words.next()?.parse().ok()?,
+        not_null: words.next()? == "t",
+        has_default: words.next()? == "t",
+        name: names.keep(words.next()?),
+    })
 }
 
 fn index(row: &Cells<'_>) -> Result<Index, CatalogError> {
@@ -590,9 +661,9 @@ fn is_plain_nextval(text: &str) -> bool {
     text.strip_prefix("nextval('").and_then(|rest| rest.strip_suffix("'::regclass)")).is_some_and(|name| !name.contains('\''))
 }
 
-/// Comments on columns that are new, and the places of all that are kept: one that says nothing of sensitive values is not.
-fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<ColumnPlace>), CatalogError> {
-    let (mut told, mut places) = (Vec::new(), HashSet::new());
+/// Comments on columns that are new, and in order the places of all that are kept: one that says nothing of sensitive values is not.
+fn comments(answers: &Answers) -> Result<(Vec<Comment>, Vec<ColumnPlace>), CatalogError> {
+    let (mut told, mut places) = (Vec::new(), Vec::new());
     for row in answers.rows(COMMENTS) {
         let place = (row.parsed(0)?, row.parsed(1)?);
         match row.bytes(2)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
@@ -600,8 +671,9 @@ fn comments(answers: &Answers) -> Result<(Vec<Comment>, HashSet<ColumnPlace>), C
             Some(text) => told.push((place, Arc::from(text))),
             None => {}
         }
-        places.insert(place);
+        places.push(place);
     }
+    places.sort_unstable();
     Ok((told, places))
 }
 
@@ -690,4 +762,33 @@ fn cast(row: &Cells<'_>) -> Result<Cast, CatalogError> {
         implicit: row.letter(4)? == 'i',
         assigned: row.letter(4)? != 'e',
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[(u32, char)]) -> Table<u32, char> {
+        Table(Arc::new(rows.to_vec()))
+    }
+
+    #[test]
+    fn a_table_has_what_was_read_and_is_there_and_tells_what_changed() {
+        let before = table(&[(1, 'a'), (2, 'b'), (4, 'd'), (7, 'g')]);
+        let mut changed = Vec::new();
+        let read = [(8, 'h'), (4, 'D'), (1, 'a'), (3, 'c'), (9, 'i'), (4, 'E')];
+        let is_there = |key| key != 2 && key != 9;
+        let after = before.with(read.into_iter().map(Ok), is_there, |key, row| changed.push((key, *row))).unwrap();
+        assert_eq!(*after.0, [(1, 'a'), (3, 'c'), (4, 'E'), (7, 'g'), (8, 'h')]);
+        assert_eq!(changed, [(2, 'b'), (3, 'c'), (4, 'd'), (4, 'E'), (8, 'h')]);
+        assert_eq!((after.get(7), after.get(9)), (Some(&'g'), None));
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_changed_is_shared() {
+        let before = table(&[(1, 'a'), (2, 'b')]);
+        let read_again = before.with([Ok((2, 'b'))].into_iter(), |_| true, |_, _| panic!("nothing changed")).unwrap();
+        assert!(read_again.is(&before));
+        assert!(!before.with(std::iter::empty(), |key| key == 1, |_, _| {}).unwrap().is(&before));
+    }
 }
