@@ -378,8 +378,9 @@ impl Reading {
 
     /// Those that changed are put together anew.
     fn whole_relations(&self, changed: &Changed, earlier: &[Arc<Relation>]) -> Vec<Arc<Relation>> {
-        let anew = changed.iter().filter_map(|oid| self.relations.get(*oid).map(|relation| Arc::new(self.bare_relation(*oid, relation))));
-        let mut relations = Relations { changed, all: merged(earlier, changed, anew.collect(), |one, other| one.oid.cmp(&other.oid)) };
+        let anew =
+            self.relations.0.iter().filter(|(oid, _)| changed.contains(oid)).map(|(oid, relation)| Arc::new(self.bare_relation(*oid, relation)));
+        let mut relations = Relations::of(merged(earlier, changed, anew.collect(), |one, other| one.oid.cmp(&other.oid)), changed);
         for (owner, relation) in self.relations.0.iter() {
             relations.change(relation.toast, |toast| toast.owner = Some(*owner));
         }
@@ -464,18 +465,21 @@ fn differing<'a, T: Copy + Ord + 'a>(these: &'a [T], those: &'a [T]) -> impl Ite
 }
 
 /// Relations by OID, under way.
-struct Relations<'a> {
-    changed: &'a Changed,
+struct Relations {
     all: Vec<Arc<Relation>>,
+    /// Where those are that are put together.
+    places: HashMap<u32, usize>,
 }
 
-impl Relations<'_> {
+impl Relations {
+    fn of(all: Vec<Arc<Relation>>, changed: &Changed) -> Self {
+        let places = all.iter().enumerate().filter(|(_, relation)| changed.contains(&relation.oid)).map(|(at, relation)| (relation.oid, at));
+        Self { places: places.collect(), all }
+    }
+
     /// Adds to one of those that are put together.
     fn change(&mut self, oid: u32, change: impl FnOnce(&mut Relation)) {
-        if self.changed.contains(&oid)
-            && let Ok(at) = self.all.binary_search_by_key(&oid, |relation| relation.oid)
-            && let Some(relation) = self.all.get_mut(at)
-        {
+        if let Some(relation) = self.places.get(&oid).and_then(|at| self.all.get_mut(*at)) {
             change(Arc::make_mut(relation));
         }
     }
