@@ -3,6 +3,10 @@
 /// The most that a tree may take, in bytes.
 const MAX_WEIGHT: usize = 64 << 20;
 
+/// Parts of a name, in a text that is not short. The server takes four, and fields of composite values; what has more means nothing to it either, and to
+/// find that out by its tree takes longer than it may.
+const MAX_FIELDS: usize = 1_000;
+
 /// A shorter text has no tree that is larger.
 const LIGHT_BYTES: usize = 32 << 10;
 
@@ -83,6 +87,8 @@ struct Scale {
     /// For each parenthesis that is open, whether it holds a list.
     lists: Vec<bool>,
     after_point: bool,
+    /// How many parts the name has so far, behind the first.
+    fields: usize,
     /// The last parenthesis was opened, and nothing stood in it yet.
     opened: bool,
 }
@@ -145,7 +151,12 @@ impl Scale {
     }
 
     fn name(&mut self, length: usize) -> usize {
-        let weight = if self.after_point { FIELD } else { NAME };
+        self.fields = if self.after_point { self.fields + 1 } else { 0 };
+        let weight = match self.fields {
+            0 => NAME,
+            1..=MAX_FIELDS => FIELD,
+            _ => MAX_WEIGHT + 1,
+        };
         self.add(weight, length)
     }
 
@@ -246,5 +257,14 @@ mod tests {
         for heavy in ["1,", "a,", "a.b,", "(1),", "SELECT 1;", " AND a=1", "f(1),", "'a',"] {
             assert!(is_too_much(&format!("SELECT {}1", heavy.repeat((1 << 20) / heavy.len()))), "{heavy}");
         }
+    }
+
+    #[test]
+    fn a_name_of_thousands_of_parts_is_too_much_and_many_names_of_few_are_not() {
+        let padded = |text: String| format!("SELECT {text} /* {} */", "-".repeat(LIGHT_BYTES));
+        assert!(is_too_much(&padded(format!("a{}", ".a".repeat(65_535)))));
+        assert!(is_too_much(&padded(format!("a{}", ".\"a\"".repeat(MAX_FIELDS + 1)))));
+        assert!(!is_too_much(&padded(format!("a{}", ".a".repeat(MAX_FIELDS)))));
+        assert!(!is_too_much(&padded(format!("1{}", ", a.b.c.d".repeat(MAX_FIELDS)))));
     }
 }
