@@ -1,7 +1,7 @@
 //! Growth: what a query and a login cost when there is much of everything, beside the same gateway with little of it. And how long a
 //! search takes over many recorded statements.
 
-use std::{fmt::Write, time::Instant};
+use std::{fmt::Write, process::Command, time::Instant};
 
 use super::{
     gateway::{Connection, Gateway},
@@ -9,9 +9,10 @@ use super::{
     lanes::{Lane, Transport},
     measure::{Bench, Case, Values},
     pgbench::{self, Load, Script},
+    process::{peak_bytes, resident_bytes},
     stand::{ROLE, Size, Stand, fill},
 };
-use crate::Outcome;
+use crate::{Outcome, command::capture};
 
 pub(super) const SECTION: &str = "growth";
 pub(super) const SMALL: &str = "small";
@@ -20,12 +21,15 @@ pub(super) const GROWN: &str = "grown";
 const POLICIES: u32 = 10_000;
 const STORED_SESSIONS: u32 = 10_000;
 const RELATIONS: u32 = 20_000;
+/// In the database whose snapshot is measured, each with a primary key, out-of-line storage and a comment: four relations a table.
+const TABLES: u32 = 100_000;
 const NEIGHBOURS: u32 = 5_000;
 const RECORDED: f64 = 10_000_000.0;
 
 pub(super) const SIZE: Size = Size { scale: SCALE, stream_rows: 1, max_connections: NEIGHBOURS + 200, profile: "release" };
 const SCALE: u32 = 5;
 const WIDE: &str = "wide";
+const LARGE: &str = "large";
 const SECONDS: u32 = 4;
 const SECONDS_OF_RECORDING: u32 = 20;
 const CLIENTS: u32 = 16;
@@ -49,6 +53,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     policies(bench)?;
     stored_sessions(bench)?;
     relations(bench)?;
+    snapshot(bench)?;
     neighbours(bench)?;
     search(bench)
 }
@@ -109,6 +114,44 @@ fn relations(bench: &mut Bench) -> Outcome<()> {
     let mut grown = gateway(&bench.stand, "relations")?;
     grown.open(target.port(), &[Connection { database: WIDE, ..Connection::new(WIDE, "statements", false) }])?;
     compare(bench, &case, &grown, WIDE)
+}
+
+/// What reading the catalog of a large database takes: from connecting until the first session's first statement is answered, and of memory at the most.
+fn snapshot(bench: &mut Bench) -> Outcome<()> {
+    let case = case(&format!("snapshot of {TABLES} tables"));
+    if !bench.wants(&case) {
+        return Ok(());
+    }
+    let target = &bench.stand.target;
+    target.sql("postgres", &format!("CREATE DATABASE {LARGE} OWNER {ROLE}"))?;
+    let columns = "id bigint PRIMARY KEY, name text, created_at timestamptz DEFAULT now(), amount numeric, note text";
+    let make = format!("EXECUTE format('CREATE TABLE table_%s ({columns})', i)");
+    let comment = "EXECUTE format('COMMENT ON COLUMN table_%s.name IS %L', i, 'e-mail address')";
+    let loops = format!("FOR i IN 1..{TABLES} LOOP {make}; {comment}; IF i % 500 = 0 THEN COMMIT; END IF; END LOOP");
+    target.sql(LARGE, &format!("DO $$ BEGIN {loops}; END $$"))?;
+    target.sql(LARGE, &format!("ALTER SCHEMA public OWNER TO {ROLE}"))?;
+    target.sql(LARGE, "VACUUM ANALYZE")?;
+    let mut grown = gateway(&bench.stand, "snapshots")?;
+    grown.open(target.port(), &[Connection { database: LARGE, ..Connection::new(LARGE, "statements", false) }])?;
+    bench.results.forget(SECTION, &case.name, case.transport.name());
+    for _ in 0..bench.rounds {
+        grown.serve()?;
+        for (measure, value) in one_snapshot(&bench.stand, &grown)? {
+            bench.results.add(case.key(measure, GROWN), value);
+        }
+    }
+    bench.keep(&case)
+}
+
+fn one_snapshot(stand: &Stand, fresh: &Gateway) -> Outcome<Values> {
+    let (pid, lane) = (fresh.pid()?, Lane::through(GROWN, fresh, LARGE, Transport::Plain)?);
+    let before = resident_bytes(pid)?;
+    let mut psql = Command::new(stand.target.program("psql"));
+    psql.args(["-XqAt", "-c", "SELECT 1"]).arg(lane.conninfo()).env("PGPASSWORD", &lane.password);
+    let began = Instant::now();
+    capture(&mut psql)?;
+    let took_ms = began.elapsed().as_secs_f64() * 1e3;
+    Ok(vec![("snapshot_ms", took_ms), ("snapshot_mib", (peak_bytes(pid)? - before) / 1_048_576.0)])
 }
 
 /// Sessions of the same gateway that have done something, and now do nothing.

@@ -70,12 +70,24 @@ pub(super) fn wait_until_quiet(pid: u32) -> Outcome<f64> {
 /// # Errors
 /// There is no such process.
 pub(super) fn resident_bytes(pid: u32) -> Outcome<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("process {pid} is gone: {error}"))?;
-    resident(&status).ok_or_else(|| format!("/proc/{pid}/status tells no VmRSS"))
+    memory_bytes(pid, "VmRSS:")
 }
 
-fn resident(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The most memory a process ever had in use, in bytes.
+///
+/// # Errors
+/// There is no such process.
+pub(super) fn peak_bytes(pid: u32) -> Outcome<f64> {
+    memory_bytes(pid, "VmHWM:")
+}
+
+fn memory_bytes(pid: u32, key: &str) -> Outcome<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("process {pid} is gone: {error}"))?;
+    told(&status, key).ok_or_else(|| format!("/proc/{pid}/status tells no {key}"))
+}
+
+fn told(status: &str, key: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
@@ -92,7 +104,8 @@ mod tests {
 
     #[test]
     fn memory_is_found() {
-        assert_eq!(resident("Name:\ta\nVmHWM:\t  9 kB\nVmRSS:\t    1024 kB\n"), Some(1_048_576.0));
+        let status = "Name:\ta\nVmHWM:\t  2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!((told(status, "VmRSS:"), told(status, "VmHWM:")), (Some(1_048_576.0), Some(2_097_152.0)));
         assert!(resident_bytes(std::process::id()).unwrap() > 100_000.0);
     }
 
