@@ -135,7 +135,7 @@ enum Outstanding {
     /// One that was decided.
     Decided { operation: u64 },
     /// A file or directory is opened.
-    Open { operation: u64, path: Vec<u8>, writable: bool, look: bool },
+    Open { file: Box<File>, look: bool },
     /// A piece of a file is read from here.
     Read { handle: Vec<u8>, offset: u64 },
     /// A handle is closed.
@@ -164,7 +164,10 @@ struct Looked {
 struct File {
     operation: u64,
     path: Vec<u8>,
+    readable: bool,
     writable: bool,
+    /// Its closing is under way: its handle may be another's next.
+    closing: bool,
     read: Tally,
     written: Tally,
 }
@@ -228,10 +231,11 @@ impl Sftp {
         let Some(waiting) = self.waiting.take() else { return };
         let path = waiting.paths.into_iter().next().map(|path| path.resolved.unwrap_or(path.given)).unwrap_or_default();
         let outstanding = match waiting.request {
+            // One that is emptied, too: devices and pipes are not, and some machines empty only what is opened for writing.
             Request::Open { read, write, truncate } => {
-                Outstanding::Open { operation, path, writable: write || truncate, look: look && read && !truncate }
+                Outstanding::Open { file: Box::new(File::new(operation, path, read, write || truncate)), look: look && read }
             }
-            Request::List => Outstanding::Open { operation, path, writable: false, look: false },
+            Request::List => Outstanding::Open { file: Box::new(File::new(operation, path, false, false)), look: false },
             _ => Outstanding::Decided { operation },
         };
         self.pass(waiting.packet, outstanding);
@@ -267,9 +271,8 @@ impl Sftp {
         let looked = std::mem::take(&mut self.looked).into_values().map(|looked| looked.file);
         let files = std::mem::take(&mut self.files).into_values().chain(looked);
         let left = std::mem::take(&mut self.outstanding).into_values().filter_map(|outstanding| match outstanding {
-            Outstanding::Decided { operation } | Outstanding::Open { operation, .. } => {
-                Some(Ended { operation, outcome: "it was not answered".to_owned(), failed: true, bytes: 0 })
-            }
+            Outstanding::Decided { operation } => Some(operation),
+            Outstanding::Open { file, .. } => Some(file.operation),
             Outstanding::Plain
             | Outstanding::Read { .. }
             | Outstanding::Close { .. }
@@ -277,6 +280,7 @@ impl Sftp {
             | Outstanding::Look { .. }
             | Outstanding::Withheld => None,
         });
+        let left = left.map(|operation| Ended { operation, outcome: "it was not answered".to_owned(), failed: true, bytes: 0 });
         files.map(|file| file.ended("not closed")).chain(left).collect()
     }
 
@@ -301,13 +305,13 @@ impl Sftp {
         match packet.kind {
             Kind::Read => {
                 let (handle, offset) = packet.handle_and_offset()?;
-                self.known(&handle)?;
+                self.readable(&handle)?;
                 self.pass(packet, Outstanding::Read { handle, offset });
             }
             Kind::Write => self.write(packet)?,
             Kind::Close => {
                 let handle = packet.handle()?;
-                self.known(&handle)?;
+                self.known(&handle)?.closing = true;
                 self.pass(packet, Outstanding::Close { handle });
             }
             Kind::ReadDirectory | Kind::FileStat | Kind::HandleExtension => {
@@ -334,7 +338,13 @@ impl Sftp {
     }
 
     fn known(&mut self, handle: &[u8]) -> Result<&mut File, Malformed> {
-        self.files.get_mut(handle).ok_or(Malformed("a handle that was not given"))
+        self.files.get_mut(handle).filter(|file| !file.closing).ok_or(Malformed("a handle that was not given"))
+    }
+
+    /// What was not opened to be read may not have been looked through.
+    fn readable(&mut self, handle: &[u8]) -> Result<&mut File, Malformed> {
+        let file = self.known(handle)?;
+        if file.readable { Ok(file) } else { Err(Malformed("a handle is read from that was opened for writing")) }
     }
 
     fn write(&mut self, packet: Packet) -> Result<(), Malformed> {
@@ -352,7 +362,7 @@ impl Sftp {
     /// `copy-data` from one open file to another.
     fn copy(&mut self, packet: Packet) -> Result<(), Malformed> {
         let (from, to) = packet.two_handles()?;
-        self.known(&from)?;
+        self.readable(&from)?;
         let file = self.known(&to)?;
         if !file.writable {
             return Err(Malformed("a handle is copied to that was opened for reading"));
@@ -403,8 +413,8 @@ impl Sftp {
             Outstanding::Withheld => return Ok(()),
             Outstanding::Plain => {}
             Outstanding::Decided { operation } => self.moves.push_back(Move::Ended(packet.ended(operation))),
-            Outstanding::Open { operation, path, writable, look } => {
-                if self.opened(&packet, operation, File::new(operation, path, writable), look)? {
+            Outstanding::Open { file, look } => {
+                if self.opened(&packet, *file, look)? {
                     return Ok(());
                 }
             }
@@ -424,7 +434,8 @@ impl Sftp {
     }
 
     /// Whether the caller does not have it yet.
-    fn opened(&mut self, packet: &Packet, operation: u64, file: File, look: bool) -> Result<bool, Malformed> {
+    fn opened(&mut self, packet: &Packet, file: File, look: bool) -> Result<bool, Malformed> {
+        let operation = file.operation;
         let Some(handle) = packet.given_handle() else {
             self.moves.push_back(Move::Ended(packet.ended(operation)));
             return Ok(false);
@@ -489,8 +500,8 @@ impl Sftp {
 }
 
 impl File {
-    fn new(operation: u64, path: Vec<u8>, writable: bool) -> Self {
-        Self { operation, path, writable, read: Tally::default(), written: Tally::default() }
+    fn new(operation: u64, path: Vec<u8>, readable: bool, writable: bool) -> Self {
+        Self { operation, path, readable, writable, closing: false, read: Tally::default(), written: Tally::default() }
     }
 
     fn ended(self, how: &str) -> Ended {

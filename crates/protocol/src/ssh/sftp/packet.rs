@@ -207,8 +207,10 @@ impl Packet {
         match self.code {
             OPEN => {
                 let flags = body.u32()?;
+                // OpenSSH opens for reading what is not opened for writing, whatever else is said of it.
+                let read = flags & FOR_READING != 0 || flags & FOR_WRITING == 0;
                 let write = flags & (FOR_WRITING | APPENDED | MADE | EMPTIED) != 0;
-                one(Request::Open { read: flags & FOR_READING != 0, write, truncate: flags & EMPTIED != 0 })
+                one(Request::Open { read, write, truncate: flags & EMPTIED != 0 })
             }
             LSTAT | STAT | READLINK => one(Request::Look),
             SETSTAT => one(Request::Change),

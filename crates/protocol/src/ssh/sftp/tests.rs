@@ -97,6 +97,50 @@ fn what_goes_by_a_handle_needs_one_that_was_given_and_for_writing_one_to_write_b
     }
 }
 
+/// OpenSSH opens for reading whatever is not opened for writing: so it is asked for, and looked through.
+#[test]
+fn what_can_be_read_is_asked_for_and_looked_through_whatever_else_is_said_of_it() {
+    for (flags, read, write) in [
+        (0u32, true, false),
+        (1, true, false),
+        (2, false, true),
+        (3, true, true),
+        (4, true, true),
+        (8, true, true),
+        (1 | 2 | 8 | 16, true, true),
+        (6, false, true),
+    ] {
+        let mut sftp = begun();
+        open(&mut sftp, 1, b"/f", flags);
+        let moves = resolve(&mut sftp, b"/f");
+        assert_eq!(asked(&moves).request, Request::Open { read, write, truncate: flags & 16 != 0 }, "{flags}");
+        sftp.forward((), 9, true);
+        drain(&mut sftp);
+        sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+        let looked = matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, reading)] if reading[4] == 5);
+        assert_eq!(looked, read, "{flags}");
+        if !looked {
+            sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
+            assert!(sftp.next_move().is_err(), "it is read all the same");
+        }
+    }
+}
+
+/// A machine may give the handle of a file that is closed to the next one.
+#[test]
+fn a_handle_that_is_being_closed_is_nobodys() {
+    let mut sftp = begun();
+    open(&mut sftp, 1, b"/f", 1);
+    resolve(&mut sftp, b"/f");
+    sftp.forward((), 1, false);
+    sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+    drain(&mut sftp);
+    sftp.receive(Side::Caller, &packet(4, 2, &string(b"h")));
+    assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Target, closing)] if closing[4] == 4));
+    sftp.receive(Side::Caller, &packet(5, 3, &[&string(b"h")[..], &[0; 12]].concat()));
+    assert!(sftp.next_move().is_err());
+}
+
 #[test]
 fn every_split_of_a_conversation_makes_the_same_moves() {
     let whole = [&packet(17, 1, &string(b"/a"))[..], &packet(19, 2, &string(b"/b"))].concat();
@@ -135,32 +179,47 @@ fn what_no_packet_can_be_ends_the_conversation() {
     assert!(sftp.next_move().is_err(), "an answer to nothing");
 }
 
-/// A file that is opened to be read and looked through: its caller has no handle until it is shown, and none if it is withheld.
-#[test]
-fn a_file_that_is_looked_through_is_its_callers_only_then() {
-    let own = |moves: &[Move]| match moves {
+/// The gateway's last question: its kind and its number.
+fn own(moves: &[Move]) -> (u8, u32) {
+    match moves {
         [.., Move::Send(Side::Target, question)] => (question[4], u32::from_be_bytes(question[5..9].try_into().unwrap())),
         other => panic!("{other:?}"),
-    };
-    let content = |sftp: &mut Sftp, id: u32, piece: &[u8]| {
-        sftp.receive(Side::Target, &packet(103, id, &string(piece)));
-        drain(sftp)
-    };
+    }
+}
+
+fn content(sftp: &mut Sftp, id: u32, piece: &[u8]) -> Vec<Move> {
+    sftp.receive(Side::Target, &packet(103, id, &string(piece)));
+    drain(sftp)
+}
+
+/// A file that is looked through has been opened under number 9: the number of the first reading.
+fn looked_at(sftp: &mut Sftp, flags: u32) -> u32 {
+    open(sftp, 1, b"/f", flags);
+    resolve(sftp, b"/f");
+    sftp.forward((), 9, true);
+    drain(sftp);
+    sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
+    let (code, id) = own(&drain(sftp));
+    assert_eq!(code, 5, "it is read, and its caller is told nothing");
+    id
+}
+
+fn ends(sftp: &mut Sftp, id: u32) -> Vec<Move> {
+    sftp.receive(Side::Target, &packet(101, id, &[&1u32.to_be_bytes()[..], &string(b""), &string(b"")].concat()));
+    drain(sftp)
+}
+
+/// Its caller has no handle until it is shown, and none if it is withheld.
+#[test]
+fn a_file_that_is_looked_through_is_its_callers_only_then() {
     for shown in [true, false] {
         let mut sftp = begun();
-        open(&mut sftp, 1, b"/f", 1);
-        resolve(&mut sftp, b"/f");
-        sftp.forward((), 9, true);
-        drain(&mut sftp);
-        sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
-        let (code, id) = own(&drain(&mut sftp));
-        assert_eq!(code, 5, "it is read, and its caller is told nothing");
+        let id = looked_at(&mut sftp, 1);
         let moves = content(&mut sftp, id, b"some");
         assert!(matches!(&moves[0], Move::Look { operation: 9, content } if content == "some"), "{moves:?}");
         let (_, id) = own(&moves);
         if shown {
-            sftp.receive(Side::Target, &packet(101, id, &[&1u32.to_be_bytes()[..], &string(b""), &string(b"")].concat()));
-            assert_eq!(drain(&mut sftp), [Move::LookedThrough { operation: 9, whole: true }]);
+            assert_eq!(ends(&mut sftp, id), [Move::LookedThrough { operation: 9, whole: true }]);
             sftp.show(9);
             assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, answer)] if answer[4] == 102));
             sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
@@ -176,10 +235,7 @@ fn a_file_that_is_looked_through_is_its_callers_only_then() {
         }
     }
     let mut sftp = begun();
-    open(&mut sftp, 1, b"/f", 2 | 8 | 16);
-    resolve(&mut sftp, b"/f");
-    sftp.forward((), 9, true);
-    drain(&mut sftp);
-    sftp.receive(Side::Target, &packet(102, 1, &string(b"h")));
-    assert!(matches!(drain(&mut sftp).as_slice(), [Move::Send(Side::Caller, _)]), "one that is written is not looked through");
+    looked_at(&mut sftp, 1);
+    sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
+    assert!(sftp.next_move().is_err(), "nobody waits for the end of the looking");
 }
