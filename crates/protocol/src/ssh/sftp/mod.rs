@@ -22,6 +22,8 @@ use self::{
 };
 use crate::{Side, reader::Malformed};
 
+/// The version that is spoken, whatever newer ones a caller and a machine have in common: in those a file is opened with other words, and what is asked would be read wrongly.
+const VERSION: u32 = 3;
 /// Requests without an answer at a time.
 const MAX_OUTSTANDING: usize = 4_096;
 /// Files and directories open at a time.
@@ -295,8 +297,11 @@ impl Sftp {
             if self.begun {
                 return Err(Malformed("SFTP is begun twice"));
             }
+            if packet.version()?.is_none_or(|version| version < VERSION) {
+                return Err(Malformed("SFTP of a version before 3"));
+            }
             self.begun = true;
-            self.moves.push_back(Move::Send(Side::Target, packet.whole));
+            self.moves.push_back(Move::Send(Side::Target, packet::beginning()));
             return Ok(());
         }
         if !self.begun || self.outstanding.len() >= MAX_OUTSTANDING || self.outstanding.contains_key(&packet.id) {
@@ -399,7 +404,10 @@ impl Sftp {
 
     /// A packet of the machine's.
     fn answered(&mut self, packet: Packet) -> Result<(), Malformed> {
-        if packet.is_version() {
+        if let Some(version) = packet.version()? {
+            if version != VERSION {
+                return Err(Malformed("SFTP of another version than 3"));
+            }
             self.moves.push_back(Move::Send(Side::Caller, packet.whole));
             return Ok(());
         }

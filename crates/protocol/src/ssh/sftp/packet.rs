@@ -159,8 +159,12 @@ impl Packet {
         Reader::new(self.whole.get(9..).unwrap_or_default())
     }
 
-    pub(super) const fn is_version(&self) -> bool {
-        self.code == VERSION
+    /// The version that a side speaks; none of any other packet.
+    pub(super) fn version(&self) -> Result<Option<u32>, Malformed> {
+        if !matches!(self.code, INIT | VERSION) {
+            return Ok(None);
+        }
+        Reader::new(self.whole.get(5..).unwrap_or_default()).u32().map(Some)
     }
 
     /// The handle that a request goes by.
@@ -306,6 +310,11 @@ fn made(code: u8, id: u32, body: impl FnOnce(&mut BytesMut)) -> Bytes {
 fn put_string(packet: &mut BytesMut, text: &[u8]) {
     packet.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
     packet.put_slice(text);
+}
+
+/// The first packet of a caller: version 3, without extensions.
+pub(super) const fn beginning() -> Bytes {
+    Bytes::from_static(&[0, 0, 0, 5, INIT, 0, 0, 0, 3])
 }
 
 /// Where a path leads.

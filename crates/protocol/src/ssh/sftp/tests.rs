@@ -126,6 +126,22 @@ fn what_can_be_read_is_asked_for_and_looked_through_whatever_else_is_said_of_it(
     }
 }
 
+/// In newer versions a file is opened with other words.
+#[test]
+fn version_3_is_spoken_and_no_other() {
+    for version in [3u8, 6] {
+        let mut sftp = Sftp::default();
+        sftp.receive(Side::Caller, &[&[0, 0, 0, 10, 1, 0, 0, 0, version][..], &string(b"x")].concat());
+        let moves = drain(&mut sftp);
+        assert!(matches!(moves.as_slice(), [Move::Send(Side::Target, beginning)] if beginning[..] == [0, 0, 0, 5, 1, 0, 0, 0, 3]), "{moves:?}");
+        sftp.receive(Side::Target, &[0, 0, 0, 5, 2, 0, 0, 0, version]);
+        assert_eq!(sftp.next_move().is_err(), version != 3, "{version}");
+    }
+    let mut sftp = Sftp::default();
+    sftp.receive(Side::Caller, &[0, 0, 0, 5, 1, 0, 0, 0, 2]);
+    assert!(sftp.next_move().is_err());
+}
+
 /// A machine may give the handle of a file that is closed to the next one.
 #[test]
 fn a_handle_that_is_being_closed_is_nobodys() {
