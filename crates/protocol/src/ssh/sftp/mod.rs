@@ -170,6 +170,8 @@ struct File {
     writable: bool,
     /// Its closing is under way: its handle may be another's next.
     closing: bool,
+    /// As far as it was looked through, if it was: what is added to it later was not. None where its caller may write it, who may have added that.
+    end: Option<u64>,
     read: Tally,
     written: Tally,
 }
@@ -252,7 +254,8 @@ impl Sftp {
 
     /// A file that was looked through is its caller's.
     pub fn show(&mut self, operation: u64) {
-        if let Some(Looked { answer, handle, file, .. }) = self.looked.remove(&operation) {
+        if let Some(Looked { answer, handle, mut file, offset }) = self.looked.remove(&operation) {
+            file.end = Some(offset).filter(|_| !file.writable);
             self.files.insert(handle, file);
             self.moves.push_back(Move::Send(Side::Caller, answer.whole));
         }
@@ -427,8 +430,13 @@ impl Sftp {
                 }
             }
             Outstanding::Read { handle, offset } => {
-                if let (Some(content), Some(file)) = (packet.content(), self.files.get_mut(&handle)) {
-                    file.read.add(offset, content);
+                if let Some(content) = packet.content() {
+                    // Of one that was closed before, nothing: how much of it was looked through is not known any more.
+                    let seen = self.files.get_mut(&handle).map_or(&[][..], |file| file.reads(offset, content));
+                    if seen.len() < content.len() {
+                        self.moves.push_back(Move::Send(Side::Caller, packet::piece(packet.id, seen)));
+                        return Ok(());
+                    }
                 }
             }
             Outstanding::Close { handle } => {
@@ -509,7 +517,17 @@ impl Sftp {
 
 impl File {
     fn new(operation: u64, path: Vec<u8>, readable: bool, writable: bool) -> Self {
-        Self { operation, path, readable, writable, closing: false, read: Tally::default(), written: Tally::default() }
+        Self { operation, path, readable, writable, closing: false, end: None, read: Tally::default(), written: Tally::default() }
+    }
+
+    /// A piece is read: what its caller may have of it.
+    fn reads<'c>(&mut self, offset: u64, content: &'c [u8]) -> &'c [u8] {
+        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(offset));
+        let seen = usize::try_from(left).ok().and_then(|left| content.get(..left)).unwrap_or(content);
+        if !seen.is_empty() {
+            self.read.add(offset, seen);
+        }
+        seen
     }
 
     fn ended(self, how: &str) -> Ended {

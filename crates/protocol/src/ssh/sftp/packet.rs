@@ -336,10 +336,19 @@ pub(super) fn closing(id: u32, handle: &[u8]) -> Bytes {
     made(CLOSE, id, |packet| put_string(packet, handle))
 }
 
+/// A piece of a file; of nothing, that it has no more.
+pub(super) fn piece(id: u32, content: &[u8]) -> Bytes {
+    if content.is_empty() { status(id, END_OF_FILE, "") } else { made(DATA, id, |packet| put_string(packet, content)) }
+}
+
 /// It is not permitted.
 pub(super) fn denied(id: u32, sentence: &str) -> Bytes {
+    status(id, PERMISSION_DENIED, sentence)
+}
+
+fn status(id: u32, code: u32, sentence: &str) -> Bytes {
     made(STATUS, id, |packet| {
-        packet.put_u32(PERMISSION_DENIED);
+        packet.put_u32(code);
         put_string(packet, sentence.as_bytes());
         put_string(packet, b"");
     })

@@ -255,3 +255,32 @@ fn a_file_that_is_looked_through_is_its_callers_only_then() {
     sftp.receive(Side::Caller, &packet(5, 2, &[&string(b"h")[..], &[0; 12]].concat()));
     assert!(sftp.next_move().is_err(), "nobody waits for the end of the looking");
 }
+
+/// What is added to a file after it was looked through was not.
+#[test]
+fn of_a_file_that_was_looked_through_so_much_is_shown_and_no_more() {
+    for (flags, expected) in [(1u32, [&b"me"[..], b""]), (3, [b"me and more", b"later"])] {
+        let mut sftp = begun();
+        let id = looked_at(&mut sftp, flags);
+        let (_, id) = own(&content(&mut sftp, id, b"some"));
+        ends(&mut sftp, id);
+        sftp.show(9);
+        drain(&mut sftp);
+        for ((id, offset, piece), expected) in [(2, 2u64, &b"me and more"[..]), (3, 4, b"later")].into_iter().zip(expected) {
+            sftp.receive(Side::Caller, &packet(5, id, &[&string(b"h")[..], &offset.to_be_bytes(), &[0, 0, 1, 0]].concat()));
+            drain(&mut sftp);
+            let answer = match expected {
+                b"" => packet(101, id, &[&1u32.to_be_bytes()[..], &string(b""), &string(b"")].concat()),
+                some => packet(103, id, &string(some)),
+            };
+            assert_eq!(content(&mut sftp, id, piece), [Move::Send(Side::Caller, answer.into())], "{flags}");
+        }
+        // What is on its way when it is closed is nobody's.
+        sftp.receive(Side::Caller, &packet(5, 4, &[&string(b"h")[..], &[0; 12]].concat()));
+        sftp.receive(Side::Caller, &packet(4, 5, &string(b"h")));
+        drain(&mut sftp);
+        ends(&mut sftp, 5);
+        let moves = content(&mut sftp, 4, b"some");
+        assert!(matches!(moves.as_slice(), [Move::Send(Side::Caller, end)] if end[4] == 101), "{moves:?}");
+    }
+}
