@@ -30,8 +30,6 @@ const MAX_OUTSTANDING: usize = 4_096;
 const MAX_HANDLES: usize = 1_024;
 /// How much of a file is looked at at a time, in bytes: as much as OpenSSH gives.
 const LOOKED_AT_ONCE: u32 = 255 << 10;
-/// How much of a file is looked at in all: a longer one, or a device without end, is withheld.
-const MAX_LOOKED: u64 = 64 << 30;
 /// Longest handle, in bytes: section 6.3.
 const MAX_HANDLE_BYTES: usize = 256;
 
@@ -161,6 +159,16 @@ struct Looked {
     offset: u64,
 }
 
+/// How much of a file is looked at in all, in bytes: a longer one, or a device without end, is withheld.
+#[derive(Debug)]
+struct MaxLooked(u64);
+
+impl Default for MaxLooked {
+    fn default() -> Self {
+        Self(64 << 30)
+    }
+}
+
 /// A file or directory that is open.
 #[derive(Debug)]
 struct File {
@@ -190,6 +198,7 @@ struct Waiting {
 /// One conversation.
 #[derive(Debug, Default)]
 pub struct Sftp {
+    max_looked: MaxLooked,
     caller: Packets,
     machine: Packets,
     moves: VecDeque<Move>,
@@ -488,7 +497,7 @@ impl Sftp {
             Some([]) => Err(Malformed("a piece of a file of no length")),
             Some(content) => {
                 looked.offset = looked.offset.saturating_add(content.len() as u64);
-                if looked.offset > MAX_LOOKED {
+                if looked.offset > self.max_looked.0 {
                     self.moves.push_back(Move::LookedThrough { operation, whole: false });
                     return Ok(());
                 }

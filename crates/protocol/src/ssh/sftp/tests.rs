@@ -284,3 +284,14 @@ fn of_a_file_that_was_looked_through_so_much_is_shown_and_no_more() {
         assert!(matches!(moves.as_slice(), [Move::Send(Side::Caller, end)] if end[4] == 101), "{moves:?}");
     }
 }
+
+#[test]
+fn a_file_without_an_end_is_looked_through_to_the_bound_and_no_further() {
+    let mut sftp = begun();
+    sftp.max_looked = MaxLooked(10);
+    let id = looked_at(&mut sftp, 1);
+    let moves = content(&mut sftp, id, b"0123456789");
+    assert!(matches!(&moves[0], Move::Look { .. }), "as long as that, it may be: {moves:?}");
+    let (_, id) = own(&moves);
+    assert_eq!(content(&mut sftp, id, b"x"), [Move::LookedThrough { operation: 9, whole: false }]);
+}
