@@ -72,10 +72,12 @@ pub fn transfers(command: &[u8]) -> Option<Transfer> {
     let program = texts.next().unwrap_or_default();
     let rest: Vec<&str> = texts.collect();
     let has = |option: &str| rest.contains(&option);
-    match program.rsplit('/').next().unwrap_or_default() {
+    match programs::in_the_system(program)? {
         "scp" if has("-f") => Some(Transfer::Sends),
-        "scp" if has("-t") => Some(Transfer::Takes),
-        "rsync" if rest.first() == Some(&"--server") => Some(if has("--sender") { Transfer::Sends } else { Transfer::Takes }),
+        // Letters may stand together, and where both are said it sends.
+        "scp" if has("-t") && !rest.iter().any(|word| word.starts_with('-') && word.contains('f')) => Some(Transfer::Takes),
+        // A daemon does as its configuration has it.
+        "rsync" if rest.first() == Some(&"--server") => Some(if has("--sender") || has("--daemon") { Transfer::Sends } else { Transfer::Takes }),
         "git" => match rest.first() {
             Some(&("upload-pack" | "upload-archive")) => Some(Transfer::Sends),
             Some(&"receive-pack") => Some(Transfer::Takes),
@@ -149,9 +151,26 @@ mod tests {
             "x=1 scp -f a",
             "(scp -f a)",
             "scp -f $(cat a)",
+            "/tmp/scp -t /srv/a",
+            "./rsync --server . /srv",
             "",
         ] {
             assert!(transfers(command.as_bytes()).is_none(), "{command}");
+        }
+    }
+
+    #[test]
+    fn what_may_send_is_not_taken_for_what_takes() {
+        for (command, expected) in [
+            ("scp -p -t /srv", Some(Transfer::Takes)),
+            ("scp -t -f /srv/a", Some(Transfer::Sends)),
+            ("scp -t -pf /srv/a", None),
+            ("scp -pft /srv/a", None),
+            ("rsync --server -logDtpr . /srv", Some(Transfer::Takes)),
+            ("rsync --server -logDtpr --sender . /srv", Some(Transfer::Sends)),
+            ("rsync --server --daemon --config=/tmp/own .", Some(Transfer::Sends)),
+        ] {
+            assert_eq!(transfers(command.as_bytes()), expected, "{command}");
         }
     }
 

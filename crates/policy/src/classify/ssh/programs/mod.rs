@@ -196,8 +196,14 @@ fn program_names(places: &[Place]) -> Result<Vec<String>, Untold> {
 
 fn program_name(place: &Place) -> String {
     let path = place.name();
-    let known = SYSTEM_DIRECTORIES.iter().find_map(|directory| path.strip_prefix(directory)).filter(|name| !name.contains('/') && !name.is_empty());
-    known.map_or_else(|| path.clone(), str::to_owned)
+    let known = in_the_system(&path).map(str::to_owned);
+    known.unwrap_or(path)
+}
+
+/// The name of a program that is looked for, or is in a directory of the system's; none of a file elsewhere, which may be anything.
+pub(super) fn in_the_system(program: &str) -> Option<&str> {
+    let name = SYSTEM_DIRECTORIES.iter().find_map(|directory| program.strip_prefix(directory)).unwrap_or(program);
+    Some(name).filter(|name| !name.contains('/') && !name.is_empty())
 }
 
 fn program_object(program: &str) -> Object {
