@@ -737,30 +737,13 @@ fn unheld(refused: &HoldRefused, decided: &Decided) -> Refusal {
 }
 
 fn unreleased(verdict: &Verdict, row: &model::hold::HoldRow) -> (HoldState, Refusal) {
-    let id = row.id;
-    let (state, code, message) = match verdict {
-        Verdict::Denied { by, reason } => {
-            let why = reason.as_deref().map(|reason| format!(": {}", model::name::printable(reason))).unwrap_or_default();
-            (HoldState::Denied { by: by.clone(), reason: reason.clone() }, Sqlstate::INSUFFICIENT_PRIVILEGE, format!("denied by {by}{why}"))
-        }
-        Verdict::Expired | Verdict::Signed(_) => (HoldState::Expired, Sqlstate::QUERY_CANCELED, "nobody approved it in time".to_owned()),
-        Verdict::Withdrawn { why } => {
-            (HoldState::Withdrawn { why: why.clone() }, Sqlstate::QUERY_CANCELED, format!("withdrawn: {}", model::name::printable(why)))
-        }
-        Verdict::Voided { why } => (
-            HoldState::Voided { why: why.clone() },
-            Sqlstate::INSUFFICIENT_PRIVILEGE,
-            format!("its approval is void: {}", model::name::printable(why)),
-        ),
-        Verdict::StateLost => {
-            let why = "the gateway lost its state store".to_owned();
-            (HoldState::Voided { why: why.clone() }, Sqlstate::CANNOT_CONNECT_NOW, why)
-        }
+    let (state, message) = verdict.refuses(row.id);
+    let code = match verdict {
+        Verdict::Denied { .. } | Verdict::Voided { .. } => Sqlstate::INSUFFICIENT_PRIVILEGE,
+        Verdict::Expired | Verdict::Signed(_) | Verdict::Withdrawn { .. } => Sqlstate::QUERY_CANCELED,
+        Verdict::StateLost => Sqlstate::CANNOT_CONNECT_NOW,
     };
-    let refusal = Refusal::new(code, format!("held operation {id} was refused: {message}"))
-        .detail("Nothing of it ran.")
-        .hint("Run the statement again to ask again.");
-    (state, refusal)
+    (state, Refusal::new(code, message).detail("Nothing of it ran.").hint("Run the statement again to ask again."))
 }
 
 #[cfg(test)]

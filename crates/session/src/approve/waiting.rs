@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use model::{
-    IdentityName, Timestamp,
+    HoldId, IdentityName, Timestamp,
     hold::{HoldRow, HoldState, Signature},
+    name::printable,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -40,6 +41,26 @@ pub enum Verdict {
     },
     /// The state store cannot be reached, so nothing is released.
     StateLost,
+}
+
+impl Verdict {
+    /// As what it is kept, and what its caller is told, where nothing is released. One that was signed by then is too late.
+    pub(crate) fn refuses(&self, hold: HoldId) -> (HoldState, String) {
+        let (state, message) = match self {
+            Self::Denied { by, reason } => {
+                let why = reason.as_deref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+                (HoldState::Denied { by: by.clone(), reason: reason.clone() }, format!("denied by {by}{why}"))
+            }
+            Self::Expired | Self::Signed(_) => (HoldState::Expired, "nobody approved it in time".to_owned()),
+            Self::Withdrawn { why } => (HoldState::Withdrawn { why: why.clone() }, format!("withdrawn: {}", printable(why))),
+            Self::Voided { why } => (HoldState::Voided { why: why.clone() }, format!("its approval is void: {}", printable(why))),
+            Self::StateLost => {
+                let why = "the gateway lost its state store".to_owned();
+                (HoldState::Voided { why: why.clone() }, why)
+            }
+        };
+        (state, format!("held operation {hold} was refused: {message}"))
+    }
 }
 
 /// A held operation, kept by the session that waits for it. Dropping it withdraws the operation.

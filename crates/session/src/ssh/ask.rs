@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     Action, ActorChain, Decision, Facts, Outcome, RequestId, Timestamp, Understanding, VersionHash,
-    hold::{HoldRow, HoldState},
+    hold::{HoldState, Signature},
     name::printable,
 };
 use policy::decide::{self, Case, Recent};
@@ -177,20 +177,18 @@ impl Session {
         let verdict = match verdict {
             Verdict::Signed(signed) => {
                 let watch = waiting.take_watch();
-                let is_watched = watch.as_ref().is_none_or(|watch| watch.is_met_by(&signed));
-                let watched = if is_watched { Ok(()) } else { Err("nobody who signed it watches".to_owned()) };
-                let checked = self.still_what_was_signed(operation, &row.digest, now).and(watched);
+                let checked = self.still_what_was_signed(operation, &row.digest, now).and(must_be_watched(watch.as_ref(), &signed));
                 match waiting.release(checked, now).await {
                     Ok(signatures) => {
                         if let Some(watch) = &watch {
                             watch.begins(&signatures);
                         }
                         // Who signs for what may have been told anew for another signature.
-                        let is_watched = watch.as_ref().is_none_or(|watch| watch.is_met_by(&signatures));
+                        let watched = must_be_watched(watch.as_ref(), &signatures);
                         row.signatures = signatures;
                         self.kept().record_settled(op, &row, HoldState::Approved, now)?;
-                        if !is_watched {
-                            return self.refuse(op, "nobody who signed it watches".to_owned(), now);
+                        if let Err(sentence) = watched {
+                            return self.refuse(op, sentence, now);
                         }
                         return self.permit(op, operation, watch, now).await;
                     }
@@ -199,7 +197,7 @@ impl Session {
             }
             refused => refused,
         };
-        let (state, sentence) = unreleased(&verdict, &row);
+        let (state, sentence) = verdict.refuses(row.id);
         self.kept().record_settled(op, &row, state, now)?;
         self.refuse(op, sentence, now)
     }
@@ -279,6 +277,12 @@ fn beyond_commands(kept: &Kept, operation: &Operation) -> Option<String> {
     (!within).then(|| format!("connection {} runs the commands that it names, and nothing else", kept.connection.name))
 }
 
+/// What has to be watched is, by those who signed it.
+fn must_be_watched(watch: Option<&Watch>, signed: &[Signature]) -> Result<(), String> {
+    let met = watch.is_none_or(|watch| watch.is_met_by(signed));
+    if met { Ok(()) } else { Err("nobody who signed it watches".to_owned()) }
+}
+
 fn denial(decided: &Decided) -> String {
     let reasons = decided.decision.reasons.join("; ");
     match &decided.facts.understanding {
@@ -317,21 +321,4 @@ fn notice(waiting: &Waiting) -> String {
         row.expires_at,
         row.id
     )
-}
-
-fn unreleased(verdict: &Verdict, row: &HoldRow) -> (HoldState, String) {
-    let (state, message) = match verdict {
-        Verdict::Denied { by, reason } => {
-            let why = reason.as_deref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-            (HoldState::Denied { by: by.clone(), reason: reason.clone() }, format!("denied by {by}{why}"))
-        }
-        Verdict::Expired | Verdict::Signed(_) => (HoldState::Expired, "nobody approved it in time".to_owned()),
-        Verdict::Withdrawn { why } => (HoldState::Withdrawn { why: why.clone() }, format!("withdrawn: {}", printable(why))),
-        Verdict::Voided { why } => (HoldState::Voided { why: why.clone() }, format!("its approval is void: {}", printable(why))),
-        Verdict::StateLost => {
-            let why = "the gateway lost its state store".to_owned();
-            (HoldState::Voided { why: why.clone() }, why)
-        }
-    };
-    (state, format!("held operation {} was refused: {message}", row.id))
 }
