@@ -255,9 +255,8 @@ fn no_more_listens_than_one_connection_may_have() -> Result<()> {
     Ok(())
 }
 
-/// A machine that is somebody else's by now reaches nothing but what it was asked for, and leaves its caller room for its own.
-#[test]
-fn a_hostile_machine_opens_nothing_else_and_not_without_end() -> Result<()> {
+/// A machine that is somebody else's by now, and a gateway in front of it. `more`: further lines of its connection.
+fn hostile(hosts: &[&str], more: &str) -> Result<(Scene, (Ends, tempfile::TempDir))> {
     let (sshd, folder) = (Sshd::start(None)?, tempfile::tempdir()?);
     let host_key = folder.path().join("host");
     let made = Command::new("ssh-keygen").args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&host_key).stdin(Stdio::null()).output()?;
@@ -268,10 +267,16 @@ fn a_hostile_machine_opens_nothing_else_and_not_without_end() -> Result<()> {
     let mut port = String::new();
     BufReader::new(machine.0.stdout.take().context("no output")?).read_line(&mut port)?;
     let public = fs::read_to_string(host_key.with_extension("pub"))?;
-    let connection = sshd.connection(&format!("key = {{ file = {:?} }}", sshd.key()))?;
+    let connection = sshd.connection(&format!("key = {{ file = {:?} }}\n{more}", sshd.key()))?;
     let connection = connection.replace(&format!("port = {}", sshd.port()), &format!("port = {}", port.trim()));
     let connection = connection.replace(&sshd.host_key()?, &public.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
-    let scene = Scene::with(sshd, &connection, &policy(&["localhost:0"]), "")?;
+    Ok((Scene::with(sshd, &connection, &policy(hosts), "")?, (machine, folder)))
+}
+
+/// It reaches nothing but what it was asked for, and leaves its caller room for its own.
+#[test]
+fn a_hostile_machine_opens_nothing_else_and_not_without_end() -> Result<()> {
+    let (scene, _machine) = hostile(&["localhost:0"], "")?;
     let (master, target) = (Master::start(&scene)?, mirror()?);
     ensure!(master.asks("forward", &format!("0:127.0.0.1:{target}"))?.is_some_and(|port| port.trim() == "2222"));
     let runs = |command: &str| -> Result<String> {
@@ -289,6 +294,19 @@ fn a_hostile_machine_opens_nothing_else_and_not_without_end() -> Result<()> {
     let said = runs("still served")?;
     ensure!(said == "still served\n", "{said:?} after {found}");
     ensure!(!scene.gateway.printed().contains("panicked"), "{}", scene.gateway.printed());
+    Ok(())
+}
+
+/// Some say what they have to say before they have granted that it is said.
+#[test]
+fn what_a_machine_says_before_its_answer_is_the_beginning_of_what_its_caller_sees() -> Result<()> {
+    let (scene, _machine) = hostile(&[], "record = \"full\"\ndetect = [\"email\"]")?;
+    let ran = scene.ssh(&["early"])?;
+    ensure!(ran.status.success() && text(&ran.stdout) == "before: ********\nearly\n" && text(&ran.stderr) == "an error before\n", "{ran:?}");
+    let story = scene.told("early")?;
+    ensure!(story.contains("before: ********") && story.contains("an error before") && story.contains("masked: email"), "{story}");
+    let ran = scene.ssh(&["flood"])?;
+    ensure!(ran.status.code() == Some(254) && ran.stdout.is_empty() && text(&ran.stderr).contains("says too much before it begins"), "{ran:?}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-"""A machine that lets everybody in, and opens to its callers whatever it can. `attack` does, and tells how many channels of each kind were taken."""
+"""A machine that lets everybody in, and opens to its callers whatever it can. `attack` does, and tells how many channels of each kind were taken. `early` and `flood` are
+spoken before they are granted."""
 
 import json
 import socket
@@ -86,6 +87,13 @@ class Machine(paramiko.ServerInterface):
         return port or 2222
 
     def check_channel_exec_request(self, channel, command):
+        # What is said here goes out before the answer.
+        if command == b"early":
+            channel.sendall(b"before: ann@example")
+            channel.sendall_stderr(b"an error before\n")
+            channel.sendall(b".com\n")
+        if command == b"flood":
+            channel.sendall(b"x" * (300 << 10))
         threading.Thread(target=self._run, args=(channel, command.decode()), daemon=True).start()
         return True
 

@@ -15,11 +15,12 @@ use session::{
 use tokio::sync::mpsc;
 
 use super::{
+    ahead::{Ahead, Machines},
     conversation::{Conversation, Open},
     files,
     incoming::{self, Arrival, Offer, Way},
     machine::Link,
-    relay::{self, Callers, Ended, MACHINE_GONE, Passed, Running, STDERR, lines},
+    relay::{self, Callers, Ended, Passed, Running, STDERR, lines},
 };
 
 /// The exit status of what was refused: no command's own by convention.
@@ -173,14 +174,14 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
     }
 }
 
-async fn pass(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>, of_files: bool, watch: Option<&mut Watch>) -> Passed {
+async fn pass(running: &Running<'_>, callers: &mut Callers, machines: Machines, of_files: bool, watch: Option<&mut Watch>) -> Passed {
     if of_files { files::run(running.session, callers, machines).await } else { relay::run(running, callers, machines, watch).await }
 }
 
 /// What the machine has begun.
 struct Started {
     link: Arc<Link>,
-    machines: Channel<client::Msg>,
+    machines: Machines,
     /// What of the caller's it may reach, and who there wants to.
     ways: Vec<Way>,
     arrivals: Option<mpsc::Receiver<Arrival>>,
@@ -192,26 +193,27 @@ async fn started(open: &Open, prelude: &Prelude, start: Start) -> Result<Started
     let failed = |error: russh::Error| format!("the machine does not begin it: {error}");
     let mut channel = link.handle.channel_open_session().await.map_err(failed)?;
     let arrivals = if prelude.offers.is_empty() { None } else { link.arrivals() };
-    let ways = offer(&mut channel, &prelude.offers).await?;
+    let mut ahead = Ahead::default();
+    let ways = offer(&mut channel, &mut ahead, &prelude.offers).await?;
     for (name, value) in &prelude.variables {
         channel.set_env(false, name.as_str(), value.as_str()).await.map_err(failed)?;
     }
     if let Some(pty) = &prelude.pty {
         let ((columns, rows), (width, height)) = (pty.size, pty.pixels);
         channel.request_pty(true, &pty.term, columns, rows, width, height, &pty.modes).await.map_err(failed)?;
-        granted(&mut channel, "gives no terminal").await?;
+        granted(&mut channel, &mut ahead, "gives no terminal").await?;
     }
     match start {
         Start::Exec(command) => channel.exec(true, command).await.map_err(failed)?,
         Start::Shell => channel.request_shell(true).await.map_err(failed)?,
         Start::Subsystem(name) => channel.request_subsystem(true, name).await.map_err(failed)?,
     }
-    granted(&mut channel, "refuses to begin it").await?;
-    Ok(Started { link: Arc::new(link), machines: channel, ways, arrivals })
+    granted(&mut channel, &mut ahead, "refuses to begin it").await?;
+    Ok(Started { link: Arc::new(link), machines: Machines::new(channel, ahead), ways, arrivals })
 }
 
 /// Offers the machine what of the caller's it may reach. One that does not want it goes without, as a caller that asked it itself would.
-async fn offer(channel: &mut Channel<client::Msg>, offers: &[Offer]) -> Result<Vec<Way>, String> {
+async fn offer(channel: &mut Channel<client::Msg>, ahead: &mut Ahead, offers: &[Offer]) -> Result<Vec<Way>, String> {
     let mut ways = Vec::new();
     for offer in offers {
         let asked = match offer {
@@ -222,7 +224,7 @@ async fn offer(channel: &mut Channel<client::Msg>, offers: &[Offer]) -> Result<V
             }
         };
         asked.map_err(|error| format!("the machine does not begin it: {error}"))?;
-        if takes(channel).await? {
+        if ahead.until_answered(channel).await? {
             ways.push(offer.way());
         }
     }
@@ -230,20 +232,8 @@ async fn offer(channel: &mut Channel<client::Msg>, offers: &[Offer]) -> Result<V
 }
 
 /// Waits for the machine to grant what was asked last.
-async fn granted(channel: &mut Channel<client::Msg>, refuses: &str) -> Result<(), String> {
-    if takes(channel).await? { Ok(()) } else { Err(format!("the machine {refuses}")) }
-}
-
-/// Waits for the machine's answer to what was asked last.
-async fn takes(channel: &mut Channel<client::Msg>) -> Result<bool, String> {
-    loop {
-        match channel.wait().await {
-            Some(ChannelMsg::Success) => return Ok(true),
-            Some(ChannelMsg::Failure) => return Ok(false),
-            None | Some(ChannelMsg::Close) => return Err(MACHINE_GONE.to_owned()),
-            Some(_) => {}
-        }
-    }
+async fn granted(channel: &mut Channel<client::Msg>, ahead: &mut Ahead, refuses: &str) -> Result<(), String> {
+    if ahead.until_answered(channel).await? { Ok(()) } else { Err(format!("the machine {refuses}")) }
 }
 
 impl Callers {

@@ -13,17 +13,18 @@ use protocol::{
     Side,
     ssh::sftp::{Asked, Ended as Done, Move, Request, Sftp},
 };
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use russh::{ChannelMsg, ChannelWriteHalf, client};
 use session::ssh::{Answer, FileSearch, Operation, Ruling, Session, Via};
 
+use super::ahead::{FromMachine, Machines};
 use super::relay::{CALLER_LEFT, Callers, Ended, MACHINE_GONE, Passed, STDERR};
 
 /// So many bytes may wait to be sent one way before nothing more is taken that leads to more of them.
 const MAX_WAITING: usize = 1 << 20;
 
 /// Passes SFTP both ways until one side ends it.
-pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Channel<client::Msg>) -> Passed {
-    let (mut from_machine, to_machine) = machines.split();
+pub(super) async fn run(session: &Session, callers: &mut Callers, machines: Machines) -> Passed {
+    let Machines { hear: mut from_machine, say: to_machine } = machines;
     let mut files = Files {
         session,
         sftp: Sftp::default(),
@@ -94,7 +95,7 @@ enum End {
 
 impl Files<'_> {
     /// Why it was broken off; none at the machine's own end.
-    async fn pass(&mut self, callers: &mut Callers, from_machine: &mut ChannelReadHalf, machine: &ChannelWriteHalf<client::Msg>) -> Option<String> {
+    async fn pass(&mut self, callers: &mut Callers, from_machine: &mut FromMachine, machine: &ChannelWriteHalf<client::Msg>) -> Option<String> {
         let (mut up, mut down): (Option<Sending<'_>>, Option<Sending<'_>>) = (None, None);
         let mut machine_closed = false;
         loop {

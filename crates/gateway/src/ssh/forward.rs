@@ -47,7 +47,7 @@ pub(super) async fn run(conversation: Arc<Conversation>, channel: Channel<Msg>, 
             let passed = relay::run(
                 &Running { session: &open.session, operation: op, records: false, terminal: false, masks: false, has_status: false },
                 &mut callers,
-                machines,
+                machines.into(),
                 None,
             )
             .await;

@@ -334,7 +334,7 @@ async fn carry(conversation: &Conversation, open: &Open, handle: Handle, operati
     reply.accept().await;
     let mut callers = Callers::new(channel, handle, conversation.flow());
     let running = Running { session: &open.session, operation, records: false, terminal: false, masks: false, has_status: false };
-    let passed = relay::run(&running, &mut callers, machines, None).await;
+    let passed = relay::run(&running, &mut callers, machines.into(), None).await;
     let _ = callers.handle.close(id).await;
     conversation.flow().end(id.into());
     // There is where the caller is.

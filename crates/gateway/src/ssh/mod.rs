@@ -2,6 +2,7 @@
 //!
 //! Transport and packets are russh's. What is asked in them is decided by `session` before anything of it goes on, and nothing that was not looked at does.
 
+mod ahead;
 mod caller;
 mod channel;
 mod conversation;

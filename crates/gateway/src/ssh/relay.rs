@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use model::Timestamp;
 use russh::{
-    Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client,
+    Channel, ChannelId, ChannelMsg, ChannelWriteHalf, Sig, client,
     server::{Handle, Msg},
 };
 use session::{
@@ -24,6 +24,7 @@ use session::{
 use tokio::time::Instant;
 
 use super::{
+    ahead::{FromMachine, Machines},
     flow::{Flow, Inbox},
     typed::Typed,
 };
@@ -154,8 +155,8 @@ pub(super) struct Running<'a> {
 }
 
 /// Passes bytes both ways until the machine has closed its channel, or the caller has; or what must be watched is not.
-pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Channel<client::Msg>, watch: Option<&mut Watch>) -> Passed {
-    let (mut from_machine, to_machine) = machines.split();
+pub(super) async fn run(running: &Running<'_>, callers: &mut Callers, machines: Machines, watch: Option<&mut Watch>) -> Passed {
+    let Machines { hear: mut from_machine, say: to_machine } = machines;
     let Callers { id, handle, inbox, write, ended: told_end, flow } = callers;
     let typed = running.terminal.then(Mutex::default);
     let begins = || running.masks.then(|| running.session.shows(Timestamp::now()));
@@ -240,7 +241,7 @@ struct Down<'a> {
 
 impl Down<'_> {
     /// Why it was broken off; none at the machine's own end.
-    async fn pass(&mut self, from_machine: &mut ChannelReadHalf) -> Option<String> {
+    async fn pass(&mut self, from_machine: &mut FromMachine) -> Option<String> {
         loop {
             let message = match self.idle_at {
                 None => from_machine.wait().await,
@@ -286,7 +287,7 @@ impl Down<'_> {
     }
 
     /// Takes what still comes from the machine and is for nobody. Whether it closed its channel.
-    async fn until_closed(&mut self, from_machine: &mut ChannelReadHalf) -> bool {
+    async fn until_closed(&mut self, from_machine: &mut FromMachine) -> bool {
         loop {
             match from_machine.wait().await {
                 Some(ChannelMsg::Close) => return true,
