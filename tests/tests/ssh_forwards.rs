@@ -310,6 +310,17 @@ fn what_a_machine_says_before_its_answer_is_the_beginning_of_what_its_caller_see
     Ok(())
 }
 
+/// Requests to listen are answered in order: one that the machine does not answer is answered by the gateway, and the connection goes on.
+#[test]
+fn a_machine_that_does_not_answer_holds_its_caller_up_for_a_while_and_no_longer() -> Result<()> {
+    let (scene, _machine) = hostile(&["silent:0"], "")?;
+    let master = Master::start(&scene)?;
+    ensure!(master.asks("forward", "silent:0:127.0.0.1:1")?.is_none());
+    let ran = scene.client("ssh")?.arg("-S").arg(&master.socket).args([&to("alice"), "goes on"]).output()?;
+    ensure!(ran.status.success() && text(&ran.stdout) == "goes on\n", "{ran:?}");
+    tells(&scene, &["listening at silent:0", "the machine does not answer"])
+}
+
 /// An agent with one key; where it is reached.
 fn agent(folder: &Path, key: &Path) -> Result<(Ends, PathBuf)> {
     let socket = folder.join("agent");

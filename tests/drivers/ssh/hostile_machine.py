@@ -1,5 +1,5 @@
 """A machine that lets everybody in, and opens to its callers whatever it can. `attack` does, and tells how many channels of each kind were taken. `early` and `flood` are
-spoken before they are granted."""
+spoken before they are granted, and who asks it to listen at `silent` is not answered."""
 
 import json
 import socket
@@ -83,6 +83,8 @@ class Machine(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_port_forward_request(self, address, port):
+        if address == "silent":
+            threading.Event().wait()
         listening.append((self.transport, address, port or 2222))
         return port or 2222
 

@@ -24,7 +24,8 @@ use super::{
 const MAX_CHANNELS_FROM_MACHINE: usize = 48;
 /// Connections on one link that wait to be looked at; what comes beyond them is refused.
 pub(super) const MAX_ARRIVING: usize = 16;
-/// How long a machine may take to begin listening, or to end it.
+/// How long a machine may take to begin listening, on a link that is made for it, or to end it. Such a request is answered in order with all others (RFC 4254 section 4),
+/// and russh takes its answer where it arrives: nothing else of its caller's is read meanwhile.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Characters of whom a machine says that it connected.
 const MAX_FROM: usize = 255;
@@ -175,10 +176,13 @@ pub(super) async fn listen(conversation: &Arc<Conversation>, handle: Handle, ask
 /// On a link of its own, which ends with it: nothing else that the machine opens there is meant.
 async fn begun(conversation: &Arc<Conversation>, open: &Arc<Open>, handle: Handle, way: Way, operation: u64) -> Result<Place, String> {
     let Way::Listener(asked) = &way else { return Err("nothing listens for it".to_owned()) };
-    let link = Arc::new(open.link().await?);
-    let arrivals = link.arrivals().ok_or(MACHINE_GONE)?;
-    let opening = tokio::time::timeout(ANSWERS_WITHIN, asked.open(&link)).await;
-    let place = opening.map_err(|_| "the machine does not answer".to_owned())??;
+    let opening = async {
+        let link = Arc::new(open.link().await?);
+        let arrivals = link.arrivals().ok_or(MACHINE_GONE)?;
+        let place = asked.open(&link).await?;
+        Ok::<_, String>((link, arrivals, place))
+    };
+    let (link, arrivals, place) = tokio::time::timeout(ANSWERS_WITHIN, opening).await.map_err(|_| "the machine does not answer".to_owned())??;
     let (stop, stopped) = oneshot::channel();
     conversation.listens(place.clone(), Listener { link: link.clone(), open: open.clone(), operation, _stop: stop })?;
     // It does not keep the conversation: that keeps it.
