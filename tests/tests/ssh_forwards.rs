@@ -1,4 +1,5 @@
-//! What leads from the machine back to its caller: listeners (`ssh -R`), the caller's agent (`-A`) and its display (`-X`), with OpenSSH at both ends.
+//! What leads from the machine back to its caller: listeners (`ssh -R`), the caller's agent (`-A`) and its display (`-X`), with OpenSSH at both ends; and machines that are not
+//! what they should be.
 
 use std::{
     fs,
@@ -267,7 +268,8 @@ fn hostile(hosts: &[&str], more: &str) -> Result<(Scene, (Ends, tempfile::TempDi
     let mut port = String::new();
     BufReader::new(machine.0.stdout.take().context("no output")?).read_line(&mut port)?;
     let public = fs::read_to_string(host_key.with_extension("pub"))?;
-    let connection = sshd.connection(&format!("key = {{ file = {:?} }}\n{more}", sshd.key()))?;
+    let proof = if more.contains("password") { String::new() } else { format!("key = {{ file = {:?} }}\n", sshd.key()) };
+    let connection = sshd.connection(&format!("{proof}{more}"))?;
     let connection = connection.replace(&format!("port = {}", sshd.port()), &format!("port = {}", port.trim()));
     let connection = connection.replace(&sshd.host_key()?, &public.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
     Ok((Scene::with(sshd, &connection, &policy(hosts), "")?, (machine, folder)))
@@ -307,6 +309,22 @@ fn what_a_machine_says_before_its_answer_is_the_beginning_of_what_its_caller_see
     ensure!(story.contains("before: ********") && story.contains("an error before") && story.contains("masked: email"), "{story}");
     let ran = scene.ssh(&["flood"])?;
     ensure!(ran.status.code() == Some(254) && ran.stdout.is_empty() && text(&ran.stderr).contains("says too much before it begins"), "{ran:?}");
+    Ok(())
+}
+
+#[test]
+fn a_machine_is_signed_in_to_with_the_password_that_its_connection_names() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let secret = folder.path().join("password");
+    for (password, sentence) in [("pässword of the machine", None), ("another", Some("does not let the gateway in"))] {
+        fs::write(&secret, password)?;
+        let (scene, _machine) = hostile(&[], &format!("password = {{ file = {secret:?} }}"))?;
+        let ran = scene.ssh(&["within"])?;
+        match sentence {
+            None => ensure!(ran.status.success() && text(&ran.stdout) == "within\n", "{ran:?}"),
+            Some(sentence) => ensure!(ran.status.code() == Some(254) && text(&ran.stderr).contains(sentence), "{ran:?}"),
+        }
+    }
     Ok(())
 }
 

@@ -74,7 +74,10 @@ class Machine(paramiko.ServerInterface):
         self.transport = transport
 
     def get_allowed_auths(self, username):
-        return "publickey"
+        return "publickey,password"
+
+    def check_auth_password(self, username, password):
+        return paramiko.AUTH_SUCCESSFUL if password == "pässword of the machine" else paramiko.AUTH_FAILED
 
     def check_auth_publickey(self, username, key):
         return paramiko.AUTH_SUCCESSFUL

@@ -301,7 +301,8 @@ async fn sign_in(connection: &Connection, machine: &Machine, proof: Proof) -> Re
     let user = connection.login.user.clone();
     let answered = match proof {
         Proof::Password(password) => {
-            let password = String::from_utf8(password.reveal().to_vec()).map_err(|_| DialError::Secret("it is not UTF-8".to_owned()))?;
+            // russh wipes the copy that it is given, once it has sent it.
+            let password = password.reveal_str().ok_or_else(|| DialError::Secret("it is not UTF-8".to_owned()))?;
             link.handle.authenticate_password(user.clone(), password).await
         }
         Proof::Key(key) => {
