@@ -38,6 +38,7 @@ pub struct Api {
     indexer: tokio::sync::Mutex<store::Indexer>,
     /// Requests that may be answered at once.
     places: Arc<tokio::sync::Semaphore>,
+    following: handlers::follow::Following,
 }
 
 /// Requests answered at once. Those that stream count until their answer begins.
@@ -58,6 +59,7 @@ impl Api {
             metrics: metrics::Metrics::new(),
             indexer,
             places: Arc::new(tokio::sync::Semaphore::new(MAX_AT_ONCE)),
+            following: handlers::follow::Following::default(),
             guard,
             gateway,
             since,

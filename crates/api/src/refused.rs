@@ -76,6 +76,11 @@ impl Refused {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// The caller has so much already that they get no more.
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message)
+    }
+
     /// A target or the store cannot be reached.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
@@ -191,7 +196,7 @@ impl From<NotEntered> for Refused {
         match error {
             NotEntered::UnknownProvider { .. } => Self::not_found(message),
             NotEntered::Redirect => Self::invalid(message),
-            NotEntered::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotEntered::TooMany => Self::too_many(message),
             NotEntered::NoSecret(_) | NotEntered::Provider(OidcError::Unreachable(..) | OidcError::NoRandomness) => Self::unavailable(message),
             NotEntered::Provider(OidcError::NotOffered(..)) => Self::invalid(message),
             NotEntered::Possession(error) => error.into(),
@@ -213,7 +218,7 @@ impl From<NotExchanged> for Refused {
         match error {
             NotExchanged::Token(WorkloadError::Unreachable(..)) => Self::unavailable(message),
             NotExchanged::Several(_) => Self::invalid(message),
-            NotExchanged::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotExchanged::TooMany => Self::too_many(message),
             NotExchanged::Govern(error) => error.into(),
             NotExchanged::Possession(error) => error.into(),
             NotExchanged::Unnamed | NotExchanged::Statement => Self::invalid(message),
@@ -237,7 +242,7 @@ impl From<NotPossessed> for Refused {
         match error {
             NotPossessed::State(error) => error.into(),
             NotPossessed::Unnamed => Self::invalid(message),
-            NotPossessed::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message),
+            NotPossessed::TooMany => Self::too_many(message),
             NotPossessed::Missing | NotPossessed::Proof(_) | NotPossessed::OtherKey | NotPossessed::UsedBefore => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             }

@@ -2,13 +2,14 @@
 
 mod access;
 mod document;
+mod follow;
 mod listeners;
 mod matrix;
 mod oauth;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Body, http::Request};
+use axum::{Router, body::Body, http::Request, response::Response};
 use http_body_util::BodyExt;
 use hyper_util::service::TowerToHyperService;
 use identity::register::{Machine, MachineKind, NewIdentity};
@@ -128,6 +129,18 @@ impl House {
 
     /// One request with these headers.
     async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, String)], body: Option<Value>) -> (u16, Value) {
+        let response = self.answer(method, path, headers, body).await;
+        let status = response.status().as_u16();
+        // A stream that never ends tells enough by its beginning.
+        if response.headers()["content-type"] == "application/x-ndjson" {
+            return (status, Value::Null);
+        }
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// The answer to one, as it comes.
+    async fn answer(&self, method: &str, path: &str, headers: &[(&str, String)], body: Option<Value>) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -146,13 +159,6 @@ impl House {
         };
         let mut request = request.body(body).unwrap();
         request.extensions_mut().insert(Peer("127.0.0.1:1".parse::<SocketAddr>().unwrap().ip()));
-        let response = hyper::service::Service::call(&TowerToHyperService::new(self.router.clone()), request).await.unwrap();
-        let status = response.status().as_u16();
-        // A stream that never ends tells enough by its beginning.
-        if response.headers()["content-type"] == "application/x-ndjson" {
-            return (status, Value::Null);
-        }
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        hyper::service::Service::call(&TowerToHyperService::new(self.router.clone()), request).await.unwrap()
     }
 }

@@ -55,6 +55,13 @@ impl Reader {
         }
     }
 
+    /// It goes on for who they are now, under the version in force now.
+    pub(crate) fn reads_as(&mut self, version: Arc<Version>, caller: &Caller) {
+        self.version = version;
+        self.viewer = caller.chain.clone();
+        self.now = caller.now;
+    }
+
     /// The record as this reader may see it.
     pub(crate) fn show(&mut self, mut record: Record) -> Record {
         if self.name == self.subject {

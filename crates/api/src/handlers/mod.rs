@@ -6,6 +6,7 @@
 pub(crate) mod catalogs;
 pub(crate) mod connections;
 pub(crate) mod explain;
+pub(crate) mod follow;
 pub(crate) mod holds;
 pub(crate) mod identities;
 pub(crate) mod oauth;

@@ -1,25 +1,23 @@
 //! What happened in sessions: one recording from begin to end, or all of them as they grow.
 //!
-//! Both answer lines of JSON as they are read. A reader who goes away ends the reading; one who reads slowly slows it down; nothing is kept for either.
+//! Both answer lines of JSON as they are read. A reader who goes away ends the reading; one who reads slowly slows the reading of one recording down, and of those that grow
+//! is sent away; nothing is kept for either.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
-use axum::{
-    body::{Body, Bytes},
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Bytes, extract::State, response::Response};
 use model::{ConnectionName, IdentityName, SessionId, SystemAction, Timestamp, session::SessionRow};
-use serde::{Deserialize, Serialize};
-use session::sign_in::SignInFor;
+use serde::Deserialize;
 use store::{
     recordings::{RecordingError, Records},
     state::SessionFilter,
 };
 use tokio::sync::mpsc;
 
-use super::sessions;
+use super::{
+    follow::{AHEAD, Batch, Listener, Over, line, ndjson},
+    sessions,
+};
 use crate::{
     Api,
     caller::Caller,
@@ -29,10 +27,6 @@ use crate::{
     values::Reader,
 };
 
-/// Lines read ahead of a slow reader.
-pub(super) const AHEAD: usize = 64;
-/// How often growing recordings are looked at.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Sessions followed at once by one reader.
 const MAX_FOLLOWED: u32 = 1_000;
 
@@ -122,63 +116,71 @@ pub(crate) struct Followed {
 #[utoipa::path(get, path = "/v1/tail",
     params(("session" = Option<String>, Query, description = "Only this session"), ("identity" = Option<String>, Query, description = "Only with this identity in the chain"),
         ("connection" = Option<String>, Query, description = "Only on this connection"), ("whole" = Option<bool>, Query, description = "Of `session` also what happened before: to watch it")),
-    responses((status = 200, description = "Records", body = TailLine, content_type = "application/x-ndjson"), (status = 401, description = "Nobody is signed in", body = Refusal)))]
+    responses((status = 200, description = "Records", body = TailLine, content_type = "application/x-ndjson"), (status = 401, description = "Nobody is signed in", body = Refusal), (status = 429, description = "The caller follows too much", body = Refusal)))]
 pub(crate) async fn tail(caller: Caller, State(api): State<Arc<Api>>, Query(wanted): Query<Followed>) -> Result<Response, Refused> {
     if let Some(id) = wanted.session {
         sessions::one(&api, &caller, id).await?;
     }
-    let (lines, answer) = mpsc::channel(AHEAD);
-    let mut follower = Follower { since: caller.now, followed: HashMap::new(), api, caller, wanted, lines };
+    let since = caller.now;
+    let (listener, answer) = Listener::begin(api, caller)?;
+    let follower = Follower { since, followed: HashMap::new(), listener, wanted };
     tokio::spawn(async move {
-        if let Err(refused) = follower.follow().await {
+        if let Over::Refused(refused) = follower.follow().await {
             tracing::debug!(?refused, "a reader of live recordings was ended");
         }
     });
-    Ok(ndjson(answer))
+    Ok(answer)
 }
 
 struct Follower {
-    api: Arc<Api>,
-    caller: Caller,
+    listener: Listener,
     wanted: Followed,
     since: Timestamp,
     /// Sessions being followed; none once their recording ended.
-    followed: HashMap<SessionId, Option<(SessionRow, Records, Reader)>>,
-    lines: mpsc::Sender<Bytes>,
+    followed: HashMap<SessionId, Option<Growing>>,
+}
+
+/// A session that is followed.
+struct Growing {
+    row: SessionRow,
+    records: Records,
+    reader: Reader,
 }
 
 impl Follower {
-    async fn follow(&mut self) -> Result<(), Refused> {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn follow(mut self) -> Over {
+        let mut behind = false;
         loop {
-            tokio::select! {
-                () = self.lines.closed() => return Ok(()),
-                _ = looks.tick() => self.look().await?,
+            match self.listener.next_look(behind).await {
+                Ok(()) => {}
+                Err(over) => return over,
             }
+            behind = match self.look().await {
+                Ok(behind) => behind,
+                Err(over) => return over,
+            };
         }
     }
 
-    async fn look(&mut self) -> Result<(), Refused> {
-        self.caller.now = Timestamp::now();
-        let chain = self.api.guard.still_stands(&self.caller.signed_in, SignInFor::Api, self.caller.now).await?;
-        self.caller.actor = chain.subject.clone();
-        self.caller.chain = chain;
+    /// Whether there is more than was told at once.
+    async fn look(&mut self) -> Result<bool, Over> {
         self.find_new().await?;
-        let audits = self.api.guard.may(&self.caller.actor, SystemAction::Audit, self.caller.now);
-        for followed in self.followed.values_mut() {
-            let Some((row, records, mut reader)) = followed.take() else { continue };
-            if !audits && row.subject != self.caller.actor.name {
+        let mut behind = false;
+        let ids: Vec<SessionId> = self.followed.keys().copied().collect();
+        for id in ids {
+            let Some(mut growing) = self.followed.get_mut(&id).and_then(Option::take) else { continue };
+            let (api, caller) = self.listener.asks_again().await?;
+            if !api.guard.may(&caller.actor, SystemAction::Audit, caller.now) && growing.row.subject != caller.actor.name {
                 continue;
             }
-            reader.version = self.api.guard.version();
-            reader.viewer = self.caller.chain.clone();
-            reader.now = self.caller.now;
-            let lines = self.lines.clone();
-            let read = tokio::task::spawn_blocking(move || grow(row, records, reader, &lines));
-            *followed = read.await.map_err(|error| Refused::failed(&error))?;
+            growing.reader.reads_as(api.guard.version(), caller);
+            let read = tokio::task::spawn_blocking(move || growing.grow());
+            let (growing, batch) = read.await.map_err(|error| Refused::failed(&error))?;
+            behind |= growing.is_some() && batch.is_full();
+            self.listener.tell(batch).await?;
+            self.followed.insert(id, growing);
         }
-        Ok(())
+        Ok(behind)
     }
 
     /// Begins to follow sessions that live now or began since the last look.
@@ -190,8 +192,8 @@ impl Follower {
             since: None,
             limit: MAX_FOLLOWED,
         };
-        let live = sessions::visible(&self.api, &self.caller, SessionFilter { live: Some(true), ..filter.clone() }).await?;
-        let begun = sessions::visible(&self.api, &self.caller, SessionFilter { since: Some(self.since), ..filter }).await?;
+        let live = sessions::visible(&self.listener.api, &self.listener.caller, SessionFilter { live: Some(true), ..filter.clone() }).await?;
+        let begun = sessions::visible(&self.listener.api, &self.listener.caller, SessionFilter { since: Some(self.since), ..filter }).await?;
         for row in live.into_iter().chain(begun) {
             let wanted = self.wanted.session.is_none_or(|id| id == row.id);
             if wanted && !self.followed.contains_key(&row.id) {
@@ -205,12 +207,12 @@ impl Follower {
         let id = row.id;
         let whole = self.wanted.whole && self.wanted.session == Some(id);
         let how = if whole { "watch" } else { "tail" };
-        if self.api.guard.read_recording(&row, how, &self.caller.actor, self.caller.now).await.is_err() {
+        if self.listener.api.guard.read_recording(&row, how, &self.listener.caller.actor, self.listener.caller.now).await.is_err() {
             self.followed.insert(id, None);
             return Ok(());
         }
-        let reader = Reader::new(self.api.guard.version(), &self.caller, &row);
-        let recordings = self.api.guard.store().recordings().clone();
+        let reader = Reader::new(self.listener.api.guard.version(), &self.listener.caller, &row);
+        let recordings = self.listener.api.guard.store().recordings().clone();
         let already = row.started_at < self.since && !whole;
         let begun = tokio::task::spawn_blocking(move || {
             let mut records = recordings.read(id).ok()?;
@@ -221,7 +223,7 @@ impl Follower {
                     reader.show(placed.ok()?.record);
                 }
             }
-            Some((row, records, reader))
+            Some(Growing { row, records, reader })
         });
         // A session that has no recording yet is looked for again next time.
         if let Some(begun) = begun.await.map_err(|error| Refused::failed(&error))? {
@@ -231,26 +233,19 @@ impl Follower {
     }
 }
 
-/// Tells what a recording has more than last time. None once it ended, cannot be read, or nobody listens.
-fn grow(row: SessionRow, mut records: Records, mut reader: Reader, lines: &mpsc::Sender<Bytes>) -> Option<(SessionRow, Records, Reader)> {
-    for placed in &mut records {
-        let record = reader.show(placed.ok()?.record);
-        let told = TailLine { session: row.id, chain: row.chain.clone(), connection: row.connection.clone(), record };
-        lines.blocking_send(line(&told)).ok()?;
+impl Growing {
+    /// Reads what the recording has more than last time. None once it ended or cannot be read.
+    fn grow(mut self) -> (Option<Self>, Batch) {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
+            let Some(placed) = self.records.next() else {
+                let ended = self.records.walked().complete;
+                return (Some(self).filter(|_| !ended), batch);
+            };
+            let Ok(placed) = placed else { return (None, batch) };
+            let record = self.reader.show(placed.record);
+            batch.push(&TailLine { session: self.row.id, chain: self.row.chain.clone(), connection: self.row.connection.clone(), record });
+        }
+        (Some(self), batch)
     }
-    if records.walked().complete { None } else { Some((row, records, reader)) }
-}
-
-pub(super) fn line(value: &impl Serialize) -> Bytes {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    Bytes::from(line)
-}
-
-pub(super) fn ndjson(lines: mpsc::Receiver<Bytes>) -> Response {
-    let stream = futures_util::stream::unfold(lines, |mut lines| async move {
-        let line = lines.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), lines))
-    });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }

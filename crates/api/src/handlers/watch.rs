@@ -5,17 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::{body::Bytes, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 use evidence::record::Record;
-use model::{HoldId, Timestamp, session::SessionRow};
-use session::{
-    approve::{Attached, SILENT_AFTER},
-    sign_in::SignInFor,
-};
+use model::{HoldId, session::SessionRow};
+use session::approve::{Attached, SILENT_AFTER, VoteError};
 use store::recordings::Records;
-use tokio::sync::mpsc;
 
-use super::recordings::{AHEAD, LOOK, line, ndjson};
+use super::follow::{Batch, Listener, Over};
 use crate::{
     Api,
     caller::Caller,
@@ -28,7 +24,7 @@ use crate::{
 /// Watch a held operation that runs only while somebody does: its records, a JSON value a line, until it is over, the caller leaves or may no longer. It is
 /// signed while it is watched, and whoever watches is heard of from time to time.
 #[utoipa::path(get, path = "/v1/holds/{id}/watch", params(("id" = String, Path, description = "The held operation, h_…")),
-    responses((status = 200, description = "Records", body = TailLine, content_type = "application/x-ndjson"), (status = 403, description = "Not yours to watch", body = Refusal), (status = 404, description = "No such operation", body = Refusal)))]
+    responses((status = 200, description = "Records", body = TailLine, content_type = "application/x-ndjson"), (status = 403, description = "Not yours to watch", body = Refusal), (status = 404, description = "No such operation", body = Refusal), (status = 429, description = "The caller follows too much", body = Refusal)))]
 pub(crate) async fn watch(caller: Caller, State(api): State<Arc<Api>>, Path(id): Path<HoldId>) -> Result<Response, Refused> {
     let attached = api.guard.approvals().attach(id, &caller.actor, caller.now).await?;
     let session = attached.session();
@@ -38,15 +34,15 @@ pub(crate) async fn watch(caller: Caller, State(api): State<Arc<Api>>, Path(id):
     let opened = tokio::task::spawn_blocking(move || recordings.read(session)).await.map_err(|error| Refused::failed(&error))?;
     let records = opened.map_err(|error| Refused::failed(&error))?;
     let reader = Reader::new(api.guard.version(), &caller, &row);
-    let (lines, answer) = mpsc::channel(AHEAD);
-    let seen = Seen { row, records, reader, hold: id, operation: None, behind: false };
-    let mut watcher = Watcher { api, caller, attached, lines };
+    let seen = Seen { row, records, reader, hold: id, operation: None };
+    let (listener, answer) = Listener::begin(api, caller)?;
+    let watcher = Watcher { listener, attached };
     tokio::spawn(async move {
-        if let Err(refused) = watcher.follow(seen).await {
+        if let Over::Refused(refused) = watcher.follow(seen).await {
             tracing::info!(?refused, hold = %id, "a watcher was sent away");
         }
     });
-    Ok(ndjson(answer))
+    Ok(answer)
 }
 
 /// Say that one still watches, or end what one watches.
@@ -64,10 +60,8 @@ pub(crate) async fn watching(
 
 /// One who watches, for as long as this is kept.
 struct Watcher {
-    api: Arc<Api>,
-    caller: Caller,
+    listener: Listener,
     attached: Attached,
-    lines: mpsc::Sender<Bytes>,
 }
 
 /// What they have seen so far.
@@ -78,55 +72,45 @@ struct Seen {
     hold: HoldId,
     /// Its number, once it is known.
     operation: Option<u64>,
-    /// There is more than was told at once.
-    behind: bool,
 }
 
-/// So much is told before it is asked anew whether they still may.
-const RECORDS_AT_ONCE: usize = 256;
-
 impl Watcher {
-    async fn follow(&mut self, mut seen: Seen) -> Result<(), Refused> {
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn follow(mut self, mut seen: Seen) -> Over {
+        let mut behind = false;
         loop {
-            tokio::select! {
-                () = self.lines.closed() => return Ok(()),
-                _ = looks.tick(), if !seen.behind => {}
-                () = std::future::ready(()), if seen.behind => {}
-            }
-            self.still_may().await?;
-            seen.reader.version = self.api.guard.version();
-            seen.reader.viewer = self.caller.chain.clone();
-            seen.reader.now = self.caller.now;
-            let lines = self.lines.clone();
-            let grown = tokio::task::spawn_blocking(move || seen.grow(&lines)).await.map_err(|error| Refused::failed(&error))?;
-            match grown {
-                Some(more) => seen = more,
-                None => return Ok(()),
+            match self.next(seen, behind).await {
+                Ok((more, full)) => (seen, behind) = (more, full),
+                Err(over) => return over,
             }
         }
     }
 
-    async fn still_may(&mut self) -> Result<(), Refused> {
-        self.caller.now = Timestamp::now();
-        let chain = self.api.guard.still_stands(&self.caller.signed_in, SignInFor::Api, self.caller.now).await?;
-        self.caller.actor = chain.subject.clone();
-        self.caller.chain = chain;
-        let may = self.api.guard.approvals().may_still_watch(&self.attached, &self.caller.actor, self.caller.now);
-        may.map_err(|refused| session::approve::VoteError::from(refused).into())
+    /// What they have seen then, and whether there is more.
+    async fn next(&mut self, mut seen: Seen, behind: bool) -> Result<(Seen, bool), Over> {
+        self.listener.next_look(behind).await?;
+        let (api, caller) = (&self.listener.api, &self.listener.caller);
+        let may = api.guard.approvals().may_still_watch(&self.attached, &caller.actor, caller.now);
+        may.map_err(|refused| Refused::from(VoteError::from(refused)))?;
+        seen.reader.reads_as(api.guard.version(), caller);
+        let read = tokio::task::spawn_blocking(move || seen.grow());
+        let (seen, batch) = read.await.map_err(|error| Refused::failed(&error))?;
+        let behind = batch.is_full();
+        self.listener.tell(batch).await?;
+        Ok((seen.ok_or(Over::Ended)?, behind))
     }
 }
 
 impl Seen {
-    /// Tells what the recording has more of the operation than last time. None once that is over, cannot be read, or nobody listens.
-    fn grow(mut self, lines: &mpsc::Sender<Bytes>) -> Option<Self> {
-        self.behind = false;
-        for _ in 0..RECORDS_AT_ONCE {
+    /// Reads what the recording has more of the operation than last time. None once that is over, or cannot be read.
+    fn grow(mut self) -> (Option<Self>, Batch) {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
             let Some(placed) = self.records.next() else {
-                return if self.records.walked().complete { None } else { Some(self) };
+                let ended = self.records.walked().complete;
+                return (Some(self).filter(|_| !ended), batch);
             };
-            let record = self.reader.show(placed.ok()?.record);
+            let Ok(placed) = placed else { return (None, batch) };
+            let record = self.reader.show(placed.record);
             if let Record::Held(held) = &record
                 && held.hold == self.hold
             {
@@ -134,18 +118,15 @@ impl Seen {
             }
             let closed = matches!(record, Record::Closed(_));
             if !closed && (self.operation.is_none() || record.op() != self.operation) {
+                batch.pass();
                 continue;
             }
             let over = closed || matches!(record, Record::Answered(_));
-            let told = TailLine { session: self.row.id, chain: self.row.chain.clone(), connection: self.row.connection.clone(), record };
-            // Whoever takes nothing does not watch, and keeps no thread.
-            let sent = tokio::runtime::Handle::current().block_on(tokio::time::timeout(SILENT_AFTER, lines.send(line(&told))));
-            sent.ok()?.ok()?;
+            batch.push(&TailLine { session: self.row.id, chain: self.row.chain.clone(), connection: self.row.connection.clone(), record });
             if over {
-                return None;
+                return (None, batch);
             }
         }
-        self.behind = true;
-        Some(self)
+        (Some(self), batch)
     }
 }
