@@ -9,6 +9,7 @@ pub mod disk;
 pub mod gateway;
 pub mod issuer;
 pub mod keycloak;
+pub mod lock;
 pub mod machine;
 pub mod openbao;
 pub mod postgres;

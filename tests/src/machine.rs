@@ -61,7 +61,14 @@ impl Scene {
     /// # Errors
     /// Something did not start.
     pub fn with(machine: Sshd, connection: &str, policy: &str, more: &str) -> Result<Self> {
-        let setup = Setup::init()?;
+        Self::of(Setup::init()?, machine, connection, policy, more)
+    }
+
+    /// The same of a gateway that keeps its state as `setup` has it.
+    ///
+    /// # Errors
+    /// Something did not start.
+    pub fn of(setup: Setup, machine: Sshd, connection: &str, policy: &str, more: &str) -> Result<Self> {
         let configuration = fs::read_to_string(setup.file("countersign.toml"))?;
         let configuration = configuration.replace("[listen]\n", "[listen]\nssh = \"127.0.0.1:0\"\n");
         setup.write("countersign.toml", &format!("{configuration}{more}"))?;

@@ -2,8 +2,6 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::{Login, Running},
     gateway::{CONNECTION, Gateway, Setup},
+    lock::Lock,
     postgres::{DATABASE, PATIENCE, Postgres},
     wire::{Wire, bind, execute, parse, query, sync},
 };
@@ -339,35 +338,6 @@ fn a_disk_that_takes_no_more_ends_all_sessions_and_not_the_gateway() -> Result<(
     ensure!(said == "again\n", "{said}{}", stand.gateway.printed());
     ensure!(stand.story("alice")?.contains("select 'again'"));
     Ok(())
-}
-
-/// Another process that holds everything readers and writers of the state store must lock, as long as this lives.
-struct Lock(Child);
-
-impl Lock {
-    /// Bytes 120 to 127 of the WAL index: writing, checkpoints, recovery and the five places of readers.
-    /// <https://www.sqlite.org/walformat.html#locks>
-    const PROGRAM: &str = "import fcntl, sys\n\
-        index = open(sys.argv[1], 'r+b')\n\
-        fcntl.lockf(index, fcntl.LOCK_EX, 8, 120)\n\
-        print('locked', flush=True)\n\
-        sys.stdin.read()\n";
-
-    fn state(gateway: &Gateway) -> Result<Self> {
-        let index = gateway.setup().file("data/state.db-shm");
-        let mut child = Command::new("python3").args(["-c", Self::PROGRAM]).arg(index).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut said)?;
-        ensure!(said == "locked\n", "the state store could not be locked");
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

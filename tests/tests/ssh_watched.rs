@@ -1,10 +1,16 @@
 //! A shell that runs only while somebody who signed for it watches: it begins with them, and does not go on without them.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     clients::{Running, python},
+    gateway::Setup,
+    lock::Lock,
     machine::{POLICY, Scene, text, to, until},
     postgres::PATIENCE,
     sshd::Sshd,
@@ -24,9 +30,13 @@ forbid (principal, action == Action::"execute", resource in Environment::"produc
 "#;
 
 fn scene(watched: &str, grace_s: u32) -> Result<Scene> {
+    scene_of(Setup::init()?, watched, &format!("[holds]\nunwatched_grace_s = {grace_s}\n"))
+}
+
+fn scene_of(setup: Setup, watched: &str, more: &str) -> Result<Scene> {
     let machine = Sshd::start(None)?;
     let connection = machine.connection(&format!("key = {{ file = {:?} }}\n", machine.key()))?;
-    Scene::with(machine, &connection, &format!("{POLICY}{watched}"), &format!("[holds]\nunwatched_grace_s = {grace_s}\n"))
+    Scene::of(setup, machine, &connection, &format!("{POLICY}{watched}"), more)
 }
 
 /// A shell of alice's, which waits.
@@ -217,5 +227,70 @@ fn a_watcher_who_may_not_any_more_is_none() -> Result<()> {
     let (status, _) = shell.finish(PATIENCE)?;
     ensure!(status.code() == Some(254), "{status}");
     watching.finish(PATIENCE).context("the watcher was not sent away")?;
+    Ok(())
+}
+
+/// What is said of the one recording there is by the program that anybody checks one with: `docs/recording-format.md`.
+fn checked(scene: &Scene) -> Result<String> {
+    let format = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recording-format.md"))?;
+    let program = format.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).context("no program")?;
+    let days = fs::read_dir(scene.gateway.setup().file("data/recordings"))?.collect::<Result<Vec<_>, _>>()?;
+    let mut segments = Vec::new();
+    for day in days.iter().filter(|day| day.path().is_dir()) {
+        segments.extend(fs::read_dir(day.path())?.collect::<Result<Vec<_>, _>>()?.iter().map(fs::DirEntry::path));
+    }
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "rec"));
+    segments.sort();
+    let ran = Command::new(python()?).args(["-c", program]).args(&segments).output()?;
+    ensure!(ran.status.success(), "{segments:?}: {ran:?}");
+    Ok(text(&ran.stdout))
+}
+
+/// The shell's own process on the machine.
+fn shells_process(shell: &mut Running) -> Result<PathBuf> {
+    shell.type_line("echo pro''cess $$ en''d")?;
+    let printed = shell.wait_for(" end", PATIENCE)?;
+    let number = printed.rsplit("process ").next().and_then(|rest| rest.split(' ').next()).context("no process")?;
+    let process = Path::new("/proc").join(number);
+    ensure!(process.exists(), "{printed}");
+    Ok(process)
+}
+
+#[test]
+fn a_watched_shell_ends_with_the_state_store_after_the_grace() -> Result<()> {
+    let more = "[limits]\nrevocation_grace_ms = 2000\n[holds]\nunwatched_grace_s = 600\n";
+    let scene = scene_of(Setup::init_in_files()?, SHELLS, more)?;
+    let (mut shell, watching) = watched_shell(&scene)?;
+    let process = shells_process(&mut shell)?;
+    let lock = Lock::state(&scene.gateway)?;
+    let (status, printed) = shell.finish(PATIENCE)?;
+    ensure!(!status.success() && printed.contains("state store"), "{status} {printed}");
+    watching.finish(PATIENCE).context("the watcher was not sent away")?;
+    until("the end of the shell on the machine", || Ok((!process.exists()).then_some(())))?;
+    drop(lock);
+    let story = until("the recording", || Ok(scene.told("here it begins").ok()))?;
+    ensure!(story.contains("state store") && !story.contains("damaged"), "{story}");
+    ensure!(checked(&scene)?.trim_end().ends_with(" ended"), "{}", checked(&scene)?);
+    Ok(())
+}
+
+#[test]
+fn a_watched_shell_ends_with_its_gateway_and_does_not_go_on_with_the_next() -> Result<()> {
+    let mut scene = scene(SHELLS, 600)?;
+    let (mut shell, watching) = watched_shell(&scene)?;
+    let process = shells_process(&mut shell)?;
+    scene.gateway.kill();
+    let (status, printed) = shell.finish(PATIENCE)?;
+    ensure!(status.code() == Some(255), "{status} {printed}");
+    let (status, printed) = watching.finish(PATIENCE)?;
+    ensure!(!status.success(), "{status} {printed}");
+    until("the end of the shell on the machine", || Ok((!process.exists()).then_some(())))?;
+    scene.gateway.start_again()?;
+    let live = scene.gateway.json("alice", &["sessions", "--live"])?;
+    ensure!(live.pointer("/sessions/0").is_none(), "{live}");
+    let story = scene.told("here it begins")?;
+    ensure!(story.contains("outcome unknown") && story.contains("bob watches operation 1") && !story.contains("changed"), "{story}");
+    let said = checked(&scene)?;
+    ensure!(said.contains("no end: live, or its process died") || said.contains("cut off"), "{said}");
     Ok(())
 }
