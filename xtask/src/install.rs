@@ -43,6 +43,8 @@ const TO_DRIVE: &[Need] = &[
     Need { present: || on_path("systemd-analyze").is_some(), packages: &["systemd"] },
     Need { present: || sqlsmith().is_ok(), packages: &["sqlsmith"] },
     Need { present: || on_path("xz").is_some(), packages: &["xz-utils"] },
+    // Shells that say what a command means: bash and dash are everywhere.
+    Need { present: || on_path("zsh").is_some(), packages: &["zsh"] },
     Need { present: || on_path("sftp").is_some() && server_program("sshd").is_ok(), packages: &["openssh-client", "openssh-server"] },
     Need { present: || ["rsync", "git", "openssl"].iter().all(|name| on_path(name).is_some()), packages: &["rsync", "git", "openssl"] },
     Need { present: || on_path("java").is_some(), packages: &["openjdk-17-jre-headless"] },

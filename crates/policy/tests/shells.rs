@@ -1,4 +1,4 @@
-//! What commands are taken for, beside what shells really make of them: bash and dash are the oracle.
+//! What commands are taken for, beside what shells really make of them: bash, dash and zsh are the oracle.
 //!
 //! Commands are made at random of a few letters and all the characters that mean something to a shell. Where one is fully understood, a shell runs
 //! it in an empty directory with a search path that leads nowhere: it names each program that it does not find, and may name none that was not seen.
@@ -94,6 +94,13 @@ const PIECES: &[&str] = &[
     "|&",
     "<(a)",
     "exec ",
+    "exit ",
+    "shift ",
+    "test ",
+    "read -t ",
+    "-eq 1 ",
+    "'x[$(a)]' ",
+    "- ",
 ];
 
 /// How many commands are made; some of them are understood to its end.
@@ -115,7 +122,7 @@ fn no_shell_runs_a_program_that_was_not_seen() {
         }
     }
     assert!(understood.len() > 200, "{} are too few to tell anything", understood.len());
-    for shell in ["bash", "dash"] {
+    for shell in ["bash", "dash", "zsh"] {
         for (text, programs) in &understood {
             let ran = run(shell, text);
             assert!(ran.is_subset(programs), "{shell} runs {ran:?} for {text:?}, in which {programs:?} were seen");
@@ -144,13 +151,22 @@ fn run(shell: &str, text: &str) -> BTreeSet<String> {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // bash: `bash: line 1: a: command not found`, dash: `dash: 1: a: not found`.
-    let named = |line: &str| {
-        let name = line.strip_suffix(": command not found").or_else(|| line.strip_suffix(": not found"))?;
-        name.rsplit(": ").next().map(str::to_owned)
+    // bash: `bash: line 1: a: command not found`, dash: `dash: 1: a: not found`, zsh: `zsh:1: command not found: a`.
+    let named = |line: &str| match line.split_once("command not found: ") {
+        Some((_, name)) => Some(name.to_owned()),
+        None => {
+            let name = line.strip_suffix(": command not found").or_else(|| line.strip_suffix(": not found"))?;
+            name.rsplit(": ").next().map(str::to_owned)
+        }
     };
     // Names with other characters are quoted by some and broken over lines by others.
-    said.lines().filter_map(named).filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).collect()
+    // zsh runs these where a command has nothing but redirections.
+    let of_redirections = |name: &String| shell == "zsh" && matches!(name.as_str(), "cat" | "more");
+    said.lines()
+        .filter_map(named)
+        .filter(|name| !of_redirections(name))
+        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .collect()
 }
 
 /// Numbers that are the same each time (xorshift).

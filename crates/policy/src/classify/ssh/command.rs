@@ -241,7 +241,7 @@ impl<'f> Walk<'f> {
             self.found.statements = self.found.statements.saturating_add(1);
         }
         for assignment in &simple.assignments {
-            variables::assigned(&assignment.name, self.found);
+            variables::set_to(&assignment.name, &assignment.value, self.found);
             self.all_run(std::slice::from_ref(&assignment.value));
         }
         self.all_run(&simple.words);

@@ -21,13 +21,31 @@ pub(super) struct Found {
     risk: u8,
     /// Why it is not understood.
     doubt: Option<String>,
+    pub(super) computed: Computed,
     pub(super) secrets: Vec<(u32, u32)>,
+}
+
+/// Variables, of which shells may compute the values of some: whichever comes first, one that holds more than a number can run code then.
+#[derive(Debug, Default)]
+pub(super) struct Computed {
+    /// Set to a number.
+    pub(super) numbers: BTreeSet<String>,
+    /// Set to anything else.
+    pub(super) texts: BTreeSet<String>,
+    /// Taken for a number.
+    pub(super) taken: BTreeSet<String>,
+}
+
+impl Computed {
+    fn may_run_code(&self) -> bool {
+        self.taken.iter().any(|name| self.texts.contains(name) || !self.numbers.contains(name))
+    }
 }
 
 impl Found {
     /// Nothing yet, of an operation of this kind.
     pub(super) fn of(kind: &str) -> Self {
-        Self { kind: Arc::from(kind), pairs: BTreeSet::new(), statements: 0, risk: 0, doubt: None, secrets: vec![] }
+        Self { kind: Arc::from(kind), pairs: BTreeSet::new(), statements: 0, risk: 0, doubt: None, computed: Computed::default(), secrets: vec![] }
     }
 
     /// One operation that asks for one thing.
@@ -56,6 +74,9 @@ impl Found {
 
     /// Closes the account.
     pub(super) fn into_facts(mut self) -> Facts {
+        if self.computed.may_run_code() {
+            self.doubt("it computes what a variable holds, which can run code");
+        }
         if self.pairs.is_empty() {
             self.pair(Action::Connect, Object::Connection);
         }

@@ -2,7 +2,7 @@
 
 use model::{Action, Facts, Object};
 
-use super::found::Found;
+use super::{found::Found, shell::Word};
 
 /// What a caller may set without more: language, terminal and time zone, and the version of git's own protocol.
 const OF_SESSIONS: &[&str] = &["LANG", "LANGUAGE", "TERM", "COLORTERM", "TZ", "GIT_PROTOCOL"];
@@ -75,8 +75,45 @@ pub fn environment(name: &str) -> Facts {
     Found::one("env", action, Object::Connection).into_facts()
 }
 
-/// What it means that a command sets a variable.
+/// What it means that a command sets a variable to a word.
+pub(super) fn set_to(name: &str, value: &Word, found: &mut Found) {
+    let digits = value.text().is_some_and(is_number);
+    if digits || value.variable.as_deref().is_some_and(is_count) {
+        found.computed.numbers.insert(name.to_owned());
+        sets(name, found);
+    } else {
+        assigned(name, found);
+    }
+}
+
+/// What it means that a command sets a variable, to whatever that is.
 pub(super) fn assigned(name: &str, found: &mut Found) {
+    found.computed.texts.insert(name.to_owned());
+    sets(name, found);
+}
+
+/// A word that some shells compute the value of. They run what a subscript in it has to be known for: `exit 'x[$(rm y)]'`.
+pub(super) fn computed(word: &Word, found: &mut Found) {
+    match &word.variable {
+        Some(name) if is_count(name) => {}
+        Some(name) => drop(found.computed.taken.insert(name.clone())),
+        None if word.text().is_some_and(is_number) => {}
+        None => found.doubt("it computes, which can run code"),
+    }
+}
+
+/// `$?` and the like.
+fn is_count(name: &str) -> bool {
+    matches!(name, "?" | "#" | "$" | "!")
+}
+
+/// Digits, and a sign before them.
+pub(super) fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn sets(name: &str, found: &mut Found) {
     if OF_READING.contains(&name) {
         found.doubt("it sets a variable that says where paths begin");
     }

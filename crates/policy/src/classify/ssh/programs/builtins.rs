@@ -8,10 +8,24 @@ use crate::classify::ssh::{
     variables::{self, is_name},
 };
 
+const COMPUTES: &str = "it computes, which can run code";
 const CODE: &str = "the code it runs is known only when it does";
+
+/// What takes numbers, which zsh and mksh compute.
+pub(super) fn count(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
+    // The letters of `ulimit -n` and the like are options.
+    let option = |word: &&Word| {
+        word.text()
+            .is_some_and(|text| text.len() > 1 && text.strip_prefix('-').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphabetic())))
+    };
+    let named = |word: &&Word| word.text() == Some("unlimited");
+    call.arguments.iter().filter(|word| !option(word) && !named(word)).for_each(|word| variables::computed(word, walk.found));
+    walk.stays()
+}
 
 /// What comes after it does not run.
 pub(super) fn exit(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
+    call.arguments.iter().for_each(|word| variables::computed(word, walk.found));
     let numeric = |word: &Word| word.text().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     match call.arguments {
         [] => After { success: Places::nowhere(), failure: Places::nowhere() },
@@ -62,6 +76,7 @@ pub(super) fn export(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
 pub(super) fn name_variables(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
     let options = if call.base == "read" { "-r -s -p: -t: -n: -N: -d: -u:" } else { "-v" };
     let Some(given) = walk.given(call, options) else { return walk.stays() };
+    given.values(&["-t", "-n", "-N", "-u"]).for_each(|word| variables::computed(word, walk.found));
     for word in &given.operands {
         match word.text().filter(|name| is_name(name)) {
             Some(name) => variables::assigned(name, walk.found),
@@ -94,14 +109,26 @@ fn plain(letters: &str) -> bool {
     letters.chars().all(|letter| "euxvnEbCo".contains(letter))
 }
 
+/// What compares numbers.
+const NUMBERS: &[&str] = &["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+
+/// Whether the one word compares the other, which is a text and no number.
+fn compares(two: &[Word], operator: usize, operand: usize) -> bool {
+    let text = |index: usize| two.get(index).and_then(Word::text);
+    text(operator).is_some_and(|text| NUMBERS.contains(&text)) && text(operand).is_some_and(|text| !variables::is_number(text.trim()))
+}
+
 /// `test`, `[` and `[[`. To look at an element of an array, or to compare numbers in `[[`, bash computes, and that can run code.
 pub(super) fn test(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
-    const NUMBERS: &[&str] = &["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
     const OPERATORS: &[&str] =
         &["-b", "-c", "-d", "-e", "-f", "-h", "-L", "-n", "-p", "-r", "-s", "-S", "-w", "-x", "-z", "-t", "=", "!=", "-nt", "-ot", "=~"];
     let words = call.arguments;
     let has = |names: &[&str]| words.iter().any(|word| word.text().is_some_and(|text| names.contains(&text)));
     let dynamic = || words.iter().filter(|word| word.is_dynamic());
+    // A name is one, too: its value is computed, and what that says.
+    if words.windows(2).any(|two| compares(two, 0, 1) || compares(two, 1, 0)) {
+        return walk.doubted(COMPUTES);
+    }
     let condition = call.base == "[[";
     let brackets = words
         .iter()

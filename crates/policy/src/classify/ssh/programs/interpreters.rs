@@ -9,7 +9,7 @@ use crate::classify::ssh::{
     shell::{Piece, Word},
 };
 
-const NOT_READ: &str = "code of this language is not read";
+pub(super) const NOT_READ: &str = "code of this language is not read";
 
 impl Walk<'_> {
     /// A file is run, as a program would be.
@@ -129,6 +129,30 @@ fn file_or_input(walk: &mut Walk<'_>, call: &Call<'_>, file: Option<&Word>) -> A
         (_, Input::Text(_)) => walk.doubted(NOT_READ),
         (_, Input::Unknown) => walk.doubted("the code it runs comes from elsewhere"),
     }
+}
+
+/// A database's client has commands of its own, some of which run others: they begin with a backslash.
+pub(super) fn psql(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
+    const OPTIONS: &str = "-a -A -b -c: -d: -e -E -f: -F: -h: -H -l -L:w -n -o: -p: -P: -q -R: -s -S -t -T: -U: -v: -V -w -W -x -X -1 -z -0 --echo-all --no-align --command: --dbname: \
+                           --echo-queries --echo-errors --echo-hidden --file: --field-separator: --host: --html --list --log-file:w --output: --port: --pset: --quiet --record-separator: \
+                           --single-step --single-line --tuples-only --table-attr: --username: --variable: --set: --version --no-password --password --expanded --no-psqlrc \
+                           --single-transaction --csv --field-separator-zero --record-separator-zero --help?";
+    let Some(given) = walk.given(call, OPTIONS) else { return walk.stays() };
+    let begins_with = |word: &Word, sign: char| word.start().trim_start().is_empty() || word.start().trim_start().starts_with(sign);
+    if given.values(&["-c", "--command"]).any(|word| begins_with(word, '\\')) || given.values(&["-o", "--output"]).any(|word| begins_with(word, '|'))
+    {
+        return walk.doubted("it may run a command of its own");
+    }
+    given.values(&["-o", "--output"]).for_each(|word| walk.touch(word, &[Action::Write]));
+    given.values(&["-f", "--file"]).filter(|word| word.text() != Some("-")).for_each(|word| walk.run_file(word));
+    walk.stays()
+}
+
+/// As [`psql`], of clients whose commands may stand anywhere in what they are told.
+pub(super) fn client(walk: &mut Walk<'_>, call: &Call<'_>) -> After {
+    const OWN: &[&str] = &["\\!", "\\.", "\\p", "\\t", "system", "source", "pager", "tee", "!!", ":r"];
+    let own = |word: &Word| word.text().is_none_or(|text| OWN.iter().any(|command| text.to_ascii_lowercase().contains(command)));
+    if call.arguments.iter().any(own) { walk.doubted("it may run a command of its own") } else { walk.stays() }
 }
 
 pub(super) fn awk(walk: &mut Walk<'_>, call: &Call<'_>) -> After {

@@ -86,25 +86,26 @@ use Operands::{AfterFirst, Copies, Each, EachOrHere, NoPaths};
 pub(super) const ROWS: &[Row] = &[
     // Nothing more, whatever the arguments.
     row(
-        ": true false echo sleep return break continue shift wait jobs pwd umask ulimit times whoami id groups logname tty uname arch nproc uptime who w users last lastlog free vmstat iostat ps pgrep pidof hostid getconf locale basename dirname seq yes expr cal ncal tput clear reset which type factor lscpu lsblk lsusb lspci lsmod lsof netstat mpstat pstree getent nologin",
+        ": true false echo sleep wait jobs pwd umask times whoami id groups logname tty uname arch nproc uptime who w users last lastlog free vmstat iostat ps pgrep pidof hostid getconf locale basename dirname seq yes expr cal ncal tput clear reset which type factor lscpu lsblk lsusb lspci lsmod lsof netstat mpstat pstree getent nologin",
         "",
         How::Anything,
     ),
     special("exit", "", builtins::exit),
+    special("return logout break continue shift ulimit", "", builtins::count),
     special("cd chdir pushd", "where relative paths begin from here on", builtins::change_directory),
     special("popd", "where relative paths begin from here on", builtins::back),
     special("export readonly", "`configure` on the connection, for variables that count", builtins::export),
     special("unset read", "`configure` on the connection, for variables that count", builtins::name_variables),
     special("set", "", builtins::set),
     special("test [ [[", "", builtins::test),
-    special("printf", "", builtins::printf),
+    special("printf print", "", builtins::printf),
     special("trap", "what the code it is given asks for", builtins::trap),
     special("eval", "what the text it is given asks for", builtins::eval),
     special("exec", "what the program it is given asks for", builtins::exec),
     special("command", "what the program it is given asks for", builtins::command),
     special("source .", "`execute` on the file, as a program", builtins::source),
     row(
-        "alias unalias shopt setopt unsetopt emulate enable disable autoload zmodload hash bind complete compgen declare typeset local integer float getopts mapfile readarray builtin fc history r zparseopts zstyle nameref",
+        "- alias unalias shopt setopt unsetopt emulate enable disable autoload zmodload hash bind complete compgen declare typeset local integer float getopts mapfile readarray builtin fc history r zparseopts zstyle nameref",
         "`unreadable`",
         How::Refused(CHANGES_MEANING),
     ),
@@ -127,6 +128,24 @@ pub(super) const ROWS: &[Row] = &[
         "wc md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum cksum sum",
         "`read` on each file",
         "-c -l -m -w -L -b -t -z -a: --lines --words --bytes --chars --check --quiet --status --strict --warn --ignore-missing --tag --binary --text *",
+        Each(&[Read]),
+    ),
+    plain(
+        "join",
+        "`read` on each file",
+        "-1: -2: -j: -t: -a: -v: -e: -o: -i -z --header --ignore-case --check-order --nocheck-order --zero-terminated",
+        Each(&[Read]),
+    ),
+    plain(
+        "pr",
+        "`read` on each file",
+        "-a -c -d -D: -f -F -h: -J -l: -m -N: -o: -r -t -T -v -w: -W: -# --columns: --header: --length: --merge",
+        Each(&[Read]),
+    ),
+    plain(
+        "iconv",
+        "`read` on each file, `write` with `-o`",
+        "-f: -t: -c -s -l -o:w --from-code: --to-code: --list --silent --verbose --output:w",
         Each(&[Read]),
     ),
     plain(
@@ -222,6 +241,12 @@ pub(super) const ROWS: &[Row] = &[
     plain("chattr setfacl", "`privilege` and `write` on each path", "", AfterFirst(&[Privilege, Write])),
     special("truncate", "`destroy` on each path", files::truncate),
     special("dd", "`read` on `if=`, `write` on `of=`, `destroy` where that is a device", files::dd),
+    plain(
+        "fallocate",
+        "`write` on the file",
+        "-l: -o: -n -p -c -z -d -i -x -v --length: --offset: --keep-size --punch-hole --collapse-range --zero-range --dig-holes --insert-range --posix --verbose",
+        Each(&[Write]),
+    ),
     plain("tee", "`write` on each file", "-a -i -p --append --ignore-interrupts --output-error?", Each(&[Write])),
     plain(
         "split csplit",
@@ -281,7 +306,7 @@ pub(super) const ROWS: &[Row] = &[
     special("busybox toybox", "what the program it is given asks for", wrappers::busybox),
     special("flock", "what the program it is given asks for, `write` on the lock", wrappers::flock),
     row(
-        "parallel chrt script unbuffer expect chroot unshare nsenter setarch linux32 linux64 i386 x86_64 taskset numactl cpulimit prlimit choom strace ltrace gdb perf valgrind systemd-run start-stop-daemon run-parts pkexec gosu su-exec setpriv capsh chpst softlimit setuidgid envdir dbus-run-session dbus-launch faketime fakeroot eatmydata torsocks torify proxychains proxychains4 rlwrap daemonize screen tmux ld.so ld-linux.so ld-linux-x86-64.so chronic ts sponge pee ifne nsjail bwrap firejail runcon sg newgrp login entr inotifywait xdg-open vi vim view nvim ex ed emacs nano pico joe man info sudoedit vipw vigr sqlite3 ansible ansible-playbook fish csh tcsh rc es nu pwsh elvish xonsh deno bun julia osascript guile racket sbcl clojure scala groovy jshell irb R wish",
+        "parallel chrt dtach abduco reptyr fd fdfind script unbuffer expect chroot unshare nsenter setarch linux32 linux64 i386 x86_64 taskset numactl cpulimit prlimit choom strace ltrace gdb perf valgrind systemd-run start-stop-daemon run-parts pkexec gosu su-exec setpriv capsh chpst softlimit setuidgid envdir dbus-run-session dbus-launch faketime fakeroot eatmydata torsocks torify proxychains proxychains4 rlwrap daemonize screen tmux ld.so ld-linux.so ld-linux-x86-64.so chronic ts sponge pee ifne nsjail bwrap firejail runcon sg newgrp login entr inotifywait xdg-open vi vim view nvim ex ed emacs nano pico joe man info sudoedit vipw vigr sqlite3 ansible ansible-playbook fish csh tcsh rc es nu pwsh elvish xonsh deno bun julia osascript guile racket sbcl clojure scala groovy jshell irb R wish",
         "`unreadable`",
         How::Refused(RUNS_OTHERS),
     ),
@@ -329,10 +354,17 @@ pub(super) const ROWS: &[Row] = &[
         How::Refused("it leads elsewhere in a way that is not followed"),
     ),
     row(
-        "psql pg_dump pg_dumpall pg_restore mysql mysqldump mysqladmin mariadb mariadb-dump redis-cli mongo mongosh sqlcmd sqlplus",
+        "pg_dump pg_dumpall pg_restore mysqldump mysqladmin mariadb-dump redis-cli sqlplus",
         "nothing more: what it does at a database is not decided here",
         How::Anything,
     ),
+    special(
+        "psql",
+        "`execute` on a script's file, `write` on where its output goes; `unreadable` with commands of its own; what it does at a database is not decided here",
+        interpreters::psql,
+    ),
+    special("mysql mariadb sqlcmd", "`unreadable` with commands of its own; what it does at a database is not decided here", interpreters::client),
+    row("mongo mongosh", "`unreadable`", How::Refused(interpreters::NOT_READ)),
     special("hostname", "`define` on the program, with a name to set", services::hostname),
     plain("ss", "", "-t -u -l -n -p -a -s -4 -6 -x -o -e -i -m -H -r", NoPaths),
     plain(

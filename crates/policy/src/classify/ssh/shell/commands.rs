@@ -2,6 +2,7 @@
 
 use super::{
     AndOr, Assignment, Body, Command, Join, MAX_DEPTH, Piece, Pipeline, Redirect, RedirectKind, Refused, Script, Simple, Word, heredocs::Pending,
+    words::whole_variable,
 };
 use crate::classify::ssh::variables::is_name;
 
@@ -357,9 +358,12 @@ impl<'a> Reader<'a> {
 
     fn simple_word(&mut self, simple: &mut Simple) -> Result<(), Refused> {
         let assigned = if simple.words.is_empty() { self.assigned() } else { None };
+        let begin = self.at;
         let word = self.argument()?;
         if let Some((name, length)) = assigned {
-            simple.assignments.push(Assignment { name, value: word.without(length) });
+            let raw = self.text.get(begin + length..self.at).unwrap_or_default();
+            let variable = whole_variable(raw).map(str::to_owned);
+            simple.assignments.push(Assignment { name, value: Word { variable, ..word.without(length) } });
             return Ok(());
         }
         if simple.words.is_empty() && !word.quoted && word.text().is_some_and(|text| RESERVED.contains(&text)) {
@@ -459,7 +463,8 @@ impl<'a> Reader<'a> {
             redirect.target.text().map(|text| text.strip_suffix('-').unwrap_or(text)).map(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         match descriptor {
             Some(true) => Ok(redirect),
-            Some(false) if !from_input => Ok(Redirect { kind: RedirectKind::Write, ..redirect }),
+            // bash expands what is in quotes here once more: `>&'$(rm x)'` runs it.
+            Some(false) if !from_input && !redirect.target.quoted => Ok(Redirect { kind: RedirectKind::Write, ..redirect }),
             _ => Err("shells read it differently"),
         }
     }

@@ -121,6 +121,8 @@ pub(super) struct Word {
     pub(super) quoted: bool,
     /// It has a brace that is not quoted.
     pub(super) braces: bool,
+    /// All of it is the value of this variable, or of this parameter of one sign.
+    pub(super) variable: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +181,7 @@ impl Word {
 
     /// What is left of it without so many bytes of the text it begins with.
     pub(super) fn without(&self, bytes: usize) -> Self {
-        let mut word = Self { pieces: vec![], ..self.clone() };
+        let mut word = Self { pieces: vec![], variable: None, ..self.clone() };
         let mut pieces = self.pieces.iter();
         if let Some(Piece::Text(text)) = pieces.next() {
             word.push(Piece::Text(text.get(bytes..).unwrap_or_default().to_owned()));

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::classify::ssh::variables::is_name;
+
 use super::{AndOr, Body, Command, Piece, Pipeline, Refused, Script, Simple, Word, commands::Reader};
 
 /// Where a piece of a word stands.
@@ -52,6 +54,7 @@ impl Reader<'_> {
         if matches!(raw, "[" | "[[") {
             word.pieces = vec![Piece::Text(raw.to_owned())];
         }
+        word.variable = whole_variable(raw).map(str::to_owned);
     }
 
     /// One character outside quotes, or what begins with it.
@@ -390,6 +393,13 @@ impl Reader<'_> {
         }
         word.runs.push(Rc::new(script));
     }
+}
+
+/// The variable whose value is all of a word: `$name`, `"$name"`, `${name}`, `$?`.
+pub(super) fn whole_variable(raw: &str) -> Option<&str> {
+    let bare = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw).strip_prefix('$')?;
+    let name = bare.strip_prefix('{').and_then(|bare| bare.strip_suffix('}')).unwrap_or(bare);
+    (matches!(name, "?" | "#" | "$" | "!") || is_name(name)).then_some(name)
 }
 
 /// What `echo` with one plain word prints; none if it is another command, or shells print different things.
