@@ -82,7 +82,7 @@ impl Stand {
         let mut logins = Vec::new();
         for (name, filter) in ASKERS {
             gateway.add_user(name, &[name])?;
-            let token = gateway.run(name, &["token", CONNECTION])?.trim().to_owned();
+            let token = gateway.run(name, &["token", CONNECTION, "--expires-in", "8h"])?.trim().to_owned();
             logins.push((gateway.login(name)?.with_password(token).without_tls(), *filter));
         }
         Ok(Self { _target: target, gateway, logins, search })
