@@ -161,7 +161,7 @@ fn run(shell: &str, text: &str) -> BTreeSet<String> {
     };
     // Names with other characters are quoted by some and broken over lines by others.
     // zsh runs these where a command has nothing but redirections.
-    let of_redirections = |name: &String| shell == "zsh" && matches!(name.as_str(), "cat" | "more");
+    let of_redirections = |name: &String| shell == "zsh" && matches!(name.as_str(), "cat" | "more" | "pager");
     said.lines()
         .filter_map(named)
         .filter(|name| !of_redirections(name))

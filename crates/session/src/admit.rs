@@ -241,7 +241,7 @@ impl Admission {
             return Ok(());
         }
         let source = self.guard.catalogs().clone();
-        let (_, catalog) = self.guard.snapshots().current(&*source, &self.connection, &self.database).await?;
+        let (_, catalog) = self.guard.snapshots().current(&source, &self.connection, &self.database).await?;
         let text = asked.iter().map(|(name, value)| as_statement(name, value)).collect::<Result<Vec<_>, _>>()?.join("; ");
         let facts = Arc::new(classify::classify(&Statement { text: &text, parameters: None }, &catalog, &SessionView::default()));
         let (version, chain) = (self.guard.version(), self.chain());

@@ -15,12 +15,16 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use model::{Connection, ConnectionName};
 use policy::classify::postgres::catalog::Catalog;
 use protocol::postgres::dialogue::Rows;
+
+/// How long one reading may take. Half a million relations take a few seconds; the target itself breaks off a single question after thirty.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// A future of what a target was asked.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -64,7 +68,7 @@ pub struct Shared {
     /// Counts who asked for a reading.
     asked: AtomicU64,
     /// Who asked before this many has the last reading: it began after they asked.
-    reading: tokio::sync::Mutex<u64>,
+    reading: Arc<tokio::sync::Mutex<u64>>,
 }
 
 impl Catalogs {
@@ -79,7 +83,12 @@ impl Catalogs {
     ///
     /// # Errors
     /// The target cannot be asked.
-    pub async fn current(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+    pub async fn current(
+        &self,
+        source: &Arc<dyn CatalogSource>,
+        connection: &Arc<Connection>,
+        database: &str,
+    ) -> Result<(u64, Arc<Catalog>), String> {
         let shared = self.shared(&connection.name, database);
         match shared.current() {
             Some(known) => Ok(known),
@@ -88,7 +97,7 @@ impl Catalogs {
     }
 
     /// Reads the catalog of every database with sessions again: what was changed past the gateway is seen from then on. Forgets the other databases.
-    pub async fn look_again(&self, source: &dyn CatalogSource, connections: &BTreeMap<ConnectionName, Arc<Connection>>) {
+    pub async fn look_again(&self, source: &Arc<dyn CatalogSource>, connections: &BTreeMap<ConnectionName, Arc<Connection>>) {
         for ((name, database), shared) in self.in_use() {
             let Some(connection) = connections.get(&name) else { continue };
             if let Err(why) = shared.read_anew(source, connection, &database).await {
@@ -137,22 +146,33 @@ impl Shared {
         catalog
     }
 
-    /// A snapshot that was read after this was called, and the count of changes it has. One reads; the others wait for what it read.
+    /// A snapshot that was read after this was called, and the count of changes it has. One reads; the others wait for what it read. A reading that has
+    /// begun goes on where whoever asked is gone: a login that waited too long leaves it to the next.
     ///
     /// # Errors
     /// The target cannot be asked.
-    pub async fn read_anew(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
+    pub async fn read_anew(
+        self: &Arc<Self>,
+        source: &Arc<dyn CatalogSource>,
+        connection: &Arc<Connection>,
+        database: &str,
+    ) -> Result<(u64, Arc<Catalog>), String> {
         let mine = self.asked.fetch_add(1, Ordering::AcqRel);
-        let mut read_for = self.reading.lock().await;
+        let mut read_for = self.reading.clone().lock_owned().await;
         if mine < *read_for
             && let Some(snapshot) = self.snapshot.load_full()
         {
             return Ok((snapshot.0, snapshot.1.clone()));
         }
         let everybody = self.asked.load(Ordering::Acquire);
-        let read = self.read(source, connection, database).await?;
-        *read_for = everybody;
-        Ok(read)
+        let (shared, source, connection, database) = (self.clone(), source.clone(), connection.clone(), database.to_owned());
+        let reading = tokio::spawn(async move {
+            let read = tokio::time::timeout(READ_WITHIN, shared.read(&*source, &connection, &database)).await;
+            let read = read.map_err(|_| format!("the catalog of {database} could not be read within {} s", READ_WITHIN.as_secs()))??;
+            *read_for = everybody;
+            Ok(read)
+        });
+        reading.await.map_err(|error| error.to_string())?
     }
 
     async fn read(&self, source: &dyn CatalogSource, connection: &Arc<Connection>, database: &str) -> Result<(u64, Arc<Catalog>), String> {
@@ -199,12 +219,13 @@ mod tests {
     async fn what_changed_past_the_gateway_is_seen_and_databases_nobody_uses_are_forgotten() {
         let version = policy::Version::load(&crate::fixtures::files("")).unwrap();
         let connection = version.connections.values().next().unwrap().clone();
-        let (source, catalogs) = (Changing::default(), Catalogs::default());
+        let (changing, catalogs) = (Arc::new(Changing::default()), Catalogs::default());
+        let source: Arc<dyn CatalogSource> = changing.clone();
         let (before, _) = catalogs.current(&source, &connection, "shop").await.unwrap();
         let shared = catalogs.shared(&connection.name, "shop");
         catalogs.look_again(&source, &version.connections).await;
         assert_eq!(shared.changes(), before);
-        source.0.store(true, Ordering::Relaxed);
+        changing.0.store(true, Ordering::Relaxed);
         catalogs.look_again(&source, &version.connections).await;
         let (changes, catalog) = shared.current().unwrap();
         assert!(changes > before && *catalog == other());
@@ -215,6 +236,51 @@ mod tests {
 
     fn lock_of(catalogs: &Catalogs) -> std::sync::MutexGuard<'_, HashMap<(ConnectionName, String), Arc<Shared>>> {
         catalogs.shared.lock().unwrap()
+    }
+
+    /// A target that answers when it is told to, and says that it was asked.
+    #[derive(Default)]
+    struct Slow {
+        asked: tokio::sync::Notify,
+        answers: tokio::sync::Notify,
+    }
+
+    impl CatalogSource for Slow {
+        fn read<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: Option<Arc<Catalog>>) -> Asked<'a, Catalog> {
+            Box::pin(async {
+                self.asked.notify_one();
+                self.answers.notified().await;
+                Ok(other())
+            })
+        }
+
+        fn estimate<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: &'a [Arc<str>], _: &'a str) -> Asked<'a, String> {
+            Box::pin(async { Err("no target".to_owned()) })
+        }
+
+        fn locks<'a>(&'a self, _: &'a Arc<Connection>, _: &'a str, _: i32) -> Asked<'a, Vec<String>> {
+            Box::pin(async { Err("no target".to_owned()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reading_goes_on_where_whoever_asked_is_gone() {
+        let version = policy::Version::load(&crate::fixtures::files("")).unwrap();
+        let connection = version.connections.values().next().unwrap().clone();
+        let (slow, catalogs) = (Arc::new(Slow::default()), Catalogs::default());
+        let source: Arc<dyn CatalogSource> = slow.clone();
+        let shared = catalogs.shared(&connection.name, "shop");
+        {
+            let mut login = std::pin::pin!(catalogs.current(&source, &connection, "shop"));
+            tokio::select! {
+                _ = &mut login => panic!("nothing was answered yet"),
+                () = slow.asked.notified() => {}
+            }
+        }
+        slow.answers.notify_one();
+        drop(shared.reading.lock().await);
+        let (_, catalog) = shared.current().expect("what the login that is gone had read");
+        assert_eq!(*catalog, other());
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Guard {
         let connection = known.ok_or_else(unknown)?;
         let chain = self.chain_on(&chain, &connection, now);
         let database = question.database.unwrap_or(&connection.database).to_owned();
-        let (_, catalog) = self.snapshots().current(self.catalogs().as_ref(), &connection, &database).await.map_err(GovernError::Invalid)?;
+        let (_, catalog) = self.snapshots().current(self.catalogs(), &connection, &database).await.map_err(GovernError::Invalid)?;
         let asked = Asked { version: version.clone(), chain, connection, database, catalog, statement: question.statement.to_owned(), now };
         let explained = tokio::task::spawn_blocking(move || asked.explain());
         let mut explanation = explained.await.map_err(|_| GovernError::Invalid("the statement could not be read".to_owned()))?;

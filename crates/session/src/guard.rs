@@ -459,7 +459,7 @@ impl Guard {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.snapshots.look_again(&*self.catalogs, &self.version().connections).await;
+            self.snapshots.look_again(&self.catalogs, &self.version().connections).await;
         }
     }
 

@@ -161,7 +161,7 @@ impl Session {
         let Admission { guard, live, connection, database, token, only_statement, peer, admitted_at, begins_with } = admission;
         let id = live.session();
         let source = guard.catalogs().clone();
-        let read = guard.snapshots().current(&*source, &connection, &database).await;
+        let read = guard.snapshots().current(&source, &connection, &database).await;
         let (changes, catalog) = read.map_err(|why| NotOpened::Catalog(connection.name.clone(), why))?;
         let shared = guard.snapshots().shared(&connection.name, &database);
         let chain = live.chain();
@@ -282,7 +282,7 @@ impl Session {
     /// It cannot be read. The text is for the caller.
     pub async fn refresh(&mut self) -> Result<(), String> {
         let source = self.guard.catalogs().clone();
-        let reading = tokio::time::timeout(OWN_READING, self.shared.read_anew(&*source, &self.connection, &self.database));
+        let reading = tokio::time::timeout(OWN_READING, self.shared.read_anew(&source, &self.connection, &self.database));
         let (changes, catalog) = tokio::select! {
             reason = self.live.ended() => return Err(reason.to_string()),
             read = reading => read.map_err(|_| "the target did not answer in time".to_owned())??,
