@@ -61,10 +61,7 @@ pub(super) struct Listener {
 impl Listener {
     /// One more of the caller's, with the answer that they read.
     pub(super) fn begin(api: Arc<Api>, caller: Caller) -> Result<(Self, Response), Refused> {
-        let place = api.following.place(&caller.actor.name).ok_or_else(|| {
-            let most = format!("{} follows {MAX_FOLLOWING} streams already, which is the most", caller.actor.name);
-            Refused::too_many(most).hint("End a `countersign tail` or `countersign watch` first.")
-        })?;
+        let place = api.following.enter(&caller.actor.name)?;
         let (lines, answer) = mpsc::channel(AHEAD);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,6 +147,14 @@ impl Following {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One more.
+    pub(super) fn enter(&self, name: &IdentityName) -> Result<Place, Refused> {
+        self.place(name).ok_or_else(|| {
+            let most = format!("{name} reads {MAX_FOLLOWING} streams already, which is the most");
+            Refused::too_many(most).hint("End a `countersign tail`, `watch` or `replay` first.")
+        })
+    }
+
     fn place(&self, name: &IdentityName) -> Option<Place> {
         let mut counts = self.counts();
         let count = counts.entry(name.clone()).or_default();
@@ -163,7 +168,7 @@ impl Following {
 
 /// One of those, as long as it is kept.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     following: Following,
     name: IdentityName,
 }

@@ -50,7 +50,7 @@ pub(crate) struct Wanted {
 /// The records of a session in order, a JSON value a line; the last says whether more may follow. Reading is itself recorded.
 #[utoipa::path(get, path = "/v1/sessions/{id}/records",
     params(("id" = String, Path, description = "The session, s_…"), ("how" = Option<String>, Query, description = "`show` or `replay`, for the event that says it was read")),
-    responses((status = 200, description = "Records", body = RecordLine, content_type = "application/x-ndjson"), (status = 404, description = "No such session", body = Refusal)))]
+    responses((status = 200, description = "Records", body = RecordLine, content_type = "application/x-ndjson"), (status = 404, description = "No such session", body = Refusal), (status = 429, description = "The caller reads too much", body = Refusal)))]
 pub(crate) async fn records(
     caller: Caller,
     State(api): State<Arc<Api>>,
@@ -62,6 +62,8 @@ pub(crate) async fn records(
         How::Show => "show",
         How::Replay => "replay",
     };
+    // A replay is read as slowly as it is played, and may pause: it keeps a thread meanwhile.
+    let place = api.following.enter(&caller.actor.name)?;
     api.guard.read_recording(&row, how, &caller.actor, caller.now).await?;
     let recordings = api.guard.store().recordings().clone();
     let opened = tokio::task::spawn_blocking(move || recordings.read(id)).await.map_err(|error| Refused::failed(&error))?;
@@ -69,7 +71,10 @@ pub(crate) async fn records(
     let mut reader = Reader::new(api.guard.version(), &caller, &row);
     let live = row.ended_at.is_none();
     let (lines, answer) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || tell(records, live, &mut reader, &lines));
+    tokio::task::spawn_blocking(move || {
+        tell(records, live, &mut reader, &lines);
+        drop(place);
+    });
     Ok(ndjson(answer))
 }
 

@@ -19,6 +19,8 @@ async fn one_identity_has_so_many_streams_and_another_its_own() {
     }
     assert_eq!(follows(&house, &again).await.err(), Some(429), "another token is the same identity");
     assert!(follows(&house, &bob).await.is_ok());
+    let (status, _) = house.ask("GET", &format!("/v1/sessions/{}/records", session_of_alice()), Some(&audrey), None).await;
+    assert_eq!(status, 429, "a recording that is read is one of them");
     drop(streams.pop());
     let (status, _) = house.ask("GET", "/v1/holds/h_000000000000/watch", Some(&audrey), None).await;
     assert_eq!(status, 404);
