@@ -460,6 +460,7 @@ const UNDERSTOOD: &[(&str, &str)] = &[
     ("[ \"$(id -u)\" -eq 0 ] && [ 1 -lt \"$n\" ]", ""),
     ("ulimit -n 4096 && ulimit -c unlimited", ""),
     ("read -t 5 -n 1 answer", ""),
+    ("read -t 0.5 answer", ""),
     ("psql -X -U app -c 'select 1 || 2' -o /tmp/out db", "write on /tmp/out"),
     ("psql -f /srv/x.sql", ""),
     ("mysql -e 'select 1' db", ""),

@@ -107,10 +107,10 @@ fn is_count(name: &str) -> bool {
     matches!(name, "?" | "#" | "$" | "!")
 }
 
-/// Digits, and a sign before them.
+/// Digits, with a point among them or not, and a sign before them.
 pub(super) fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    digits.starts_with(|first: char| first.is_ascii_digit()) && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 fn sets(name: &str, found: &mut Found) {
