@@ -261,6 +261,7 @@ const HIDDEN: &[&str] = &[
     "for x in 1 2; do shift $x; x='a[$(rm y)]'; done",
     "x=1; read x; exit $x",
     "exit $x",
+    "exit $LC_A; LC_A=5",
     "print -v 'a[$(rm x)]' y",
     "- rm x",
     "true >&'$(rm x)'",

@@ -77,8 +77,9 @@ pub fn environment(name: &str) -> Facts {
 
 /// What it means that a command sets a variable to a word.
 pub(super) fn set_to(name: &str, value: &Word, found: &mut Found) {
-    let digits = value.text().is_some_and(is_number);
-    if digits || value.variable.as_deref().is_some_and(is_count) {
+    let number = value.text().is_some_and(is_number) || value.variable.as_deref().is_some_and(is_count);
+    // What a session begins with may have been in it before, whatever the command sets it to later.
+    if number && !is_of_sessions(name) {
         found.computed.numbers.insert(name.to_owned());
         sets(name, found);
     } else {
