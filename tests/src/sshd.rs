@@ -16,6 +16,8 @@ use crate::postgres::PATIENCE;
 
 /// Somebody else may take a port between its choice and the server's start.
 const TRIES: usize = 5;
+/// Bash, told by this that it does not begin, leaves out `~/.bashrc`: what a test runs is the same whoever runs it.
+const NO_START_FILES: &str = "SHLVL=1";
 
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
@@ -126,7 +128,8 @@ fn spawn(folder: &Path, port: u16, certified: bool) -> Result<Child> {
     };
     let configuration = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\n{lets_in}\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
-         PasswordAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nAcceptEnv *\nSubsystem sftp internal-sftp\nX11Forwarding yes\nXAuthLocation {}\n",
+         PasswordAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nAcceptEnv *\nSubsystem sftp internal-sftp\nX11Forwarding yes\nXAuthLocation {}\n\
+         SetEnv {NO_START_FILES}\n",
         path("host"),
         path("xauth")
     );

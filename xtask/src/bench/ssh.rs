@@ -38,6 +38,8 @@ const CONNECTIONS: u32 = 20;
 const SESSIONS: usize = 200;
 /// What each of the sessions at once writes.
 const SESSION_BYTES: u64 = 100_000;
+/// Bash, told by this that it does not begin, leaves out `~/.bashrc`, whose commands would be measured instead of the connection.
+const NO_START_FILES: &str = "SHLVL=1";
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A machine, one to jump over, and the gateway.
@@ -248,7 +250,7 @@ fn sshd(folder: &Path, name: &str) -> Outcome<(Kept, u16)> {
     let path = |name: &str| keys.join(name).display().to_string();
     let text = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 2000\n\
-         MaxSessions 2000\nPasswordAuthentication no\nPrintMotd no\n",
+         MaxSessions 2000\nPasswordAuthentication no\nPrintMotd no\nSetEnv {NO_START_FILES}\n",
         path("host"),
         path("user.pub")
     );
