@@ -114,7 +114,7 @@ fn run(
         let (login_until, until) = watch::channel(Instant::now() + patience);
         let scissors = Scissors::default();
         let door = Door { signing_in: SigningIn::new(conversation.clone(), known, login_until), conversation: conversation.clone() };
-        let begun = server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors).flowing(conversation.flow().clone()), door);
+        let begun = Box::pin(server::run_stream(doorway.config.clone(), Cuttable::new(stream, &scissors).flowing(conversation.flow().clone()), door));
         let Ok(Ok(mut running)) = tokio::time::timeout(patience, begun).await else {
             tracing::debug!(%peer, "a caller did not begin to speak SSH in time");
             return;
@@ -161,7 +161,7 @@ async fn passed(mut until: watch::Receiver<Instant>) {
     }
 }
 
-/// What a caller's packets reach.
+/// What a caller's packets reach. What takes long is boxed: the connection's task has room for the largest of these futures as long as it lasts.
 struct Door {
     signing_in: SigningIn,
     conversation: Arc<Conversation>,
@@ -193,24 +193,24 @@ impl server::Handler for Door {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        Ok(self.signing_in.with_password(user, password).await)
+        Ok(Box::pin(self.signing_in.with_password(user, password)).await)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
-        Ok(self.signing_in.offered(user, &offer).await)
+        Ok(Box::pin(self.signing_in.offered(user, &offer)).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        Ok(self.signing_in.with_key(user, key.public_key).await)
+        Ok(Box::pin(self.signing_in.with_key(user, key.public_key)).await)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
-        Ok(self.signing_in.with_certificate(user, certificate).await)
+        Ok(Box::pin(self.signing_in.with_certificate(user, certificate)).await)
     }
 
     async fn auth_keyboard_interactive<'a>(&'a mut self, user: &str, _submethods: &str, response: Option<Response<'a>>) -> Result<Auth, Self::Error> {
         let answers = response.map(|response| response.map(|answer| Secret::new(answer.to_vec())).collect());
-        Ok(self.signing_in.interactively(user, answers).await)
+        Ok(Box::pin(self.signing_in.interactively(user, answers)).await)
     }
 
     async fn channel_open_session(
@@ -239,7 +239,7 @@ impl server::Handler for Door {
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), Self::Error> {
-        let jump = match self.conversation.jump(host_to_connect, port_to_connect).await {
+        let jump = match Box::pin(self.conversation.jump(host_to_connect, port_to_connect)).await {
             Ok(jump) => jump,
             Err(reason) => {
                 reply.reject(reason).await;
@@ -332,7 +332,7 @@ impl server::Handler for Door {
 
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut server::Session) -> Result<bool, Self::Error> {
         let asked = Place::Port { address: address.to_owned(), port: *port };
-        let listens = incoming::listen(&self.conversation, session.handle(), asked).await;
+        let listens = Box::pin(incoming::listen(&self.conversation, session.handle(), asked)).await;
         if let Some(Place::Port { port: chosen, .. }) = &listens {
             *port = *chosen;
         }
@@ -344,7 +344,8 @@ impl server::Handler for Door {
     }
 
     async fn streamlocal_forward(&mut self, socket_path: &str, session: &mut server::Session) -> Result<bool, Self::Error> {
-        Ok(incoming::listen(&self.conversation, session.handle(), Place::Socket(socket_path.to_owned())).await.is_some())
+        let asked = Place::Socket(socket_path.to_owned());
+        Ok(Box::pin(incoming::listen(&self.conversation, session.handle(), asked)).await.is_some())
     }
 
     async fn cancel_streamlocal_forward(&mut self, socket_path: &str, _session: &mut server::Session) -> Result<bool, Self::Error> {

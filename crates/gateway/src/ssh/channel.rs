@@ -116,7 +116,8 @@ async fn begin(callers: &mut Callers) -> Option<(Option<PtyRequest>, Start)> {
     Some((pty, start))
 }
 
-/// Has what the channel is for decided, carries it out, and tells the caller how it ended.
+/// Has what the channel is for decided, carries it out, and tells the caller how it ended. Boxed is what only goes before, or is only for some: a channel that waits takes up the room
+/// of the largest that it may wait for.
 async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prelude: Prelude, start: Start) {
     let open = match conversation.open().await {
         Ok(open) => open,
@@ -124,7 +125,7 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
     };
     let operation = start.operation(prelude.pty.is_some());
     let tell = callers.teller();
-    let ruling = open.session.ask(&operation, tell, callers.inbox.gone()).await;
+    let ruling = Box::pin(open.session.ask(&operation, tell, callers.inbox.gone())).await;
     let mut permit = match ruling {
         Ok(Ruling::Forward(permit)) => permit,
         Ok(Ruling::Refuse(sentence)) => return callers.refuse(&sentence).await,
@@ -140,7 +141,7 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
     }
     let masks = transfer.is_none();
     let of_files = matches!(&start, Start::Subsystem(name) if name == SFTP);
-    match started(&open, &prelude, start).await {
+    match Box::pin(started(&open, &prelude, start)).await {
         Ok(Started { link, machines, ways, arrivals }) => {
             if let Some(pty) = &prelude.pty {
                 let _ = open.session.resized(op, pty.size, Timestamp::now());
@@ -175,7 +176,7 @@ async fn carry_out(conversation: &Arc<Conversation>, callers: &mut Callers, prel
 }
 
 async fn pass(running: &Running<'_>, callers: &mut Callers, machines: Machines, of_files: bool, watch: Option<&mut Watch>) -> Passed {
-    if of_files { files::run(running.session, callers, machines).await } else { relay::run(running, callers, machines, watch).await }
+    if of_files { Box::pin(files::run(running.session, callers, machines)).await } else { relay::run(running, callers, machines, watch).await }
 }
 
 /// What the machine has begun.

@@ -226,6 +226,8 @@ impl Conversation {
 
     /// Runs a channel beside the others.
     pub(super) fn spawn(&self, id: ChannelId, channel: impl Future<Output = ()> + Send + 'static) {
+        // Boxed, here and below: a future that is taken over takes up its room twice.
+        let channel = Box::pin(channel);
         self.flow.begin(id.into());
         let (flow, preludes) = (self.flow.clone(), self.preludes.clone());
         self.spawn_beside(async move {
@@ -237,7 +239,7 @@ impl Conversation {
 
     /// Runs what is to have a channel of the caller's as soon as that takes one.
     pub(super) fn spawn_beside(&self, channel: impl Future<Output = ()> + Send + 'static) {
-        let ended = self.ended.clone();
+        let (channel, ended) = (Box::pin(channel), self.ended.clone());
         self.running(|running| {
             while running.channels.try_join_next().is_some() {}
             running.channels.spawn(async move {
@@ -282,7 +284,7 @@ impl Conversation {
     /// # Errors
     /// The sentence for the caller.
     pub(super) async fn open(&self) -> Result<Arc<Open>, String> {
-        let open = self.open.get_or_init(|| self.admit_and_dial()).await.clone();
+        let open = self.open.get_or_init(|| Box::pin(self.admit_and_dial())).await.clone();
         self.opened.send_replace(true);
         open
     }
@@ -399,7 +401,7 @@ impl Conversation {
         for link in idle {
             link.finish().await;
         }
-        if let Err(error) = open.session.close(ending, Timestamp::now()).await {
+        if let Err(error) = Box::pin(open.session.close(ending, Timestamp::now())).await {
             tracing::error!(%error, session = %open.session.id(), "the end of a session could not be recorded");
         }
     }
@@ -447,12 +449,12 @@ impl Open {
     /// # Errors
     /// The session is over: the sentence.
     pub(super) async fn ask_at_once(&self, operation: &Operation) -> Result<Ruling, String> {
-        let asked = self.session.ask(operation, |_| std::future::ready(()), std::future::pending()).await;
+        let asked = Box::pin(self.session.ask(operation, |_| std::future::ready(()), std::future::pending())).await;
         asked.map_err(|broken| broken.to_string())
     }
 }
 
 async fn dial(shared: &Shared, wish: Wish<'_>) -> Result<Link, MachineError> {
     let doorway = shared.ssh.as_ref().ok_or(MachineError::NoKeys)?;
-    machine::dial(&shared.guard, &doorway.dialling, wish).await
+    Box::pin(machine::dial(&shared.guard, &doorway.dialling, wish)).await
 }

@@ -96,8 +96,8 @@ impl Database {
     /// Begins a write. Others wait for what it has locked: keep it short, never across anything but statements of this crate.
     pub(crate) async fn write(&self) -> Result<Write, StoreError> {
         match self {
-            Self::Embedded(database) => database.write().await.map(Write::Embedded),
-            Self::Postgres(database) => database.write().await.map(Write::Postgres),
+            Self::Embedded(database) => Box::pin(database.write()).await.map(Write::Embedded),
+            Self::Postgres(database) => Box::pin(database.write()).await.map(Write::Postgres),
         }
     }
 
@@ -113,7 +113,7 @@ impl Database {
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(database) => database.probe().await,
-            Self::Postgres(database) => database.write().await?.commit().await,
+            Self::Postgres(database) => Box::pin(database.write()).await?.commit().await,
         }
     }
 
@@ -139,8 +139,8 @@ impl Write {
     /// Makes it true.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(write) => write.commit().await,
-            Self::Postgres(write) => write.commit().await,
+            Self::Embedded(write) => Box::pin(write.commit()).await,
+            Self::Postgres(write) => Box::pin(write.commit()).await,
         }
     }
 }

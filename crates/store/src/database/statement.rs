@@ -66,7 +66,8 @@ pub(crate) trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, Pg
 
 impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-/// A statement of our own text and bound values only.
+/// A statement of our own text and bound values only. What runs it is boxed: sqlx's futures take kilobytes, which the task of every session that may ever ask would have for as
+/// long as it lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {
     text: Cow<'static, str>,
@@ -142,12 +143,12 @@ impl Statement {
         match write {
             Write::Embedded(write) => {
                 let query = sqlx::query_with::<Sqlite, SqliteArguments>(self.embedded_text(), arguments(self.values)?);
-                let done = query.execute(write.connection()).await;
+                let done = Box::pin(query.execute(write.connection())).await;
                 Ok(write.noted(done)?.rows_affected())
             }
             Write::Postgres(write) => {
                 let query = sqlx::query_with::<Postgres, PgArguments>(self.postgres_text(), arguments(self.values)?);
-                Ok(postgres::in_time(query.execute(write.connection())).await?.rows_affected())
+                Ok(Box::pin(postgres::in_time(query.execute(write.connection()))).await?.rows_affected())
             }
         }
     }
@@ -155,18 +156,18 @@ impl Statement {
     /// Every row.
     pub(crate) async fn all<T: Record>(self, on: impl Into<On<'_>>) -> Result<Vec<T>, StoreError> {
         match on.into() {
-            On::Read(Reader::Embedded(pool)) => Ok(self.embedded()?.fetch_all(pool).await?),
+            On::Read(Reader::Embedded(pool)) => Ok(Box::pin(self.embedded()?.fetch_all(pool)).await?),
             On::Write(Write::Embedded(write)) => {
-                let done = self.embedded()?.fetch_all(write.connection()).await;
+                let done = Box::pin(self.embedded()?.fetch_all(write.connection())).await;
                 write.noted(done)
             }
             On::Read(Reader::Postgres(database)) => {
-                let mut lease = database.reader().await?;
-                let rows = postgres::in_time(self.postgres()?.fetch_all(lease.connection())).await?;
+                let mut lease = Box::pin(database.reader()).await?;
+                let rows = Box::pin(postgres::in_time(self.postgres()?.fetch_all(lease.connection()))).await?;
                 lease.give_back();
                 Ok(rows)
             }
-            On::Write(Write::Postgres(write)) => postgres::in_time(self.postgres()?.fetch_all(write.connection())).await,
+            On::Write(Write::Postgres(write)) => Box::pin(postgres::in_time(self.postgres()?.fetch_all(write.connection()))).await,
         }
     }
 
