@@ -21,15 +21,14 @@ pub(super) const GROWN: &str = "grown";
 const POLICIES: u32 = 10_000;
 const STORED_SESSIONS: u32 = 10_000;
 const RELATIONS: u32 = 20_000;
-/// In the database whose snapshot is measured, each with a primary key, out-of-line storage and a comment: four relations a table.
-const TABLES: u32 = 100_000;
+/// What is measured of snapshots, in which database, and how many tables that has: four relations a table, with its primary key and its out-of-line storage.
+const SNAPSHOTS: &[(&str, &str, u32)] = &[("100000 relations", "large", 25_000), ("100000 tables", "larger", 100_000)];
 const NEIGHBOURS: u32 = 5_000;
 const RECORDED: f64 = 10_000_000.0;
 
 pub(super) const SIZE: Size = Size { scale: SCALE, stream_rows: 1, max_connections: NEIGHBOURS + 200, profile: "release" };
 const SCALE: u32 = 5;
 const WIDE: &str = "wide";
-const LARGE: &str = "large";
 const SECONDS: u32 = 4;
 const SECONDS_OF_RECORDING: u32 = 20;
 const CLIENTS: u32 = 16;
@@ -53,7 +52,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     policies(bench)?;
     stored_sessions(bench)?;
     relations(bench)?;
-    snapshot(bench)?;
+    SNAPSHOTS.iter().try_for_each(|(size, database, tables)| snapshot(bench, size, database, *tables))?;
     neighbours(bench)?;
     search(bench)
 }
@@ -117,34 +116,34 @@ fn relations(bench: &mut Bench) -> Outcome<()> {
 }
 
 /// What reading the catalog of a large database takes: from connecting until the first session's first statement is answered, and of memory at the most.
-fn snapshot(bench: &mut Bench) -> Outcome<()> {
-    let case = case(&format!("snapshot of {TABLES} tables"));
+fn snapshot(bench: &mut Bench, size: &str, database: &'static str, tables: u32) -> Outcome<()> {
+    let case = case(&format!("snapshot of {size}"));
     if !bench.wants(&case) {
         return Ok(());
     }
     let target = &bench.stand.target;
-    target.sql("postgres", &format!("CREATE DATABASE {LARGE} OWNER {ROLE}"))?;
+    target.sql("postgres", &format!("CREATE DATABASE {database} OWNER {ROLE}"))?;
     let columns = "id bigint PRIMARY KEY, name text, created_at timestamptz DEFAULT now(), amount numeric, note text";
     let make = format!("EXECUTE format('CREATE TABLE table_%s ({columns})', i)");
     let comment = "EXECUTE format('COMMENT ON COLUMN table_%s.name IS %L', i, 'e-mail address')";
-    let loops = format!("FOR i IN 1..{TABLES} LOOP {make}; {comment}; IF i % 500 = 0 THEN COMMIT; END IF; END LOOP");
-    target.sql(LARGE, &format!("DO $$ BEGIN {loops}; END $$"))?;
-    target.sql(LARGE, &format!("ALTER SCHEMA public OWNER TO {ROLE}"))?;
-    target.sql(LARGE, "VACUUM ANALYZE")?;
-    let mut grown = gateway(&bench.stand, "snapshots")?;
-    grown.open(target.port(), &[Connection { database: LARGE, ..Connection::new(LARGE, "statements", false) }])?;
+    let loops = format!("FOR i IN 1..{tables} LOOP {make}; {comment}; IF i % 500 = 0 THEN COMMIT; END IF; END LOOP");
+    target.sql(database, &format!("DO $$ BEGIN {loops}; END $$"))?;
+    target.sql(database, &format!("ALTER SCHEMA public OWNER TO {ROLE}"))?;
+    target.sql(database, "VACUUM ANALYZE")?;
+    let mut grown = gateway(&bench.stand, database)?;
+    grown.open(target.port(), &[Connection { database, ..Connection::new(database, "statements", false) }])?;
     bench.results.forget(SECTION, &case.name, case.transport.name());
     for _ in 0..bench.rounds {
         grown.serve()?;
-        for (measure, value) in one_snapshot(&bench.stand, &grown)? {
+        for (measure, value) in one_snapshot(&bench.stand, &grown, database)? {
             bench.results.add(case.key(measure, GROWN), value);
         }
     }
     bench.keep(&case)
 }
 
-fn one_snapshot(stand: &Stand, fresh: &Gateway) -> Outcome<Values> {
-    let (pid, lane) = (fresh.pid()?, Lane::through(GROWN, fresh, LARGE, Transport::Plain)?);
+fn one_snapshot(stand: &Stand, fresh: &Gateway, connection: &'static str) -> Outcome<Values> {
+    let (pid, lane) = (fresh.pid()?, Lane::through(GROWN, fresh, connection, Transport::Plain)?);
     let before = resident_bytes(pid)?;
     let mut psql = Command::new(stand.target.program("psql"));
     psql.args(["-XqAt", "-c", "SELECT 1"]).arg(lane.conninfo()).env("PGPASSWORD", &lane.password);

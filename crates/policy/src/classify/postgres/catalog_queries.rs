@@ -228,7 +228,9 @@ const QUERIES: [Query; 15] = [
               FROM pg_catalog.pg_rewrite r WHERE r.ev_type OPERATOR(pg_catalog.<>) '1' AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' AND r.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid \
               AND ({recent:r} OR {unprinted:r} OR (SELECT schemas FROM renamed) OR r.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again)) \
               UNION ALL SELECT 'd', f.oid::pg_catalog.text, f.adrelid::pg_catalog.text, f.adnum::pg_catalog.text, \
-              CASE WHEN f.adrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL ELSE pg_catalog.pg_get_expr(f.adbin, f.adrelid) END, \
+              CASE WHEN f.adrelid OPERATOR(pg_catalog.=) ANY (SELECT oid FROM unprintable) THEN NULL \
+              WHEN pg_catalog.strpos(f.adbin::pg_catalog.text, ':varno ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.pg_get_expr(f.adbin, 0::pg_catalog.oid) \
+              ELSE pg_catalog.pg_get_expr(f.adbin, f.adrelid) END, \
               {path} \
               FROM pg_catalog.pg_attrdef f WHERE {recent:f} OR {unprinted:f} OR (SELECT schemas FROM renamed) OR f.oid OPERATOR(pg_catalog.=) ANY (SELECT objid FROM again) \
               UNION ALL SELECT 'b', p.oid::pg_catalog.text, NULL, NULL, \
