@@ -16,7 +16,7 @@ use crate::postgres::PATIENCE;
 
 /// Somebody else may take a port between its choice and the server's start.
 const TRIES: usize = 5;
-/// Bash, told by this that it does not begin, leaves out `~/.bashrc`: what a test runs is the same whoever runs it.
+/// Bash, told by this that another shell runs it, leaves out `~/.bashrc`: what a test runs is the same whoever runs it.
 const NO_START_FILES: &str = "SHLVL=1";
 
 /// A running server. It ends when this is dropped.

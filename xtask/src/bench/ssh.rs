@@ -38,7 +38,7 @@ const CONNECTIONS: u32 = 20;
 const SESSIONS: usize = 200;
 /// What each of the sessions at once writes.
 const SESSION_BYTES: u64 = 100_000;
-/// Bash, told by this that it does not begin, leaves out `~/.bashrc`, whose commands would be measured instead of the connection.
+/// Bash, told by this that another shell runs it, leaves out `~/.bashrc`, whose commands would be measured instead of the connection.
 const NO_START_FILES: &str = "SHLVL=1";
 const START_MAX: Duration = Duration::from_secs(30);
 
