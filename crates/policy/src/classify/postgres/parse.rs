@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{ScanToken, Token};
 
-use super::SessionView;
+use super::{SessionView, weight};
 
 /// Most tokens that can nest for which half of a stack of 2 MiB is known to suffice; a thread with a larger one is made for what has more. The
 /// code that decodes the tree takes tens of KiB a level where it is not optimised; optimised, 300 nested subqueries, two tokens each, were measured
@@ -71,9 +71,9 @@ fn scans_slowly(text: &str) -> bool {
     false
 }
 
-/// The tokens of a text, comments among them; none if it cannot be scanned.
+/// The tokens of a text, comments among them; none if it cannot be scanned, or has so many that it is not.
 pub(super) fn tokens(text: &str) -> Option<Vec<ScanToken>> {
-    if scans_slowly(text) {
+    if scans_slowly(text) || weight::has_too_many_tokens(text) {
         return None;
     }
     pg_query::scan(text).ok().map(|scanned| scanned.tokens)

@@ -12,7 +12,7 @@ pub(super) fn spans(text: &str) -> Vec<(u32, u32)> {
         return vec![];
     }
     let Some(tokens) = tokens(text) else {
-        // It cannot be split into tokens, so nobody can say where a secret in it ends.
+        // It cannot be split into tokens, or into too many, so nobody can say where a secret in it ends.
         return vec![(0, u32::try_from(text.len()).unwrap_or(u32::MAX))];
     };
     let mut found = vec![];
@@ -64,6 +64,14 @@ mod tests {
 
     fn hidden(text: &str) -> Vec<&str> {
         spans(text).into_iter().map(|(start, end)| &text[start as usize..end as usize]).collect()
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_split_into_tokens_is_hidden_whole() {
+        let signs = format!("SELECT 'password' {}", "{".repeat(1 << 20));
+        assert_eq!(hidden(&signs), [signs.as_str()]);
+        let rows = format!("INSERT INTO accounts (password) VALUES {}('x')", "('hashed, elsewhere; ever'),".repeat(40_000));
+        assert_eq!(hidden(&rows), Vec::<&str>::new());
     }
 
     #[test]

@@ -7,6 +7,9 @@ const MAX_WEIGHT: usize = 64 << 20;
 /// find that out by its tree takes longer than it may.
 const MAX_FIELDS: usize = 1_000;
 
+/// Tokens of a text that is scanned at once. Each takes some eighty bytes in the scanner's lists and in ours, 40 MiB in all.
+const MAX_TOKENS: usize = 500_000;
+
 /// A shorter text has no tree that is larger.
 const LIGHT_BYTES: usize = 32 << 10;
 
@@ -78,12 +81,19 @@ const KEYWORDS: &[&str] = &[
 
 /// Whether the tree of a text takes more memory than it may.
 pub(super) fn is_too_much(text: &str) -> bool {
-    text.len() > LIGHT_BYTES && Scale::default().weigh(text.as_bytes()) > MAX_WEIGHT
+    text.len() > LIGHT_BYTES && Scale::default().weigh(text.as_bytes(), |scale| scale.weight > MAX_WEIGHT)
+}
+
+/// Whether a text has more tokens than are scanned.
+pub(super) fn has_too_many_tokens(text: &str) -> bool {
+    text.len() > MAX_TOKENS && Scale::default().weigh(text.as_bytes(), |scale| scale.tokens > MAX_TOKENS)
 }
 
 #[derive(Default)]
 struct Scale {
     weight: usize,
+    /// How many there are, comments among them, or a few more.
+    tokens: usize,
     /// For each parenthesis that is open, whether it holds a list.
     lists: Vec<bool>,
     after_point: bool,
@@ -94,15 +104,18 @@ struct Scale {
 }
 
 impl Scale {
-    fn weigh(mut self, text: &[u8]) -> usize {
+    /// Whether there is too much on it before the text ends.
+    fn weigh(mut self, text: &[u8], too_much: impl Fn(&Self) -> bool) -> bool {
         let mut at = 0;
         while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-            at += self.token(rest).max(1);
-            if self.weight > MAX_WEIGHT {
-                break;
+            let length = self.token(rest).max(1);
+            self.tokens += tokens_in(rest.get(..length).unwrap_or(rest));
+            at += length;
+            if too_much(&self) {
+                return true;
             }
         }
-        self.weight
+        false
     }
 
     /// Weighs what a text begins with; how long that is.
@@ -140,7 +153,7 @@ impl Scale {
                 self.after_point = true;
                 1
             }
-            _ => self.add(OPERATOR, run(rest, |byte| byte.is_ascii_punctuation() && !b"'\"$()[],;._".contains(&byte)).max(1)),
+            _ => self.add(OPERATOR, operator(rest)),
         }
     }
 
@@ -189,6 +202,23 @@ fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     text.iter().take_while(|byte| belongs(**byte)).count()
 }
 
+/// How many tokens stand in what was taken for one: `1.2.3` has two, and signs in a row may be one each.
+fn tokens_in(taken: &[u8]) -> usize {
+    match taken.first().copied().unwrap_or_default() {
+        byte if byte.is_ascii_whitespace() => 0,
+        b'0'..=b'9' => 1 + taken.iter().filter(|byte| **byte == b'.').count(),
+        byte if is_letter(byte) || matches!(byte, b'\'' | b'"' | b'$') || taken.starts_with(b"--") || taken.starts_with(b"/*") => 1,
+        _ => taken.len(),
+    }
+}
+
+/// Signs in a row, up to a comment that begins among them.
+fn operator(rest: &[u8]) -> usize {
+    let signs = run(rest, |byte| byte.is_ascii_punctuation() && !b"'\"$()[],;._".contains(&byte));
+    let comment = rest.windows(2).take(signs).position(|two| matches!(two, b"--" | b"/*"));
+    comment.unwrap_or(signs).max(1)
+}
+
 /// Comments nest.
 fn comment(rest: &[u8]) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
@@ -218,17 +248,35 @@ fn string(rest: &[u8], escapes: bool) -> usize {
     }
 }
 
-/// `$1`, or a string from one `$tag$` to the other.
+/// `$1`, or a string from one `$tag$` to the other, or a sign that means nothing.
 fn dollars(rest: &[u8]) -> usize {
-    let tag = run(rest.get(1..).unwrap_or_default(), |byte| is_letter(byte) || byte.is_ascii_digit());
-    let Some(quote) = rest.get(..tag + 2).filter(|quote| quote.ends_with(b"$")) else { return 1 + tag };
+    let behind = rest.get(1..).unwrap_or_default();
+    let digits = run(behind, |byte| byte.is_ascii_digit());
+    if digits > 0 {
+        return 1 + digits;
+    }
+    let tag = run(behind, |byte| is_letter(byte) || byte.is_ascii_digit());
+    let Some(quote) = rest.get(..tag + 2).filter(|quote| quote.ends_with(b"$")) else { return 1 };
     let inside = rest.get(quote.len()..).unwrap_or_default();
     inside.windows(quote.len()).position(|window| window == quote).map_or(rest.len(), |end| quote.len() + end + quote.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Nothing hides from the count: what is a string or a comment here is one for the scanner.
+        #[test]
+        fn the_scanner_never_finds_more_tokens_than_are_counted(text in "(['\"$aeEuUxnb&\\\\/*+<?@:=;.,()0-9é \n\r-]|--|/\\*|\\*/|\\$a\\$){0,40}") {
+            if let Ok(scanned) = pg_query::scan(&text) {
+                let most = scanned.tokens.len();
+                prop_assert!(Scale::default().weigh(text.as_bytes(), |scale| scale.tokens >= most) || most == 0, "{} tokens", most);
+            }
+        }
+    }
 
     #[test]
     fn the_words_are_sorted_so_that_they_can_be_searched() {
@@ -257,6 +305,42 @@ mod tests {
         for heavy in ["1,", "a,", "a.b,", "(1),", "SELECT 1;", " AND a=1", "f(1),", "'a',"] {
             assert!(is_too_much(&format!("SELECT {}1", heavy.repeat((1 << 20) / heavy.len()))), "{heavy}");
         }
+    }
+
+    #[test]
+    fn a_comment_behind_an_operator_hides_nothing() {
+        for hidden in ["1 +--'\n", "1 */*'*/ ", "1 <--$a$\n", "1 - --\"\n"] {
+            assert!(is_too_much(&format!("SELECT {hidden}{}1", "a,".repeat(1 << 19))), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted_about_as_the_scanner_counts_them_and_never_fewer() {
+        let units = [
+            "a ",
+            "1.2.3 ",
+            "+=- ",
+            "{",
+            "'it''s' ",
+            "E'\\'' ",
+            "$x$ a b $x$",
+            "/* a /* b */ */",
+            "--\n",
+            "\"a b\" ",
+            "U&'a' ",
+            "$1 ",
+            "::a",
+            "a.b.c,",
+            "\u{16}",
+            "é ",
+        ];
+        for unit in units {
+            let text = unit.repeat(100);
+            let scanned = pg_query::scan(&text).unwrap().tokens.len();
+            let is_counted = |most: usize| Scale::default().weigh(text.as_bytes(), |scale| scale.tokens >= most);
+            assert!(is_counted(scanned) && !is_counted(scanned * 4), "{unit:?}: {scanned}");
+        }
+        assert!(has_too_many_tokens(&"\u{16}".repeat(1 << 20)) && !has_too_many_tokens(&format!("SELECT '{}'", "a ".repeat(1 << 20))));
     }
 
     #[test]
