@@ -211,6 +211,9 @@ fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> 
     if weight::is_too_much(statement.text) {
         return unreadable("it is too long for what it holds");
     }
+    if weight::is_too_deep(statement.text) {
+        return unreadable("it is nested too deeply");
+    }
     if parse::is_shallow(statement.text)
         && let Some(found) = attempt(statement, catalog, view, false)
     {
