@@ -205,6 +205,9 @@ fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> 
     if statement.text.len() > MAX_STATEMENT_BYTES {
         return unreadable(&format!("it is longer than {MAX_STATEMENT_BYTES} bytes"));
     }
+    if parse::scans_slowly(statement.text) {
+        return unreadable(parse::TOO_MANY_SIGNS);
+    }
     if let Some(why) = parse::lexing_doubt(statement.text, view) {
         return unreadable(why);
     }

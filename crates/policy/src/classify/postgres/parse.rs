@@ -51,19 +51,28 @@ pub(super) fn is_shallow(text: &str) -> bool {
 }
 
 /// Signs in a row that the scanner is given. Of `+` and `-` it makes operators of one sign (PostgreSQL's `scan.l`: "cannot be the last char of a
-/// multi-char operator"), and for each it reads all that follow: 65,535 of them took it eleven seconds.
+/// multi-char operator"), and for each it reads all that follow: 65,535 of them took it eleven seconds. So it does for each `/*` in a row of signs
+/// (`xcstart`), where comments are nested or follow one another: 65,535 took more than twenty.
 const MAX_SIGNS: usize = 63;
 
+/// What operators are made of (`op_chars`).
+const OPERATOR_SIGNS: &[u8] = b"~!@#^&|`?+-*/%<>=";
+
 /// Whether the scanner would take longer for it than its length says, wherever in the text that stands: two `-` begin a comment, which it takes at once.
-fn scans_slowly(text: &str) -> bool {
-    let (mut signs, mut before) = (0_usize, 0);
+pub(super) fn scans_slowly(text: &str) -> bool {
+    let (mut signs, mut comments, mut before) = (0_usize, 0_usize, 0);
     for byte in text.bytes() {
         signs = match byte {
             b'+' => signs + 1,
             b'-' if before != b'-' => signs + 1,
             _ => 0,
         };
-        if signs > MAX_SIGNS {
+        comments = match byte {
+            b'*' if before == b'/' => comments + 1,
+            _ if OPERATOR_SIGNS.contains(&byte) => comments,
+            _ => 0,
+        };
+        if signs > MAX_SIGNS || comments > MAX_SIGNS {
             return true;
         }
         before = byte;
@@ -94,10 +103,13 @@ pub(super) enum Refused {
     Limit(&'static str),
 }
 
+/// Of what [`scans_slowly`].
+pub(super) const TOO_MANY_SIGNS: &str = "it has more signs in a row than anybody writes";
+
 /// The tree of a text.
 pub(super) fn tree(text: &str) -> Result<pg_query::protobuf::ParseResult, Refused> {
     if scans_slowly(text) {
-        return Err(Refused::Limit("it has more signs in a row than anybody writes"));
+        return Err(Refused::Limit(TOO_MANY_SIGNS));
     }
     match pg_query::parse(text, pg_query::ParserOptions::DEFAULT) {
         Ok(parsed) => Ok(parsed.protobuf),
@@ -150,11 +162,11 @@ mod tests {
     /// Each is refused before the scanner sees it, which would take minutes for it.
     #[test]
     fn signs_without_end_are_not_scanned_and_tables_in_text_are() {
-        for unit in ["+", "+-", "-+"] {
+        for unit in ["+", "+-", "-+", "/*", "/**/", "=/**/", "/*+", "*//*"] {
             let text = format!("SELECT 1{}1", unit.repeat(500_000));
             assert!(tokens(&text).is_none() && matches!(tree(&text), Err(Refused::Limit(_))), "{unit}");
         }
-        let table = format!("SELECT '+{0}+{0}+' -- {0}\n/* {0} */", "-".repeat(200));
+        let table = format!("SELECT '+{0}+{0}+' -- {0}\n/* {0} */ /{1}/ {2}", "-".repeat(200), "*".repeat(200), "/* a */\n".repeat(200));
         assert!(tokens(&table).is_some() && tree(&table).is_ok());
         assert!(tokens(&format!("SELECT {}1", "+".repeat(MAX_SIGNS))).is_some());
     }
