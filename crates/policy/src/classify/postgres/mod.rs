@@ -211,11 +211,8 @@ fn meaning(statement: &Statement<'_>, catalog: &Catalog, view: &SessionView) -> 
     if let Some(why) = parse::lexing_doubt(statement.text, view) {
         return unreadable(why);
     }
-    if weight::is_too_much(statement.text) {
-        return unreadable("it is too long for what it holds");
-    }
-    if weight::is_too_deep(statement.text) {
-        return unreadable("it is nested too deeply");
+    if let Some(why) = weight::too_much(statement.text) {
+        return unreadable(why);
     }
     if parse::is_shallow(statement.text)
         && let Some(found) = attempt(statement, catalog, view, false)

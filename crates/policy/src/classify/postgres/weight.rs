@@ -82,19 +82,25 @@ const KEYWORDS: &[&str] = &[
     "WITH",
 ];
 
-/// Whether the tree of a text takes more memory than it may.
-pub(super) fn is_too_much(text: &str) -> bool {
-    text.len() > LIGHT_BYTES && Scale::default().weigh(text.as_bytes(), |scale| scale.weight > MAX_WEIGHT)
+/// Why the tree of a text is not made, if it would take more memory than it may, or may be deeper.
+pub(super) fn too_much(text: &str) -> Option<&'static str> {
+    const HEAVY: &str = "it is too long for what it holds";
+    const DEEP: &str = "it is nested too deeply";
+    if text.len() <= MAX_DEPTH {
+        return None;
+    }
+    let is_light = text.len() <= LIGHT_BYTES;
+    let mut deep = false;
+    let found = Scale::default().weigh(text.as_bytes(), |scale| {
+        deep = scale.depth.most() > MAX_DEPTH;
+        deep || (!is_light && scale.weight > MAX_WEIGHT)
+    });
+    found.then_some(if deep { DEEP } else { HEAVY })
 }
 
 /// Whether a text has more tokens than are scanned.
 pub(super) fn has_too_many_tokens(text: &str) -> bool {
     text.len() > MAX_TOKENS && Scale::default().weigh(text.as_bytes(), |scale| scale.tokens > MAX_TOKENS)
-}
-
-/// Whether the tree of a text may be deeper than it may.
-pub(super) fn is_too_deep(text: &str) -> bool {
-    text.len() > MAX_DEPTH && Scale::default().weigh(text.as_bytes(), |scale| scale.depth.most() > MAX_DEPTH)
 }
 
 /// How deep the tree is at a token, at the most. Whatever stands between two commas may be nested in what stands before it: `1 + 1 + 1` is `(1 + 1) + 1`.
@@ -121,7 +127,9 @@ impl Depth {
             return;
         }
         let in_name = std::mem::replace(&mut self.in_name, first == b'.' || token == b"::");
-        let is = |words: &[&str]| words.iter().any(|word| token.eq_ignore_ascii_case(word.as_bytes()));
+        // Most words are none of these: their first letters say so.
+        let may_be = is_letter(first) && (2..=9).contains(&token.len()) && b"AOUIEJCSVTW".contains(&(first & !0x20));
+        let is = |words: &[&str]| may_be && words.iter().any(|word| token.eq_ignore_ascii_case(word.as_bytes()));
         match first {
             b',' => self.chain = 0,
             b';' => (self.outside, self.chain) = (self.open.last().map_or(0, |(_, outside, chain)| outside + chain), 0),
@@ -130,12 +138,12 @@ impl Depth {
             // Constants are not nested in, nor are parts of names.
             b'.' | b'\'' | b'0'..=b'9' => {}
             _ if in_name && (is_letter(first) || first == b'"') => {}
-            _ if is_letter(first) && is(&["AND", "OR"]) => self.chain = 0,
-            _ if is_letter(first) && is(&["UNION", "INTERSECT", "EXCEPT", "JOIN"]) => (self.outside, self.chain) = (self.outside + 1, 0),
-            _ if is_letter(first) && is(&["CASE"]) => self.enter(true, 2),
-            _ if is_letter(first) && is(&["END"]) && self.open.last().is_some_and(|(case, ..)| *case) => drop(self.leave()),
+            _ if is(&["AND", "OR"]) => self.chain = 0,
+            _ if is(&["UNION", "INTERSECT", "EXCEPT", "JOIN"]) => (self.outside, self.chain) = (self.outside + 1, 0),
+            _ if is(&["CASE"]) => self.enter(true, 2),
+            _ if is(&["END"]) && self.open.last().is_some_and(|(case, ..)| *case) => drop(self.leave()),
             // What is selected is a level more, and so is the subquery itself.
-            _ if is_letter(first) && is(&["SELECT", "VALUES", "TABLE", "WITH"]) => self.chain += 2,
+            _ if is(&["SELECT", "VALUES", "TABLE", "WITH"]) => self.chain += 2,
             // A sign of its own, which may stand before another.
             _ => self.chain += token.iter().filter(|byte| matches!(byte, b'+' | b'-') && !is_letter(first)).count().max(1),
         }
@@ -171,7 +179,7 @@ struct Scale {
 
 impl Scale {
     /// Whether there is too much on it before the text ends.
-    fn weigh(mut self, text: &[u8], too_much: impl Fn(&Self) -> bool) -> bool {
+    fn weigh(mut self, text: &[u8], mut too_much: impl FnMut(&Self) -> bool) -> bool {
         let mut at = 0;
         while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
             let length = self.token(rest).max(1);
@@ -339,6 +347,14 @@ mod tests {
 
     use super::*;
 
+    fn is_heavy(text: &str) -> bool {
+        too_much(text).is_some_and(|why| why.contains("too long"))
+    }
+
+    fn is_deep(text: &str) -> bool {
+        too_much(text).is_some_and(|why| why.contains("too deeply"))
+    }
+
     proptest! {
         /// Nothing hides from the count: what is a string or a comment here is one for the scanner.
         #[test]
@@ -372,17 +388,17 @@ mod tests {
              HAVING sum(o.amount) > 1000 UNION ALL ";
         let report = report.repeat(200_000 / report.len());
         for light in [&rows, &list, &text, &report] {
-            assert!(!is_too_much(light), "{} bytes", light.len());
+            assert!(!is_heavy(light), "{} bytes", light.len());
         }
         for heavy in ["1,", "a,", "a.b,", "(1),", "SELECT 1;", " AND a=1", "f(1),", "'a',"] {
-            assert!(is_too_much(&format!("SELECT {}1", heavy.repeat((1 << 20) / heavy.len()))), "{heavy}");
+            assert!(is_heavy(&format!("SELECT {}1", heavy.repeat((1 << 20) / heavy.len()))), "{heavy}");
         }
     }
 
     #[test]
     fn a_comment_behind_an_operator_hides_nothing() {
         for hidden in ["1 +--'\n", "1 */*'*/ ", "1 <--$a$\n", "1 - --\"\n"] {
-            assert!(is_too_much(&format!("SELECT {hidden}{}1", "a,".repeat(1 << 19))), "{hidden}");
+            assert!(is_heavy(&format!("SELECT {hidden}{}1", "a,".repeat(1 << 19))), "{hidden}");
         }
     }
 
@@ -399,15 +415,15 @@ mod tests {
             repeated("", "SELECT CASE WHEN a THEN b END FROM t;", 2_000, ""),
         ];
         for light in light {
-            assert!(!is_too_deep(&light), "{}", &light[..60]);
+            assert!(!is_deep(&light), "{}", &light[..60]);
         }
         let nested = ["::int", " + 1", " IS NULL", " COLLATE x", "->'a'", " AT TIME ZONE 'x'", " UNION SELECT 1, 2", " UNION SELECT 1 WHERE 1 AND 2"];
         let heavy = nested.map(|unit| repeated("SELECT 1", unit, 5_000, ""));
         let begun = ["NOT ", "- ", "+-", "f(", "(SELECT ", "CASE WHEN ", "CASE WHEN 1 AND ", "ARRAY[", "(1, 2, (", "EXISTS (SELECT 1 WHERE 2 OR "];
         for heavy in heavy.into_iter().chain(begun.map(|unit| repeated("SELECT ", unit, 5_000, "1"))) {
-            assert!(is_too_deep(&heavy), "{}", &heavy[..60]);
+            assert!(is_deep(&heavy), "{}", &heavy[..60]);
         }
-        assert!(is_too_deep(&repeated("SELECT 1 FROM a", " JOIN b ON c = 1 AND d", 5_000, "")));
+        assert!(is_deep(&repeated("SELECT 1 FROM a", " JOIN b ON c = 1 AND d", 5_000, "")));
     }
 
     #[test]
@@ -442,9 +458,9 @@ mod tests {
     #[test]
     fn a_name_of_thousands_of_parts_is_too_much_and_many_names_of_few_are_not() {
         let padded = |text: String| format!("SELECT {text} /* {} */", "-".repeat(LIGHT_BYTES));
-        assert!(is_too_much(&padded(format!("a{}", ".a".repeat(65_535)))));
-        assert!(is_too_much(&padded(format!("a{}", ".\"a\"".repeat(MAX_FIELDS + 1)))));
-        assert!(!is_too_much(&padded(format!("a{}", ".a".repeat(MAX_FIELDS)))));
-        assert!(!is_too_much(&padded(format!("1{}", ", a.b.c.d".repeat(MAX_FIELDS)))));
+        assert!(is_heavy(&padded(format!("a{}", ".a".repeat(65_535)))));
+        assert!(is_heavy(&padded(format!("a{}", ".\"a\"".repeat(MAX_FIELDS + 1)))));
+        assert!(!is_heavy(&padded(format!("a{}", ".a".repeat(MAX_FIELDS)))));
+        assert!(!is_heavy(&padded(format!("1{}", ", a.b.c.d".repeat(MAX_FIELDS)))));
     }
 }
